@@ -1,0 +1,90 @@
+"""Messages of the control channel and of the services between nodes.
+
+Every message is a map with a type ``t``; ``check`` is applied to whatever comes from the network,
+before anything else looks at it. Tables here are the whole vocabulary; docs/protocol.md explains it.
+"""
+
+#: Version of frames, messages and checkpoints; a peer with another version is refused by name.
+VERSION = 1
+
+#: A control message. Bulk data (checkpoints, inputs, determinants) travels in chunks below this.
+MESSAGE_BYTES_MAX = 1 << 20
+
+ROLES = ("input-logger", "master", "output-logger", "store", "spare")
+
+# What the controller asks of an agent (``do`` of a request), with the arguments it carries.
+REQUESTS = {
+    # become the role; "master" starts from empty state, "spare" prefetches checkpoints
+    "store": {},
+    "input-logger": {"group_id": int, "workers": int, "ports": list, "tick_interval_ms": int,
+                     "log_bytes_max": int},
+    "output-logger": {"group_id": int, "workers": int, "ports": list},
+    "master": {"group_id": int, "workers": int, "ports": list, "function": str, "parameters": dict,
+               "checkpoint_interval_ms": int, "store": list},
+    "spare": {"group_id": int, "workers": int, "ports": list, "function": str, "parameters": dict,
+              "checkpoint_interval_ms": int, "store": list},
+    # refuse everything below the request's epoch; asked of store, output-logger and input-logger
+    "fence": {"role": str},
+    # a spare becomes the master: `stored` is R, the recoverable prefix, one k per worker
+    "recover": {"stored": list, "input_logger": list, "output_logger": list, "store": list,
+                "cold": bool},
+    # give the role up and become idle
+    "retire": {"role": str},
+}
+
+_TYPES = {
+    # agent -> controller
+    "hello": {"node": str, "boot": int, "service": list, "roles": list},
+    "beat": {"roles": list},
+    "reply": {"id": int, "ok": bool, "error": str, "result": dict},
+    "event": {"name": str, "group": str, "epoch": int, "detail": dict},
+    # controller -> agent
+    "request": {"id": int, "do": str, "group": str, "epoch": int, "args": dict},
+    # master -> store, in chunks; the last one commits
+    "checkpoint": {"group": str, "epoch": int, "id": int, "base": int, "last": bool, "data": bytes},
+    "stored": {"group": str, "id": int},
+    # spare -> store: everything after checkpoint `have` (0: all), now and (`follow`) as it comes
+    "subscribe": {"group": str, "have": int, "follow": bool},
+    # store -> spare; `last` ends one checkpoint, `id` 0 says: nothing (more) is stored
+    "chunk": {"group": str, "id": int, "base": int, "last": bool, "data": bytes},
+    # new master -> input logger: inputs after position n of each worker
+    "inputs": {"group": str, "after": list},
+    "input_batch": {"group": str, "worker": int, "frames": list, "end": bool},
+    # new master -> output logger: determinants in (after, to] of each worker
+    "determinants": {"group": str, "after": list, "to": list},
+    "determinant_batch": {"group": str, "worker": int, "data": bytes, "end": bool},
+    # any service -> its client: the request can't be served
+    "refused": {"group": str, "error": str},
+}
+
+
+class MessageError(ValueError):
+    """A message that is not of this vocabulary: unknown type, missing field, wrong type."""
+
+
+def _check_fields(what, fields, value):
+    for name, kind in fields.items():
+        got = value.get(name)
+        # bool is an int in Python, not on the wire
+        if not isinstance(got, kind) or (kind is int and isinstance(got, bool)):
+            raise MessageError(f"{what}: field {name!r} must be {kind.__name__}, is {type(got).__name__}")
+    if len(value) != len(fields):
+        extra = sorted(str(k) for k in value if k not in fields)
+        raise MessageError(f"{what}: unknown fields {extra}")
+
+
+def check(message):
+    """Return *message* if it is of this vocabulary. Raises MessageError."""
+    if not isinstance(message, dict):
+        raise MessageError(f"a message is a map, not {type(message).__name__}")
+    kind = message.get("t")
+    fields = _TYPES.get(kind) if isinstance(kind, str) else None
+    if fields is None:
+        raise MessageError(f"unknown message type {kind!r}")
+    _check_fields(kind, {"t": str, **fields}, message)
+    if kind == "request":
+        args = REQUESTS.get(message["do"])
+        if args is None:
+            raise MessageError(f"unknown request {message['do']!r}")
+        _check_fields(f"request {message['do']}", args, message["args"])
+    return message
