@@ -1,0 +1,27 @@
+"""What an author of a middlebox imports.
+
+::
+
+    from middleboxes.sdk import Counter, Map, Middlebox
+
+    class Echo(Middlebox):
+        \"""Sends every frame back to where it came from and counts per port.\"""
+        ports = ("inside", "outside")
+        seen = Map()
+
+        def process(self, packet, ctx):
+            self.seen[ctx.port] = self.seen.get(ctx.port, 0) + 1
+            ctx.emit(ctx.port, packet.data)
+
+An author sees a class, ``process(packet, ctx)``, declared state, and nothing of the protocol:
+
+- ``middlebox``  the base class ``Middlebox``, ``Port``, ``ConfigurationError``, and what ``ctx`` offers
+- ``packet``     ``Packet``: lazily parsed views of a frame, rewriting with incremental checksums (RFC 1624)
+- state          ``Map``, ``Counter``, ``IdleTimers`` (from middleboxes.core.state)
+"""
+
+from ..core.state import Counter, IdleTimers, Map, StateError
+from .middlebox import ConfigurationError, Context, Middlebox, Port
+from .packet import Packet
+
+__all__ = ["ConfigurationError", "Context", "Counter", "IdleTimers", "Map", "Middlebox", "Packet", "Port", "StateError"]

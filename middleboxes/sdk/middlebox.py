@@ -1,0 +1,100 @@
+"""The base class of middleboxes, and the context of one step."""
+
+import ipaddress
+from typing import NamedTuple
+
+from ..core.state import declared
+from .packet import Packet
+
+
+class ConfigurationError(ValueError):
+    """A parameter of a middlebox that can't be used; the message names it, what is wrong and what is allowed."""
+
+
+class Port(NamedTuple):
+    """A port of a middlebox: its name, its MAC address (6 bytes), its IPv4 address (int) and prefix length (bits)."""
+
+    name: str
+    mac: bytes
+    address: int
+    prefix_length: int
+
+    @classmethod
+    def parse(cls, name, mac, address):
+        """From text: Port.parse("inside", "02:00:5e:00:01:01", "10.0.0.254/24"). Raises ConfigurationError."""
+        try:
+            interface = ipaddress.IPv4Interface(address)
+            mac_bytes = bytes.fromhex(mac.replace(":", ""))
+        except ValueError as error:
+            raise ConfigurationError(f"port {name}: {error}") from error
+        if len(mac_bytes) != 6:
+            raise ConfigurationError(f"port {name}: {mac!r} is not a MAC address")
+        return cls(name, mac_bytes, int(interface.ip), interface.network.prefixlen)
+
+
+class Context:
+    """What a step may use besides its packet and the state: all of it is logged, so replay sees the same.
+
+    - ``port``      name of the port where the packet came in
+    - ``now_ns``    the input's time (Unix, ns); it never goes back
+    - ``emit(port, frame)``   send *frame* (bytes) out of the port of that name
+    - ``random()``  an unsigned 64-bit pseudo-random number; its generator is part of the checkpoint
+    - ``record(fn)``  the value of ``fn()``, for anything else that is not determined by packets and state
+      (None, bool, int, float, str, bytes or tuples of these); replay gets the logged value, *fn* is not called
+    - ``event(name, detail)``  a line in the operator's log; given once, replay does not repeat it
+    """
+
+    port = ""
+    now_ns = 0
+
+    def emit(self, port, frame):
+        raise NotImplementedError
+
+    def random(self):
+        raise NotImplementedError
+
+    def record(self, fn):
+        raise NotImplementedError
+
+    def event(self, name, detail):
+        raise NotImplementedError
+
+
+class Middlebox:
+    """A network function. Subclasses declare ``ports`` and state variables and write ``process``.
+
+    State lives in declared variables only (``flows = Map()`` in the class body): what is kept elsewhere would not
+    survive a failover. ``process`` and ``tick`` use nothing but the packet, the state and ``ctx``: no clock, no
+    ``random``, no order of sets, no ``hash()`` of text.
+    """
+
+    #: names of the ports, in order
+    ports = ()
+
+    def __init__(self, parameters, ports):
+        """*parameters*: the configuration's map; *ports*: a Port for each of ``ports``. Raises ConfigurationError."""
+        names = tuple(port.name for port in ports)
+        if names != tuple(self.ports):
+            raise ConfigurationError(f"{type(self).__name__} has the ports {', '.join(self.ports)}, not {', '.join(names)}")
+        self.port = {port.name: port for port in ports}
+        self.variables = {}
+        for name, prototype in declared(type(self)).items():
+            self.variables[name] = prototype.fresh(name)
+            setattr(self, name, self.variables[name])
+        self.configure(parameters)
+
+    def configure(self, parameters):
+        """Check and take *parameters*. The default accepts none. Raises ConfigurationError."""
+        if parameters:
+            raise ConfigurationError(f"{type(self).__name__} takes no parameters, got {', '.join(sorted(parameters))}")
+
+    def process(self, packet, ctx):
+        """Handle one *packet* (a Packet) that came in at ``ctx.port``."""
+        raise NotImplementedError
+
+    def tick(self, ctx):
+        """Called at the group's tick interval, ``ctx.now_ns`` being the time; for timeouts."""
+
+    def handle(self, frame, ctx):
+        """One input frame (bytes): what the runtime calls."""
+        self.process(Packet(frame), ctx)

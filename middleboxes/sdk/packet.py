@@ -1,0 +1,3 @@
+class Packet:
+    def __init__(self, data):
+        self.data = data
