@@ -1,0 +1,143 @@
+"""How the parts of a configuration must fit together.
+
+``config.read`` has checked each value by itself; here are references, duplicates and addresses. Errors point at
+the line of the value that is wrong.
+"""
+
+from . import document
+
+
+def check(configuration, root):
+    """Check *configuration*, which was read from the YAML node *root*. Raises document.ConfigurationError."""
+    _Check(configuration, root).run()
+
+
+class _Check:
+    def __init__(self, configuration, root):
+        self.configuration = configuration
+        self.root = root
+
+    def run(self):
+        self.unique_names()
+        self.switches()
+        self.hosts()
+        for group in self.configuration.groups.values():
+            self.group(group)
+        self.addresses()
+        self.first_masters()
+        self.controller()
+        self.management()
+
+    def fail(self, message, *path):
+        document.fail(self.node(*path), message)
+
+    def node(self, *path):
+        """The YAML node at *path*, a key or list index at a time; as far as it exists."""
+        node = self.root
+        for step in path:
+            children = node.value if isinstance(step, int) else {key.value: value for key, value in node.value}
+            if not isinstance(step, int) and step not in children:
+                return node
+            node = children[step]
+        return node
+
+    def known(self, name, among, what, *path):
+        if name not in among:
+            self.fail(f"{what} {name!r} is not defined (defined: {', '.join(among)})", *path)
+
+    def unique_names(self):
+        taken = {}
+        here = self.configuration
+        if not here.switches:
+            self.fail("network.switches: at least one switch is needed", "network", "switches")
+        lists = [("switches", index, name) for index, name in enumerate(here.switches)]
+        lists += [(kind, name, name) for kind in ("hosts", "nodes") for name in getattr(here, kind)]
+        for kind, step, name in lists:
+            if name in taken:
+                self.fail(f"the name {name!r} is already taken (in network.{taken[name]})", "network", kind, step)
+            taken[name] = kind
+
+    def switches(self):
+        here = self.configuration
+        for index, pair in enumerate(here.links):
+            for step, name in enumerate(pair):
+                self.known(name, here.switches, "switch", "network", "links", index, step)
+        for name, host in here.hosts.items():
+            self.known(host.switch, here.switches, "switch", "network", "hosts", name, "switch")
+        for name, switch in here.nodes.items():
+            self.known(switch, here.switches, "switch", "network", "nodes", name)
+
+    def hosts(self):
+        for name, host in self.configuration.hosts.items():
+            if host.gateway and host.gateway not in host.address.network:
+                self.fail(f"host {name}: the gateway {host.gateway} is not in {host.address.network}",
+                          "network", "hosts", name, "gateway")
+
+    def group(self, group):
+        here, path = self.configuration, ("groups", group.name)
+        what = f"group {group.name}:"
+        for role in ("input_logger", "output_logger", "store"):
+            self.known(getattr(group, role), here.nodes, "node", *path, role)
+        if not group.pool:
+            self.fail(f"{what} the pool is empty: its first node is the first master", *path, "pool")
+        for index, name in enumerate(group.pool):
+            where = (*path, "pool", index)
+            self.known(name, here.nodes, "node", *where)
+            if name in group.pool[:index]:
+                self.fail(f"{what} {name!r} is in the pool twice", *where)
+            if name in (group.input_logger, group.output_logger, group.store):
+                self.fail(f"{what} {name!r} is in the pool and has another role too: "
+                          "a master may not die together with what its state is rebuilt from", *where)
+        owner = {}
+        for port in group.ports:
+            for index, name in enumerate(port.hosts):
+                where = (*path, "ports", port.name, "hosts", index)
+                self.known(name, here.hosts, "host", *where)
+                if name in owner:
+                    self.fail(f"{what} host {name!r} is already at port {owner[name]!r}", *where)
+                owner[name] = port.name
+
+    def addresses(self):
+        taken = {}
+        for name, host in self.configuration.hosts.items():
+            self.claim(taken, str(host.address.ip), f"host {name}", "network", "hosts", name, "address")
+        for group in self.configuration.groups.values():
+            for port in group.ports:
+                what, where = f"group {group.name}, port {port.name}", ("groups", group.name, "ports", port.name)
+                self.claim(taken, str(port.address.ip), what, *where, "address")
+                self.claim(taken, port.mac, what, *where, "mac")
+                if port.mac.startswith("02:46:54:"):
+                    self.fail(f"{what}: MAC addresses 02:46:54:... are given by us", *where, "mac")
+
+    def claim(self, taken, address, what, *path):
+        if address in taken:
+            self.fail(f"the address {address} of {what} is already that of {taken[address]}", *path)
+        taken[address] = what
+
+    def first_masters(self):
+        first = {}
+        for group in self.configuration.groups.values():
+            master = group.pool[0]
+            if master in first:
+                self.fail(f"group {group.name}: {master!r} is already the first master of group {first[master]}",
+                          "groups", group.name, "pool", 0)
+            first[master] = group.name
+
+    def controller(self):
+        controller = self.configuration.controller
+        if controller.suspect_after_ms < 2 * controller.heartbeat_interval_ms:
+            self.fail("controller: suspect_after_ms must be at least twice heartbeat_interval_ms "
+                      f"({controller.heartbeat_interval_ms})", "controller", "suspect_after_ms")
+        ports = {}
+        for setting in ("openflow_port", "rest_port", "control_port"):
+            port = getattr(controller, setting)
+            if port in ports:
+                self.fail(f"controller: {setting} {port} is already {ports[port]}", "controller", setting)
+            ports[port] = setting
+
+    def management(self):
+        network = self.configuration.management
+        needed = len(self.configuration.nodes) + 12
+        if network.num_addresses < needed:
+            self.fail(f"network.management: {network} has too few addresses, {needed} are needed",
+                      "network", "management")
