@@ -1,0 +1,17 @@
+"""The protocol, without I/O: events and bytes in, frames and messages out; time and entropy are passed in.
+
+    frames        NSH frames between input logger, master and output logger
+    determinants  what repeats an execution: encoding, the log at both ends, the recoverable prefix
+    inputlog      InputLogger: number, timestamp, log, forward
+    master        Master: steps, replayed steps, checkpoint cuts
+    state         declared state that knows its changes (what authors use through middleboxes.sdk)
+    checkpoint    chunks of a checkpoint, the store's fold
+    outputlog     OutputLogger: output commit, duplicates, fencing
+    recovery      Recovery: a spare becomes the master
+    messages      the vocabulary of control channel and services
+    channel       authenticated messages over a byte stream
+
+The main path of a packet: inputlog.accept -> master.process -> outputlog.receive.
+The main path of a failover: outputlog.fence -> recovery.step ... -> master.process.
+Imported by middleboxes.sdk, middleboxes.runtime and ryu_app; imports nothing of them.
+"""

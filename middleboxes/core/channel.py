@@ -44,10 +44,10 @@ def pack(value):
     return msgpack.packb(value, use_bin_type=True)
 
 
-def unpack(data):
-    """The value in *data*; lists come as lists, map keys may be of any type. Raises ValueError."""
+def unpack(data, use_list=True):
+    """The value in *data*; arrays come as lists or (*use_list* False) as tuples. Raises ValueError."""
     try:
-        return msgpack.unpackb(data, raw=False, strict_map_key=False)
+        return msgpack.unpackb(data, raw=False, strict_map_key=False, use_list=use_list)
     except (msgpack.UnpackException, ValueError, TypeError, RecursionError) as error:
         raise ValueError(f"not msgpack: {error}") from error
 

@@ -14,13 +14,14 @@ ROLES = ("input-logger", "master", "output-logger", "store", "spare")
 
 # What the controller asks of an agent (``do`` of a request), with the arguments it carries.
 REQUESTS = {
-    # become the role; "master" starts from empty state, "spare" prefetches checkpoints
+    # become the role; "master" starts from empty state and counts its steps from `start` (one k per worker),
+    # "spare" prefetches checkpoints
     "store": {},
     "input-logger": {"group_id": int, "workers": int, "ports": list, "tick_interval_ms": int,
                      "log_bytes_max": int},
     "output-logger": {"group_id": int, "workers": int, "ports": list},
     "master": {"group_id": int, "workers": int, "ports": list, "function": str, "parameters": dict,
-               "checkpoint_interval_ms": int, "store": list},
+               "checkpoint_interval_ms": int, "store": list, "start": list},
     "spare": {"group_id": int, "workers": int, "ports": list, "function": str, "parameters": dict,
               "checkpoint_interval_ms": int, "store": list},
     # refuse everything below the request's epoch; asked of store, output-logger and input-logger

@@ -48,6 +48,10 @@ class Variable:
         """Apply changes from a checkpoint: removed keys, then a flat list key, value, key, value ..."""
         raise NotImplementedError
 
+    def reset(self):
+        """Forget everything, changes too: a base checkpoint follows."""
+        raise NotImplementedError
+
 
 class Map(dict, Variable):
     """An insertion-ordered map. Reading is as fast as a dict; writing also records the change."""
@@ -96,6 +100,10 @@ class Map(dict, Variable):
 
     def _refuse(self, *args, **kwargs):
         raise StateError(f"state variable {self.name!r}: set and delete keys one by one, so that changes are seen")
+
+    def reset(self):
+        super().clear()
+        self._dirty, self._removed = {}, {}
 
     update = setdefault = clear = popitem = __ior__ = _refuse
 
@@ -159,6 +167,9 @@ class Counter(Variable):
     def apply(self, removed, items):
         if items:
             self.value = items[1]
+
+    def reset(self):
+        self.value, self._changed = 0, False
 
 
 def declared(cls):

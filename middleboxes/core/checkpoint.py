@@ -1,0 +1,182 @@
+"""Checkpoints on the wire and at the store: a header, then records of changes, in chunks; folded in order.
+
+A checkpoint is a *base* (``base`` 0: from nothing) or a *delta* (everything that changed since checkpoint
+``base``). A chunk is msgpack of ``[header or None, [[variable, removed keys, [key, value, key, value ...]], ...]]``; the
+first chunk has the header. Chunks are made lazily, so a large state never becomes one large message or one long pause.
+"""
+
+from typing import NamedTuple
+
+from .channel import pack, unpack
+from .messages import VERSION
+
+#: keys serialised in one go: what one slice of a checkpoint costs the packet path
+KEYS_PER_CHUNK = 256
+
+#: untrusted input: a checkpoint under construction may not grow beyond this
+CHECKPOINT_BYTES_MAX = 1 << 30
+
+_HEADER_FIELDS = {"version": int, "id": int, "base": int, "epoch": int, "function": str, "positions": tuple,
+                  "random": tuple, "times_ns": tuple}
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that is corrupt, of another version, out of order, or does not fit the middlebox."""
+
+
+class Checkpoint(NamedTuple):
+    """A decoded checkpoint: its header (dict) and records (variable, removed keys, flat items)."""
+
+    header: dict
+    records: list
+
+
+class Cut(NamedTuple):
+    """A consistent cut of a master; ``positions`` is [(n, k) per worker], ``changes`` [(variable, removed, dirty), ...]."""
+
+    id: int
+    base: int
+    epoch: int
+    function: str
+    positions: list
+    random: list
+    times_ns: list
+    changes: list
+
+    def header(self):
+        """The header of this cut."""
+        return {"version": VERSION, "id": self.id, "base": self.base, "epoch": self.epoch, "function": self.function,
+                "positions": self.positions, "random": self.random, "times_ns": self.times_ns}
+
+    def chunks(self):
+        """Yield the encoded chunks, at least one."""
+        yield from encode_chunks(self.header(), self.changes)
+
+
+def encode_chunks(header, changes):
+    """Yield encoded chunks of *changes*: (variable, iterable of removed keys, dict of items) each."""
+    records, count = [], 0
+    for name, removed, dirty in changes:
+        keys, items = [], []
+        for kind, source in (("removed", removed), ("set", dirty.items())):
+            for entry in source:
+                if kind == "removed":
+                    keys.append(entry)
+                else:
+                    items += entry
+                count += 1
+                if count == KEYS_PER_CHUNK:
+                    yield pack([header, [*records, [name, keys, items]]])
+                    header, records, count, keys, items = None, [], 0, [], []
+        if keys or items:
+            records.append([name, keys, items])
+    if records or header is not None:
+        yield pack([header, records])
+
+
+def decode_chunk(data):
+    """(header or None, records) of one chunk. Raises CheckpointError."""
+    try:
+        header, records = unpack(data, use_list=False)
+        for name, _, items in records:
+            if not isinstance(name, str) or len(items) % 2:
+                raise ValueError("a record is malformed")
+    except (ValueError, TypeError) as error:
+        raise CheckpointError(f"a checkpoint's chunk can't be decoded: {error}") from error
+    if header is not None:
+        _check_header(header)
+    return header, records
+
+
+def _check_header(header):
+    if not isinstance(header, dict) or header.get("version") != VERSION:
+        version = header.get("version") if isinstance(header, dict) else None
+        raise CheckpointError(f"the checkpoint is of version {version}, this is version {VERSION}")
+    for name, kind in _HEADER_FIELDS.items():
+        if not isinstance(header.get(name), kind):
+            raise CheckpointError(f"the checkpoint's header has no valid {name!r}")
+    workers = len(header["positions"])
+    if len(header["random"]) != workers or len(header["times_ns"]) != workers:
+        raise CheckpointError("the checkpoint's header contradicts itself on the number of workers")
+
+
+class Assembler:
+    """Puts the chunks of one checkpoint together; nothing is visible before the last one."""
+
+    def __init__(self):
+        self._chunks, self._bytes = [], 0
+
+    def add(self, data):
+        """Take the next chunk. Raises CheckpointError beyond CHECKPOINT_BYTES_MAX."""
+        self._bytes += len(data)
+        if self._bytes > CHECKPOINT_BYTES_MAX:
+            raise CheckpointError(f"a checkpoint grew beyond {CHECKPOINT_BYTES_MAX} bytes")
+        self._chunks.append(data)
+
+    def finish(self):
+        """(the chunks, the decoded Checkpoint); starts anew. Raises CheckpointError."""
+        chunks, self._chunks, self._bytes = self._chunks, [], 0
+        header, records = None, []
+        for number, data in enumerate(chunks):
+            chunk_header, chunk_records = decode_chunk(data)
+            if (chunk_header is not None) != (number == 0):
+                raise CheckpointError("a checkpoint has its header in the wrong place")
+            header = header or chunk_header
+            records += chunk_records
+        if header is None:
+            raise CheckpointError("a checkpoint without chunks")
+        return chunks, Checkpoint(header, records)
+
+
+class Folded:
+    """What a store keeps of one group: the last durable checkpoint, and recent deltas for those who follow."""
+
+    RECENT_MAX = 16
+
+    def __init__(self):
+        self.header = None
+        self.epoch = 0
+        self._variables = {}
+        self._recent = []           # [(base, id, chunks)], oldest first
+
+    @property
+    def id(self):
+        """Number of the last durable checkpoint, 0 if there is none."""
+        return self.header["id"] if self.header else 0
+
+    def refusal(self, epoch, base):
+        """Why a checkpoint of *epoch* on *base* can't be taken; None if it can."""
+        if epoch < self.epoch:
+            return f"epoch {epoch} is fenced, the epoch is {self.epoch}"
+        if base not in (0, self.id):
+            return f"a delta on checkpoint {base}, the last durable one is {self.id}"
+        return None
+
+    def fold(self, chunks, checkpoint):
+        """Make *checkpoint* the last durable one."""
+        header = checkpoint.header
+        if header["base"] == 0:
+            self._variables, self._recent = {}, []
+        for name, removed, items in checkpoint.records:
+            variable = self._variables.setdefault(name, {})
+            for key in removed:
+                variable.pop(key, None)
+            pairs = iter(items)
+            variable.update(zip(pairs, pairs))
+        self.header = header
+        self._recent.append((header["base"], header["id"], chunks))
+        del self._recent[:-self.RECENT_MAX]
+
+    def since(self, have):
+        """[(id, base, chunks iterable)] that bring a follower from checkpoint *have* to the last durable one.
+
+        A follower that is too far behind gets one base (base 0), from which it starts anew.
+        """
+        if self.header is None or have == self.id:
+            return []
+        for index, (base, _, _) in enumerate(self._recent):
+            if base == have:
+                return [(id_, base, chunks) for base, id_, chunks in self._recent[index:]]
+        header = {**self.header, "base": 0}
+        # a copy of the references: the next checkpoint may be folded while this one is being sent
+        return [(self.id, 0, encode_chunks(header, [(name, (), dict(items)) for name, items in self._variables.items()]))]

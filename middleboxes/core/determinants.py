@@ -1,0 +1,194 @@
+"""Determinants: what is needed to repeat a master's execution, in the order it happened (FTMB section 4).
+
+A worker's k-th step processed input n. Where that is all, steps run together: "from k on, from n on, count steps".
+A step may have more to it (its *extra*): accesses to shared variables whose order matters (the packet access log),
+and values recorded by ``ctx.record``. One log class serves both ends: at the master it holds what the output
+logger has not acknowledged, at the output logger what is stored since the last durable checkpoint.
+
+Encoded, big-endian: first k:u64, then items; an item is a run (0:u8, count:u32, n:u64) or a step with an extra
+(1:u8, n:u64, length:u16, msgpack of [accesses, records]). An access is (variable, index in the step, version, worker and
+k of the step that had the variable before).
+"""
+
+import struct
+from collections import deque
+
+from .channel import pack, unpack
+
+_FIRST = struct.Struct(">Q")
+_RUN = struct.Struct(">BIQ")
+_STEP = struct.Struct(">BQH")
+_ONE_RUN = struct.Struct(">QBIQ")
+
+EXTRA_BYTES_MAX = (1 << 16) - 1
+
+
+class DeterminantError(ValueError):
+    """Encoded determinants that can't be decoded, or that contradict what is stored."""
+
+
+def encode_extra(accesses, records):
+    """The bytes of a step's extra; None if there is none. Raises DeterminantError if it is too large."""
+    if not accesses and not records:
+        return None
+    data = pack([accesses, records])
+    if len(data) > EXTRA_BYTES_MAX:
+        raise DeterminantError(f"a step recorded {len(data)} bytes, the limit is {EXTRA_BYTES_MAX}")
+    return data
+
+
+def decode_extra(extra):
+    """(accesses, records) of *extra* (bytes or None). Raises DeterminantError."""
+    if extra is None:
+        return [], []
+    try:
+        accesses, records = unpack(extra)
+    except (ValueError, TypeError) as error:
+        raise DeterminantError(f"a step's extra can't be decoded: {error}") from error
+    return accesses, records
+
+
+class DeterminantLog:
+    """One worker's determinants in (``trimmed``, ``last``], kept as runs.
+
+    Items are lists [k, count, n, extra]: *count* steps from k, n on; extra is None for runs.
+    """
+
+    def __init__(self, k=0):
+        self.trimmed = self.last = k
+        self._items = deque()
+
+    def __len__(self):
+        """Items kept: what bounds the memory."""
+        return len(self._items)
+
+    def append(self, n, extra=None):
+        """Add the next step: it processed input *n*."""
+        self.last = k = self.last + 1
+        if extra is None and self._items:
+            item = self._items[-1]
+            if item[3] is None and item[2] + item[1] == n:
+                item[1] += 1
+                return
+        self._items.append([k, 1, n, extra])
+
+    def encode(self, after, bytes_max):
+        """(encoded, last k in it) of the steps after *after*; b"" if there are none. At least one item is taken."""
+        items = self._items
+        if after >= self.last:
+            return b"", after
+        item = items[-1]
+        if item[0] <= after + 1 and item[3] is None:
+            skipped = after + 1 - item[0]
+            return _ONE_RUN.pack(after + 1, 0, item[1] - skipped, item[2] + skipped), self.last
+        parts, size, last = [_FIRST.pack(after + 1)], _FIRST.size, after
+        for k, count, n, extra in items:
+            if k + count <= after + 1:
+                continue
+            if extra is None:
+                skipped = max(0, after + 1 - k)
+                part = _RUN.pack(0, count - skipped, n + skipped)
+            else:
+                part = _STEP.pack(1, n, len(extra)) + extra
+            if size + len(part) > bytes_max and len(parts) > 1:
+                break
+            parts.append(part)
+            size += len(part)
+            last = k + count - 1
+        return b"".join(parts), last
+
+    def store(self, encoded):
+        """Add what is new of *encoded*; False if a gap lies before it (nothing is taken). Raises DeterminantError."""
+        first, items = decode(encoded)
+        if first > self.last + 1:
+            return False
+        for k, count, n, extra in items:
+            skipped = self.last + 1 - k
+            if skipped >= count:
+                continue
+            if extra is None:
+                if self._items:
+                    tail = self._items[-1]
+                    if tail[3] is None and tail[2] + tail[1] == n + skipped:
+                        tail[1] += count - skipped
+                        self.last = k + count - 1
+                        continue
+                self._items.append([k + skipped, count - skipped, n + skipped, None])
+            else:
+                self._items.append([k, 1, n, extra])
+            self.last = k + count - 1
+        return True
+
+    def trim(self, k):
+        """Forget the steps up to *k*: a durable checkpoint covers them, stored here or not."""
+        items = self._items
+        while items and items[0][0] + items[0][1] - 1 <= k:
+            items.popleft()
+        if items and items[0][0] <= k:
+            item = items[0]
+            skipped = k + 1 - item[0]
+            item[0], item[1], item[2] = k + 1, item[1] - skipped, item[2] + skipped
+        self.trimmed = max(self.trimmed, k)
+        self.last = max(self.last, k)
+
+    def cut_off(self, k):
+        """Forget the steps after *k*."""
+        items = self._items
+        while items and items[-1][0] > k:
+            items.pop()
+        if items:
+            items[-1][1] = min(items[-1][1], k + 1 - items[-1][0])
+        self.last = min(self.last, k)
+
+    def steps(self):
+        """(k, n, extra) of each step kept, in order."""
+        for k, count, n, extra in self._items:
+            for i in range(count):
+                yield k + i, n + i, extra
+
+
+def decode(encoded):
+    """(first k, [(k, count, n, extra), ...]). Raises DeterminantError."""
+    try:
+        (first,) = _FIRST.unpack_from(encoded)
+        offset, k, items = _FIRST.size, first, []
+        while offset < len(encoded):
+            if encoded[offset] == 0:
+                _, count, n = _RUN.unpack_from(encoded, offset)
+                offset += _RUN.size
+                extra = None
+            else:
+                kind, n, length = _STEP.unpack_from(encoded, offset)
+                offset += _STEP.size
+                count, extra = 1, encoded[offset:offset + length]
+                offset += length
+                if kind != 1 or len(extra) != length:
+                    raise DeterminantError("encoded determinants are truncated or of an unknown kind")
+            if count < 1 or first < 1:
+                raise DeterminantError("encoded determinants have an empty run or start at step 0")
+            items.append((k, count, n, extra))
+            k += count
+    except struct.error as error:
+        raise DeterminantError(f"encoded determinants are truncated: {error}") from error
+    return first, items
+
+
+def recoverable_prefix(logs):
+    """The largest prefix of the workers' logs that is closed under its dependencies: a list of k, one per worker.
+
+    A step is in it only if every step that it depends on (the one that had its variable before) is in it.
+    """
+    prefix = [log.last for log in logs]
+    changed = True
+    while changed:
+        changed = False
+        for worker, log in enumerate(logs):
+            for k, _, extra in log.steps() if any(item[3] for item in log._items) else ():
+                if k > prefix[worker]:
+                    break
+                accesses, _ = decode_extra(extra)
+                if any(before_k > prefix[before] for _, _, _, before, before_k in accesses):
+                    prefix[worker] = k - 1
+                    changed = True
+                    break
+    return prefix

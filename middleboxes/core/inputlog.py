@@ -1,0 +1,74 @@
+"""The input logger: gives each input its number and time, logs it, and sends it on to the master.
+
+Nothing leaves for the master that is not logged first; the log is trimmed when a checkpoint that covers it is
+durable. The log is bounded: at the bound a new input is dropped and counted, it is never forwarded unlogged.
+"""
+
+from collections import deque
+from itertools import islice
+
+from .frames import PACKET, TICK, Input, InputEncoder
+
+#: what one logged input takes besides its frame, roughly, in bytes
+_ENTRY_BYTES = 160
+
+
+class InputLogger:
+    """The input logger of one group. Time is passed in (Unix, ns) and never goes back in what it hands out."""
+
+    def __init__(self, group_id, source, workers, epoch, log_bytes_max):
+        self.epoch = epoch
+        self.log_bytes = 0
+        self.log_bytes_max = log_bytes_max
+        self.counters = {"inputs": 0, "ticks": 0, "dropped_log_full": 0}
+        self._encoder = InputEncoder(group_id, source)
+        self._logs = [deque() for _ in range(workers)]
+        self._last_n = [0] * workers
+        self._last_ns = 0
+
+    def accept(self, port, frame, now_ns):
+        """Log a *frame* that came in at *port* (number); returns the frame for the master, None if the log is full."""
+        self.counters["inputs"] += 1
+        return self._log(0, port, PACKET, frame, now_ns)
+
+    def tick(self, now_ns):
+        """Log a tick for every worker; returns the frames for the master."""
+        self.counters["ticks"] += 1
+        frames = [self._log(worker, 0, TICK, b"", now_ns) for worker in range(len(self._logs))]
+        return [frame for frame in frames if frame is not None]
+
+    def _log(self, worker, port, kind, frame, now_ns):
+        size = self.log_bytes + len(frame) + _ENTRY_BYTES
+        if size > self.log_bytes_max:
+            self.counters["dropped_log_full"] += 1
+            return None
+        self.log_bytes = size
+        if now_ns < self._last_ns:
+            now_ns = self._last_ns
+        self._last_ns = now_ns
+        self._last_n[worker] = n = self._last_n[worker] + 1
+        item = Input(n, now_ns, port, kind, frame)
+        self._logs[worker].append(item)
+        return self._encoder.encode(self.epoch, worker, item)
+
+    def fence(self, epoch):
+        """The group's epoch is now *epoch*; trims of older ones are refused."""
+        self.epoch = max(self.epoch, epoch)
+
+    def trim(self, epoch, positions):
+        """A checkpoint at *positions* {worker: (n, k)} is durable: forget the inputs that it covers."""
+        if epoch < self.epoch:
+            return
+        for worker, (n, _) in positions.items():
+            if worker >= len(self._logs):
+                continue
+            log = self._logs[worker]
+            while log and log[0].n <= n:
+                self.log_bytes -= len(log.popleft().frame) + _ENTRY_BYTES
+
+    def after(self, worker, n, limit):
+        """Up to *limit* encoded inputs of *worker* after number *n*, and whether that is all there is now."""
+        log = self._logs[worker]
+        start = max(0, n + 1 - log[0].n) if log else 0
+        items = list(islice(log, start, start + limit))
+        return [self._encoder.encode(self.epoch, worker, item) for item in items], start + len(items) >= len(log)

@@ -1,0 +1,258 @@
+"""The master: runs the middlebox, logs the order of what it did, and cuts checkpoints.
+
+A *step* is one input processed by one worker. Inputs of a worker are processed in rising n: what comes late or twice is
+dropped and counted (the network's doing), so a step's determinant is its n, plus what ``ctx.record`` gave.
+Replay is the same step with the determinant given instead of made.
+
+Bound: at most ``unacknowledged_max`` steps are ahead of the output logger's acknowledgement; at the bound the master takes
+no more inputs (``ready`` is False) until acknowledgements or a durable checkpoint come.
+"""
+
+import traceback
+
+from .channel import pack, unpack
+from .checkpoint import Cut, CheckpointError
+from .determinants import DeterminantLog, encode_extra, decode_extra
+from .frames import DETERMINANTS_INLINE_BYTES_MAX, PACKET, FrameError, OutputEncoder, decode_ack, encode_trim
+
+_MASK = (1 << 64) - 1
+BATCH_BYTES_MAX = 1200
+
+
+class ReplayError(Exception):
+    """Logged inputs and determinants do not fit together: the state can't be restored from them."""
+
+
+class StepContext:
+    """What one worker's steps see as ``ctx`` (documented in middleboxes.sdk.middlebox.Context)."""
+
+    __slots__ = ("port", "now_ns", "outputs", "records", "random_state", "_replayed", "_numbers", "_on_event", "_replaying")
+
+    def __init__(self, numbers, random_state, on_event):
+        self.port, self.now_ns = "", 0
+        self.outputs, self.records = [], []
+        self.random_state = random_state
+        self._numbers, self._on_event = numbers, on_event
+        self._replaying, self._replayed = False, None
+
+    def emit(self, port, frame):
+        self.outputs.append((self._numbers[port], frame))
+
+    def random(self):
+        # splitmix64 (Steele, Lea, Flood 2014): 64 bits of state, in the checkpoint
+        self.random_state = state = (self.random_state + 0x9E3779B97F4A7C15) & _MASK
+        mixed = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+        mixed = ((mixed ^ (mixed >> 27)) * 0x94D049BB133111EB) & _MASK
+        return mixed ^ (mixed >> 31)
+
+    def record(self, fn):
+        if self._replaying:
+            if not self._replayed:
+                raise ReplayError("the middlebox asks for a recorded value that was not logged: it is not deterministic")
+            value = unpack(self._replayed.pop(0), use_list=False)
+        else:
+            value = fn()
+        self.records.append(pack(value))
+        return value
+
+    def event(self, name, detail):
+        if not self._replaying:
+            self._on_event(name, detail)
+
+    def begin_replay(self, records):
+        self._replaying, self._replayed = True, list(records)
+
+    def end_replay(self):
+        self._replaying = False
+
+
+class Worker:
+    """One worker's position: *n* of its last input, *k* of its last step, and what the output logger lacks."""
+
+    def __init__(self, context):
+        self.n = self.k = 0
+        self.sent_k = 0           # determinants up to here were sent at least once
+        self.last_ns = 0
+        self.context = context
+        self.log = DeterminantLog()
+
+
+class Master:
+    """The master of one group; frames in, frames out. *seeds*: one 64-bit number per worker (used when fresh)."""
+
+    def __init__(self, function, group_id, source, epoch, seeds, unacknowledged_max=65536, on_event=lambda name, detail: None):
+        self.function = function
+        self.epoch = epoch
+        self.group_id, self.source = group_id, source
+        self.unacknowledged_max = unacknowledged_max
+        self.checkpoint_id = 0
+        self.counters = {"steps": 0, "outputs": 0, "late_inputs": 0, "old_inputs": 0, "function_errors": 0, "resent": 0}
+        self._names = tuple(function.ports)
+        numbers = {name: number for number, name in enumerate(self._names)}
+        self.workers = [Worker(StepContext(numbers, seed, on_event)) for seed in seeds]
+        self._encoder = OutputEncoder(group_id, source)
+        self._on_event = on_event
+        self._errors_told = set()
+
+    # -- live
+
+    @property
+    def ready(self):
+        """Whether a further input may be processed."""
+        return all(worker.k - worker.log.trimmed < self.unacknowledged_max for worker in self.workers)
+
+    def process(self, number, item):
+        """Process *item* (an Input) at worker *number*: the frames for the output logger."""
+        worker = self.workers[number]
+        if item.n <= worker.n:
+            self.counters["late_inputs"] += 1
+            return ()
+        context = worker.context
+        self._step(worker, item)
+        worker.log.append(item.n, encode_extra((), context.records))
+        if not context.outputs:
+            return ()
+        return self._encode_outputs(number, worker)
+
+    def flush(self):
+        """Frames with the determinants that no output carried; call at the end of each batch of inputs."""
+        frames = []
+        for number, worker in enumerate(self.workers):
+            if worker.sent_k < worker.k:
+                frames += self._batches(number, worker)
+        return frames
+
+    def acknowledged(self, frame):
+        """Take an ACK frame; returns determinants that are asked for again. Raises FrameError."""
+        epoch, number, k, resend = decode_ack(frame)
+        if number >= len(self.workers):
+            raise FrameError(f"acknowledgement for worker {number}: there is no such")
+        worker = self.workers[number]
+        if epoch != self.epoch or k > worker.k:
+            return []
+        worker.log.trim(k)
+        worker.sent_k = max(worker.sent_k, k)
+        if not resend:
+            return []
+        worker.sent_k = worker.log.trimmed
+        self.counters["resent"] += 1
+        return self._batches(number, worker)
+
+    def _step(self, worker, item):
+        context = worker.context
+        context.port = self._names[item.port] if item.port < len(self._names) else ""
+        context.now_ns = worker.last_ns = item.timestamp_ns
+        context.outputs, context.records = [], []
+        try:
+            if item.kind == PACKET:
+                self.function.handle(item.frame, context)
+            else:
+                self.function.tick(context)
+        except ReplayError:
+            raise
+        except Exception as error:  # a function's fault on one packet must not take down master after master
+            self._function_failed(error)
+        worker.n = item.n
+        worker.k += 1
+        self.counters["steps"] += 1
+
+    def _function_failed(self, error):
+        """Count a step that raised, and tell the operator the first time at each place. Replay does the same."""
+        self.counters["function_errors"] += 1
+        trace = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{trace.filename}:{trace.lineno}"
+        if place not in self._errors_told and len(self._errors_told) < 100:
+            self._errors_told.add(place)
+            self._on_event("function-error", f"{type(error).__name__}: {error} at {place}; the packet is dropped")
+
+    def _encode_outputs(self, number, worker):
+        frames = []
+        determinants, last = worker.log.encode(worker.sent_k, DETERMINANTS_INLINE_BYTES_MAX)
+        if last < worker.k or len(determinants) > DETERMINANTS_INLINE_BYTES_MAX:
+            frames += self._batches(number, worker)
+            determinants = b""
+        else:
+            worker.sent_k = last
+        encode, epoch, k = self._encoder.encode, self.epoch, worker.k
+        for j, (port, frame) in enumerate(worker.context.outputs):
+            frames.append(encode(epoch, number, k, j, port, (), determinants, frame))
+            determinants = b""
+        self.counters["outputs"] += len(worker.context.outputs)
+        return frames
+
+    def _batches(self, number, worker):
+        frames = []
+        while worker.sent_k < worker.k:
+            encoded, worker.sent_k = worker.log.encode(worker.sent_k, BATCH_BYTES_MAX)
+            frames.append(self._encoder.encode_batch(self.epoch, number, encoded))
+        return frames
+
+    # -- replay
+
+    def replay(self, number, item, extra):
+        """Repeat a step as its determinant says; the frames of its outputs. Raises ReplayError."""
+        worker = self.workers[number]
+        _, records = decode_extra(extra)
+        worker.context.begin_replay(records)
+        self._step(worker, item)
+        worker.context.end_replay()
+        if worker.context.records != records:
+            raise ReplayError(f"step {worker.k} of worker {number} recorded other values than were logged")
+        worker.log.trim(worker.k)
+        worker.sent_k = worker.k
+        return self._encode_outputs(number, worker) if worker.context.outputs else ()
+
+    # -- checkpoints
+
+    def cut(self):
+        """A consistent cut at this packet boundary: returns a Cut, whose chunks are made afterwards."""
+        base, self.checkpoint_id = self.checkpoint_id, self.checkpoint_id + 1
+        changes = [(name, *variable.cut()) for name, variable in self.function.variables.items()]
+        return Cut(id=self.checkpoint_id, base=base, epoch=self.epoch, function=type(self.function).__name__,
+                   positions=[(worker.n, worker.k) for worker in self.workers],
+                   random=[worker.context.random_state for worker in self.workers],
+                   times_ns=[worker.last_ns for worker in self.workers],
+                   changes=changes)
+
+    def acknowledged_all(self, cut):
+        """Whether the output logger holds all determinants before *cut*; only then may the cut be committed."""
+        return all(worker.log.trimmed >= k for worker, (_, k) in zip(self.workers, cut.positions))
+
+    def durable(self, cut):
+        """*cut* is durable: trim, and return the frames that let the loggers trim."""
+        for worker, (_, k) in zip(self.workers, cut.positions):
+            worker.log.trim(k)
+            worker.sent_k = max(worker.sent_k, k)
+        return [frame for role in ("input-logger", "output-logger")
+                for frame in encode_trim(role, self.group_id, self.source, self.epoch, cut.positions)]
+
+    def load(self, checkpoint):
+        """Apply one decoded checkpoint (base or delta) to a master that does not run. Raises CheckpointError."""
+        header = checkpoint.header
+        if header["function"] != type(self.function).__name__:
+            raise CheckpointError(f"the checkpoint is of {header['function']}, this is {type(self.function).__name__}")
+        if len(header["positions"]) != len(self.workers):
+            raise CheckpointError(f"the checkpoint has {len(header['positions'])} workers, this group {len(self.workers)}")
+        if header["base"] == 0:
+            for variable in self.function.variables.values():
+                variable.reset()
+        elif header["base"] != self.checkpoint_id:
+            raise CheckpointError(f"a delta on checkpoint {header['base']}, loaded is {self.checkpoint_id}")
+        for name, removed, items in checkpoint.records:
+            variable = self.function.variables.get(name)
+            if variable is None:
+                raise CheckpointError(f"the checkpoint has a state variable {name!r}, {type(self.function).__name__} has not")
+            variable.apply(removed, items)
+        for worker, (n, k), state, last_ns in zip(self.workers, header["positions"], header["random"], header["times_ns"]):
+            self._start(worker, n, k)
+            worker.context.random_state, worker.last_ns = state, last_ns
+        self.checkpoint_id = header["id"]
+
+    def start_at(self, positions_k):
+        """Let a fresh master count its steps from *positions_k* (one k per worker)."""
+        for worker, k in zip(self.workers, positions_k):
+            self._start(worker, worker.n, k)
+
+    def _start(self, worker, n, k):
+        worker.n, worker.k, worker.sent_k = n, k, k
+        worker.log = DeterminantLog(k)

@@ -1,0 +1,167 @@
+"""The output logger: output commit (FTMB section 4.2), duplicate suppression and fencing.
+
+Rules, in one place:
+
+- An output (worker, k, j) with vector clock VC may leave iff for every worker i the determinants of i up to VC[i] are
+  stored here (or covered by a durable checkpoint). It waits at the first worker for which that does not hold yet:
+  there is no global order and no global lock.
+- An output leaves once. What was released since the last durable checkpoint is remembered by (k, j); what a
+  durable checkpoint covers never leaves again.
+- Nothing below the current epoch is stored or released. ``fence`` raises the epoch, keeps exactly the recoverable
+  prefix of the determinants and drops the outputs that wait beyond it.
+- A gap in the determinants is asked for again with the acknowledgement.
+
+Bounds: ``pending_max`` waiting outputs (beyond it the newest is dropped and counted: a network loss), ``items_max``
+determinant items per worker (beyond it nothing is stored or acknowledged, and the master, bounded itself, waits).
+"""
+
+from collections import deque
+
+from .determinants import DeterminantLog, recoverable_prefix
+from .frames import FrameError, decode_output, encode_ack
+
+ACK_INTERVAL_NS = 5_000_000
+RESEND_INTERVAL_NS = 2_000_000
+
+
+class OutputLogger:
+    """The output logger of one group. ``receive`` frames, get releases; acknowledgements by ``acknowledge``."""
+
+    def __init__(self, group_id, source, workers, ports, epoch, pending_max=4096, items_max=1 << 20):
+        self.epoch = epoch
+        self.ports = ports
+        self.pending_max, self.items_max = pending_max, items_max
+        self.counters = {"released": 0, "duplicates": 0, "old_epoch": 0, "covered": 0, "bad_frames": 0, "gaps": 0,
+                         "dropped_pending_full": 0, "dropped_at_fence": 0, "refused_log_full": 0}
+        self.logs = [DeterminantLog() for _ in range(workers)]
+        self._group_id, self._source = group_id, source
+        self._released = [set() for _ in range(workers)]        # k << 16 | j
+        self._released_order = [deque() for _ in range(workers)]
+        self._waiting = [[] for _ in range(workers)]            # outputs, by the worker they wait for
+        self._pending = 0
+        self._acked = [-1] * workers
+        self._gap = [False] * workers
+        self._next_ack_ns = self._next_resend_ns = 0
+
+    def receive(self, frame):
+        """Take one OUTPUT frame; returns the released [(port, frame), ...]. Raises FrameError, DeterminantError."""
+        output = decode_output(frame)
+        worker = output.worker
+        if output.epoch < self.epoch:
+            self.counters["old_epoch"] += 1
+            return []
+        if worker >= len(self.logs) or output.port >= self.ports:
+            raise FrameError(f"output of worker {worker} for port {output.port}: there is no such")
+        if output.epoch > self.epoch:
+            # a master never runs before this logger was fenced for it
+            raise FrameError(f"output of epoch {output.epoch}, this is epoch {self.epoch}")
+        released = []
+        if output.determinants and self._store(worker, output.determinants) and self._waiting[worker]:
+            self._recheck(worker, released)
+        if output.k:
+            self._admit(output, released)
+        return released
+
+    def _store(self, worker, encoded):
+        log = self.logs[worker]
+        if len(log) >= self.items_max:
+            self.counters["refused_log_full"] += 1
+            return False
+        if not log.store(encoded):
+            if not self._gap[worker]:
+                self.counters["gaps"] += 1
+            self._gap[worker] = True
+            return False
+        self._gap[worker] = False
+        return True
+
+    def _admit(self, output, released):
+        """Release *output*, or let it wait at the first worker whose determinants are missing."""
+        logs, worker = self.logs, output.worker
+        missing = None
+        if logs[worker].last < output.k:
+            missing = worker
+        elif output.clock:
+            for other, k in output.clock:
+                if other >= len(logs):
+                    raise FrameError(f"an output depends on worker {other}: there is no such")
+                if logs[other].last < k:
+                    missing = other
+                    break
+        if missing is None:
+            self._release(output, released)
+        elif self._pending < self.pending_max:
+            self._pending += 1
+            self._waiting[missing].append(output)
+        else:
+            self.counters["dropped_pending_full"] += 1
+
+    def _release(self, output, released):
+        worker, key = output.worker, output.k << 16 | output.j
+        if output.k <= self.logs[worker].trimmed:
+            self.counters["covered"] += 1
+        elif key in self._released[worker]:
+            self.counters["duplicates"] += 1
+        else:
+            self._released[worker].add(key)
+            self._released_order[worker].append(key)
+            self.counters["released"] += 1
+            released.append((output.port, output.frame))
+
+    def _recheck(self, worker, released):
+        waiting, self._waiting[worker] = self._waiting[worker], []
+        self._pending -= len(waiting)
+        for output in waiting:
+            self._admit(output, released)
+
+    def trim(self, epoch, positions):
+        """A checkpoint at *positions* {worker: (n, k)} is durable; returns what that releases."""
+        released = []
+        if epoch < self.epoch:
+            return released
+        for worker, (_, k) in positions.items():
+            if worker >= len(self.logs) or k <= self.logs[worker].trimmed:
+                continue
+            # what waits and is covered now may leave: the durable checkpoint explains it
+            behind, self.logs[worker].last = self.logs[worker].last, max(self.logs[worker].last, k)
+            if behind < k:
+                self._gap[worker] = False
+            self._recheck(worker, released)
+            self.logs[worker].trim(k)
+            order, known = self._released_order[worker], self._released[worker]
+            while order and order[0] >> 16 <= k:
+                known.discard(order.popleft())
+        return released
+
+    def fence(self, epoch):
+        """Refuse everything below *epoch*; returns the recoverable prefix, one k per worker."""
+        if epoch > self.epoch:
+            self.epoch = epoch
+            prefix = recoverable_prefix(self.logs)
+            for worker, k in enumerate(prefix):
+                self.logs[worker].cut_off(k)
+                self.counters["dropped_at_fence"] += len(self._waiting[worker])
+                self._waiting[worker] = []
+                self._gap[worker] = False
+                self._acked[worker] = -1
+            self._pending = 0
+        return [log.last for log in self.logs]
+
+    def acknowledge(self, now_ns):
+        """(ACK frames to send now, time in ns to call again or None). *now_ns*: any steady clock."""
+        frames = []
+        again = None
+        ack_due, resend_due = now_ns >= self._next_ack_ns, now_ns >= self._next_resend_ns
+        for worker, log in enumerate(self.logs):
+            resend = self._gap[worker] and resend_due
+            if resend or (log.last != self._acked[worker] and ack_due):
+                self._acked[worker] = log.last
+                frames.append(encode_ack(self._group_id, self._source, self.epoch, worker, log.last, resend))
+        if frames:
+            self._next_ack_ns = now_ns + ACK_INTERVAL_NS
+            self._next_resend_ns = now_ns + RESEND_INTERVAL_NS
+        if any(self._gap):
+            again = self._next_resend_ns
+        elif any(log.last != acked for log, acked in zip(self.logs, self._acked)):
+            again = self._next_ack_ns
+        return frames, again

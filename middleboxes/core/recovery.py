@@ -1,0 +1,166 @@
+"""A spare becomes the master: load, replay up to the recoverable prefix, catch up, go on live (FTMB section 4.3).
+
+``Recovery`` is fed what arrives and asked for what to do; it has no I/O of its own::
+
+    store          chunks of the missing checkpoints     -> checkpoint(), loaded()
+    output logger  determinants in (checkpoint, R]       -> determinants()
+    input logger   inputs after the checkpoint           -> inputs()
+    network        live input frames, from the redirect on -> live()
+    step(budget)   replays or processes up to *budget* inputs, returns frames for the output logger
+
+Inputs of the log beyond R were never explained to the outside: they are processed as new ones, in order, and after them the
+live ones. Since the input logger is asked after the redirect is in force, what its answer does not hold comes live;
+if the bounded live buffer overflowed in the meantime, the input logger is asked again.
+
+Outputs of replayed steps are sent again; the output logger releases those that never left.
+"""
+
+from collections import deque
+
+from .determinants import DeterminantError, DeterminantLog
+from .frames import decode_input
+from .master import ReplayError
+
+
+class LiveBuffer:
+    """Live input frames of a group that this node does not process yet; at the bound the oldest are dropped, counted."""
+
+    def __init__(self, frames_max=16384):
+        self._frames = deque()
+        self._frames_max = frames_max
+        self.dropped = 0
+
+    def add(self, frame):
+        """Keep an INPUT frame."""
+        if len(self._frames) == self._frames_max:
+            self._frames.popleft()
+            self.dropped += 1
+        self._frames.append(frame)
+
+    def take(self):
+        """The oldest frame kept, None if there is none."""
+        return self._frames.popleft() if self._frames else None
+
+
+class Recovery:
+    """One group's recovery at one spare, for *master* (its state as far as it was prefetched) up to *stored* (R)."""
+
+    def __init__(self, master, stored, buffer):
+        self.master = master
+        self.buffer = buffer
+        self.replayed = 0
+        self.processed = 0
+        self.finished = False
+        # a durable checkpoint may lie beyond R only if the output logger lost determinants that it covers
+        self._stored = stored
+        self._loaded = False
+        self._determinants_missing = self._inputs_missing = 0
+        self._plans = []                    # per worker: the determinants to repeat
+        self._inputs = []                   # per worker: logged inputs, in order
+        self._dropped_at_request = 0
+
+    # -- what to ask for
+
+    def loaded(self):
+        """All checkpoints are loaded: returns (after n, after k, to k), per worker, for the two loggers."""
+        workers = self.master.workers
+        if len(self._stored) != len(workers):
+            raise ReplayError(f"the recoverable prefix has {len(self._stored)} workers, the group {len(workers)}")
+        self._loaded = True
+        self._stored = [max(k, worker.k) for k, worker in zip(self._stored, workers)]
+        self._plans = [DeterminantLog(worker.k) for worker in workers]
+        self._inputs = [deque() for _ in workers]
+        self._determinants_missing = self._inputs_missing = len(workers)
+        self._dropped_at_request = self.buffer.dropped
+        return [w.n for w in workers], [w.k for w in workers], self._stored
+
+    # -- what arrives
+
+    def determinants(self, worker, data, end):
+        """A batch of encoded determinants of *worker* (may be empty); *end*: the last one. Raises ReplayError."""
+        try:
+            if data and not self._plans[worker].store(data):
+                raise ReplayError(f"determinants of worker {worker} have a gap")
+        except DeterminantError as error:
+            raise ReplayError(str(error)) from error
+        if end:
+            if self._plans[worker].last < self._stored[worker]:
+                raise ReplayError(f"determinants of worker {worker} end at step {self._plans[worker].last},"
+                                  f" {self._stored[worker]} were promised")
+            self._determinants_missing -= 1
+
+    def inputs(self, worker, frames, end):
+        """A batch of logged INPUT frames of *worker*; *end*: the last one. Raises FrameError."""
+        self._inputs[worker] += [decode_input(frame)[2] for frame in frames]
+        if end:
+            self._inputs_missing -= 1
+
+    # -- what to do
+
+    def step(self, budget):
+        """Up to *budget* steps; returns frames for the output logger. Raises ReplayError, FrameError.
+
+        ``finished`` is set once nothing is left but live traffic.
+        """
+        frames = []
+        if not self._loaded or self._determinants_missing:
+            return frames
+        for number in range(len(self._plans)):
+            budget -= self._replay(number, budget, frames)
+        if budget > 0 and not self._inputs_missing and not any(map(len, self._plans)):
+            self._catch_up(budget, frames)
+        return frames
+
+    def _replay(self, number, budget, frames):
+        """Repeat what the determinants say, as far as inputs are there; returns the number of steps."""
+        plan, inputs = self._plans[number], self._inputs[number]
+        master, done = self.master, 0
+        for k, n, extra in plan.steps():
+            if done == budget:
+                break
+            while inputs and inputs[0].n < n:
+                inputs.popleft()            # the network lost it on its way to the old master
+            if not inputs:
+                if not self._inputs_missing:
+                    raise ReplayError(f"input {n} of worker {number} is needed by step {k} and not in the input log")
+                break
+            if inputs[0].n != n:
+                raise ReplayError(f"input {n} of worker {number} is needed by step {k}, the log goes on at {inputs[0].n}")
+            frames += master.replay(number, inputs.popleft(), extra)
+            done += 1
+        plan.trim(master.workers[number].k)
+        self.replayed += done
+        return done
+
+    def _catch_up(self, budget, frames):
+        master = self.master
+        for number, inputs in enumerate(self._inputs):
+            while inputs and budget > 0 and master.ready:
+                frames += master.process(number, inputs.popleft())
+                self.processed += 1
+                budget -= 1
+        if any(self._inputs):
+            frames += master.flush()
+            return
+        if self.buffer.dropped > self._dropped_at_request:
+            return                          # `again` says so: ask the input logger for the rest
+        while budget > 0 and master.ready:
+            frame = self.buffer.take()
+            if frame is None:
+                self.finished = True
+                break
+            _, number, item = decode_input(frame)
+            if number < len(master.workers):
+                frames += master.process(number, item)
+            budget -= 1
+        frames += master.flush()
+
+    def again(self):
+        """After an overflow of the live buffer: (after n) per worker to ask the input logger for, else None."""
+        if self._inputs_missing or not self._loaded or any(self._inputs) or any(map(len, self._plans)):
+            return None
+        if self.buffer.dropped == self._dropped_at_request:
+            return None
+        self._dropped_at_request = self.buffer.dropped
+        self._inputs_missing = len(self._inputs)
+        return [worker.n for worker in self.master.workers]
