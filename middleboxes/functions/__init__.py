@@ -1,0 +1,30 @@
+"""The built-in network functions, one per file; each file's docstring is its manual.
+
+- ``nat``     network address and port translation (NAPT) for TCP, UDP, ICMP
+- ``router``  not a function: what functions with IPv4 addresses of their own share (ARP, next hops, ICMP errors)
+
+``nat`` in turn uses ``port_pool`` (which external port next) and ``tcp_sessions`` (when a connection is over).
+"""
+
+import importlib
+
+from ..sdk import ConfigurationError, Middlebox
+
+#: name in a configuration -> where it is
+FUNCTIONS = {"nat": "middleboxes.functions.nat:Nat"}
+
+
+def load(name):
+    """The Middlebox class of that *name*: a key of FUNCTIONS or "package.module:Class". Raises ConfigurationError."""
+    known = f"known functions: {', '.join(sorted(FUNCTIONS))}, or package.module:Class"
+    module_name, colon, class_name = FUNCTIONS.get(name, name).partition(":")
+    if not (module_name and colon and class_name):
+        raise ConfigurationError(f"unknown function {name!r}; {known}")
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise ConfigurationError(f"function {name!r}: {error}; {known}") from error
+    cls = getattr(module, class_name, None)
+    if not (isinstance(cls, type) and issubclass(cls, Middlebox)):
+        raise ConfigurationError(f"function {name!r}: {module_name} has no Middlebox class {class_name!r}; {known}")
+    return cls

@@ -1,0 +1,40 @@
+"""PortPool: external ports, drawn at random without repetition in constant time, however many are taken.
+
+It is a Fisher-Yates shuffle that stops after each draw: of a virtual array of all ports, places below ``used`` are
+taken, the others hold the free ports. Drawing takes the port of a random free place and moves the first free
+place's port there; giving back puts the port in the place that becomes free. Only places whose port is not the one
+they started with are kept, so an idle pool costs nothing. Random ports are what RFC 6056 asks for.
+"""
+
+
+class PortPool:
+    """Ports *first* to *last* of any number of addresses and protocols; state lives in the two Maps given.
+
+    *places*: {(protocol, address, place): port}, *used*: {(protocol, address): number of ports taken}.
+    """
+
+    def __init__(self, places, used, first, last):
+        self._places = places
+        self._used = used
+        self._first = first
+        self._size = last - first + 1
+
+    def draw(self, protocol, address, random_number):
+        """Take a free port, chosen by *random_number* (64 bits); None if all are taken."""
+        places, size = self._places, self._size
+        used = self._used.get((protocol, address), 0)
+        if used == size:
+            return None
+        place = used + random_number % (size - used)
+        port = places.get((protocol, address, place), self._first + place)
+        head = places.pop((protocol, address, used), self._first + used)
+        if place != used:
+            places[protocol, address, place] = head
+        self._used[protocol, address] = used + 1
+        return port
+
+    def give_back(self, protocol, address, port):
+        """Free *port*, which draw() gave."""
+        used = self._used[protocol, address] - 1
+        self._used[protocol, address] = used
+        self._places[protocol, address, used] = port
