@@ -1,0 +1,18 @@
+"""The processes: sockets, timers and connections around middleboxes.core. One process per host, one thread.
+
+    __main__       python -m middleboxes.runtime NODE.json
+    node           Node: the data link, the services, which role gets which frame and message
+    agent          the control connection: hello, beats, requests, events
+    input_logger   InputLoggerRole     ports -> log -> master
+    master         MasterRole          inputs -> middlebox -> outputs; checkpoints to the store
+    spare          SpareRole           prefetches checkpoints; recovers and becomes a MasterRole
+    output_logger  OutputLoggerRole    outputs -> ports; acknowledgements
+    store          StoreRole           checkpoints
+    loop           descriptors, timers, work in slices
+    link           raw packet sockets
+    connection     authenticated TCP connections
+
+A frame's way: Link.receive -> Node -> role -> core -> Link.send. A role that can't go on raises RoleError and friends; the
+node tells the controller (event "failed") and gives the role up. Anything unforeseen ends the process: fail-stop, and
+the failover does the rest.
+"""

@@ -1,0 +1,49 @@
+"""python -m middleboxes.runtime NODE.json: one node process. Exit code 2: it can't be started as configured."""
+
+import json
+import sys
+
+from .link import LinkError
+from .node import Node
+
+
+def read_settings(path):
+    """(settings, key) of a node file. Raises OSError and ValueError with what and where."""
+    with open(path, encoding="utf-8") as file:
+        try:
+            settings = json.load(file)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+    for name, kind in (("node", str), ("key_file", str), ("controller", list), ("service", list),
+                       ("data_interface", str), ("heartbeat_interval_ms", int)):
+        if not isinstance(settings.get(name), kind):
+            raise ValueError(f"{path}: {name!r} must be given, as {kind.__name__}")
+    with open(settings["key_file"], encoding="ascii") as file:
+        try:
+            key = bytes.fromhex(file.read().strip())
+        except ValueError as error:
+            raise ValueError(f"{settings['key_file']}: the key is not hexadecimal") from error
+    if len(key) != 32:
+        raise ValueError(f"{settings['key_file']}: the key has {len(key)} bytes, it must have 32")
+    return settings, key
+
+
+def main():
+    """Run the node; returns the exit code."""
+    if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
+        print("usage: python -m middleboxes.runtime NODE.json", file=sys.stderr)
+        return 2
+    try:
+        node = Node(*read_settings(sys.argv[1]))
+    except (OSError, ValueError, LinkError) as error:
+        print(f"ftmb node: {error}", file=sys.stderr)
+        return 2
+    try:
+        node.run()
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,73 @@
+"""The agent: the node's connection to the controller. It says hello, beats, carries requests to the node and answers."""
+
+from .role import ROLE_FAILURES, RoleError
+
+RETRY_NS = 100_000_000
+#: events kept while the controller is away; beyond it the oldest go, counted
+EVENTS_MAX = 256
+
+
+class Agent:
+    """Keeps one connection to *address* [ip, port]; the data plane goes on without it."""
+
+    def __init__(self, node, address, heartbeat_interval_ms):
+        self.node, self.loop = node, node.loop
+        self._address = address
+        self._interval_ns = heartbeat_interval_ms * 1_000_000
+        self._connection = None
+        self._open = False
+        self._timer = None
+        self._events = []
+        self.events_dropped = 0
+        self._connect()
+
+    def event(self, name, group, epoch, detail):
+        """Tell the controller, now or once it is back."""
+        message = {"t": "event", "name": name, "group": group, "epoch": epoch, "detail": detail}
+        if self._open:
+            self._connection.send(message)
+            return
+        if len(self._events) == EVENTS_MAX:
+            self._events.pop(0)
+            self.events_dropped += 1
+        self._events.append(message)
+
+    def _connect(self):
+        self._connection = self.node.dial(self._address, self._opened, self._message, self._closed)
+
+    def _opened(self, connection):
+        self._open = True
+        connection.send(self.node.hello())
+        events, self._events = self._events, []
+        for message in events:
+            connection.send(message)
+        self._beat()
+
+    def _closed(self, connection, reason):
+        if self._open:
+            self.node.log(f"the controller's connection is gone ({reason}); trying again")
+        self._open = False
+        self.loop.cancel(self._timer)
+        self._timer = self.loop.after(RETRY_NS, self._connect)
+
+    def _beat(self):
+        if self._open:
+            self._connection.send({"t": "beat", "roles": self.node.status()})
+            self._timer = self.loop.after(self._interval_ns, self._beat)
+
+    def _message(self, connection, message):
+        if message["t"] != "request":
+            self.node.log(f"the controller sent {message['t']!r}, which is not a request; ignored")
+            return
+        result, error = {}, ""
+        try:
+            result = self.node.request(message["do"], message["group"], message["epoch"], message["args"])
+        except ROLE_FAILURES as failure:
+            error = str(failure)
+            self.node.log(f"request {message['do']} of group {message['group']}: {error}")
+        except (KeyError, TypeError) as failure:
+            error = f"arguments are not of the expected form: {type(failure).__name__} {failure}"
+        connection.send({"t": "reply", "id": message["id"], "ok": not error, "error": error, "result": result or {}})
+
+
+__all__ = ["Agent", "RoleError"]

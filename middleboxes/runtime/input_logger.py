@@ -1,0 +1,82 @@
+"""The input logger's role: port interfaces in, logged INPUT frames out, and the log for a recovery."""
+
+import time
+
+from ..core.frames import HOP_TRIM, decode_trim
+from ..core.inputlog import InputLogger
+from .link import port_link
+from .role import Role, RoleError
+
+FRAMES_PER_MESSAGE = 64
+_BROADCAST_BIT = 1
+
+
+class InputLoggerRole(Role):
+    """Takes what a port's MAC address accepts: its own unicast, and broadcast and multicast."""
+
+    role = "input-logger"
+
+    def __init__(self, node, group, epoch, group_id, workers, ports, tick_interval_ms, log_bytes_max):
+        super().__init__(node, group, epoch, group_id)
+        self._core = InputLogger(group_id, node.mac, workers, epoch, log_bytes_max)
+        self._filtered = 0
+        self._links = []
+        interfaces = node.port_interfaces(group)
+        for number, port in enumerate(ports):
+            if port["name"] not in interfaces:
+                raise RoleError(f"node {node.name} has no interface for port {port['name']!r} of group {group!r}")
+            link = port_link(interfaces[port["name"]])
+            mac = bytes.fromhex(port["mac"].replace(":", ""))
+            self._links.append(link)
+            self.loop.watch(link.fileno(), lambda link=link, number=number, mac=mac: self._receive(link, number, mac))
+        self._tick_ns = tick_interval_ms * 1_000_000
+        self._timer = self.loop.after(self._tick_ns, self._tick)
+
+    def counters(self):
+        return {**self._core.counters, "log_bytes": self._core.log_bytes, "filtered": self._filtered}
+
+    def fence(self, epoch):
+        self._core.fence(epoch)
+        self.epoch = self._core.epoch
+        return {}
+
+    def _receive(self, link, number, mac):
+        now_ns = time.time_ns()
+        accept, send = self._core.accept, self.node.send
+        for frame in link.receive():
+            if frame[:6] != mac and not (frame and frame[0] & _BROADCAST_BIT):
+                self._filtered += 1
+                continue
+            encoded = accept(number, frame, now_ns)
+            if encoded is not None:
+                send(encoded)
+
+    def _tick(self):
+        for frame in self._core.tick(time.time_ns()):
+            self.node.send(frame)
+        # from the planned time on, so that ticks do not drift; after a stall the missed ones are not made up for
+        self._timer = self.loop.at(max(self._timer[0] + self._tick_ns, self.loop.now_ns()), self._tick)
+
+    def frame(self, hop, frame):
+        if hop == HOP_TRIM:
+            self._core.trim(*decode_trim(frame))
+
+    def message(self, connection, message):
+        if message["t"] == "inputs":
+            connection.pump(self._batches(message["after"]))
+        else:
+            super().message(connection, message)
+
+    def _batches(self, after):
+        for worker, n in enumerate(after):
+            end = False
+            while not end:
+                frames, end = self._core.after(worker, n, FRAMES_PER_MESSAGE)
+                n += len(frames)
+                yield {"t": "input_batch", "group": self.group, "worker": worker, "frames": frames, "end": end}
+
+    def close(self):
+        self.loop.cancel(self._timer)
+        for link in self._links:
+            self.loop.watch(link.fileno())
+            link.close()

@@ -1,0 +1,107 @@
+"""Raw packet sockets: the data interface (NSH only) and the port interfaces of loggers (everything)."""
+
+import ctypes
+import errno
+import fcntl
+import socket
+import struct
+
+ETH_P_ALL = 0x0003
+ETH_P_NSH = 0x894F
+PACKET_IGNORE_OUTGOING = 23         # SOL_PACKET; not in Python's socket module
+SO_ATTACH_FILTER = 26
+SO_RCVBUFFORCE, SO_SNDBUFFORCE = 33, 32
+SIOCGIFHWADDR = 0x8927
+
+#: one read; a frame that fills it was cut off (offloads left on): dropped and counted
+FRAME_BYTES_MAX = 9216
+RECEIVE_BUFFER_BYTES = 32 << 20
+BATCH = 64
+
+# What a network does when it is full or cut; anything else is a fault of ours.
+_LOSSES = (errno.ENOBUFS, errno.ENETDOWN, errno.EAGAIN, errno.EMSGSIZE, errno.ENXIO, errno.ENODEV)
+
+
+class LinkError(OSError):
+    """An interface that can't be opened; the message names it and the mend."""
+
+
+def _hop_filter(hop, equal):
+    """Classic BPF: pass frames whose NSH service index (byte 21) is *hop*, or is not."""
+    accept, drop = (0, 1) if equal else (1, 0)
+    program = struct.pack("HBBI" * 4, 0x30, 0, 0, 21, 0x15, accept, drop, hop, 0x06, 0, 0, 0xFFFFFFFF, 0x06, 0, 0, 0)
+    return program
+
+
+class Link:
+    """One raw socket on *interface*; ``receive`` a batch, ``send`` a frame. *hop*: see ``data_links``."""
+
+    def __init__(self, interface, protocol, program=None):
+        self.interface = interface
+        self.counters = {"sent": 0, "received": 0, "send_failed": 0, "oversize": 0}
+        try:
+            self._socket = sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+        except PermissionError as error:
+            raise LinkError(f"raw sockets need root (CAP_NET_RAW): {error}") from error
+        try:
+            if program is not None:
+                buffer = ctypes.create_string_buffer(program)
+                sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER,
+                                struct.pack("HL", len(program) // 8, ctypes.addressof(buffer)))
+            sock.setsockopt(socket.SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
+            sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER_BYTES)
+            sock.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, RECEIVE_BUFFER_BYTES)
+            sock.bind((interface, protocol))
+        except OSError as error:
+            sock.close()
+            raise LinkError(f"interface {interface} can't be opened: {error}") from error
+        sock.setblocking(False)
+        self._receive, self._send = sock.recv, sock.send
+        self.fileno = sock.fileno
+
+    @property
+    def mac(self):
+        """The interface's MAC, 6 bytes."""
+        request = struct.pack("256s", self.interface.encode()[:15])
+        return fcntl.ioctl(self._socket.fileno(), SIOCGIFHWADDR, request)[18:24]
+
+    def receive(self):
+        """Up to BATCH frames that are there now."""
+        frames, receive = [], self._receive
+        try:
+            for _ in range(BATCH):
+                frames.append(receive(FRAME_BYTES_MAX))
+        except BlockingIOError:
+            pass                    # the queue is empty: what ends most batches
+        except OSError as error:
+            if error.errno not in _LOSSES:
+                raise
+        self.counters["received"] += len(frames)
+        return frames
+
+    def send(self, frame):
+        """Send one frame; what the interface can't take is a network loss, counted."""
+        try:
+            self._send(frame)
+        except OSError as error:
+            if error.errno not in _LOSSES:
+                raise
+            self.counters["send_failed"] += 1
+        else:
+            self.counters["sent"] += 1
+
+    def close(self):
+        """Close the socket."""
+        self._socket.close()
+
+
+def data_links(interface, input_hop):
+    """(inputs, others): two sockets on the data interface, so that a master can stop reading inputs and still
+    read acknowledgements. Both see NSH frames only."""
+    return (Link(interface, ETH_P_NSH, _hop_filter(input_hop, True)),
+            Link(interface, ETH_P_NSH, _hop_filter(input_hop, False)))
+
+
+def port_link(interface):
+    """A logger's port interface: all frames."""
+    return Link(interface, ETH_P_ALL)

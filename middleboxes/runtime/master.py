@@ -1,0 +1,145 @@
+"""The master's role: inputs through the middlebox, outputs to the output logger, checkpoints to the store."""
+
+from ..core.frames import HOP_ACK, FrameError, decode_input
+from .role import Role, RoleError
+
+CHECKPOINT_RETRY_NS = 100_000_000
+
+
+class MasterRole(Role):
+    """Runs *core* (a middleboxes.core Master). Fresh, it processes nothing before its first checkpoint is durable."""
+
+    role = "master"
+
+    def __init__(self, node, group, epoch, core, store_address, checkpoint_interval_ms, on_durable=None):
+        super().__init__(node, group, epoch, core.group_id)
+        self.core = core
+        self._interval_ns = checkpoint_interval_ms * 1_000_000
+        self._store_address = store_address
+        self._store = None              # open connection to the store, None while there is none
+        self._cut = self._chunks = self._chunk = None
+        self.taking = False
+        self._on_durable = on_durable
+        self._protected_told = False
+        self._timer = None
+        self._bad_frames = 0
+        self._connect()
+
+    def counters(self):
+        return {**self.core.counters, "checkpoint": self.core.checkpoint_id, "bad_frames": self._bad_frames,
+                "k": [worker.k for worker in self.core.workers]}
+
+    # -- packets
+
+    def take_inputs(self):
+        """Process live inputs from now on."""
+        self.taking = True
+
+    def inputs(self, frames):
+        send, process = self.node.send, self.core.process
+        for frame in frames:
+            try:
+                _, worker, item = decode_input(frame)
+            except FrameError:
+                self._bad_frames += 1
+                continue
+            for output in process(worker, item):
+                send(output)
+        for output in self.core.flush():
+            send(output)
+        if not self.core.ready:
+            self.node.hold_inputs()
+
+    @property
+    def ready(self):
+        return self.core.ready
+
+    def frame(self, hop, frame):
+        if hop != HOP_ACK:
+            return
+        try:
+            for output in self.core.acknowledged(frame):
+                self.node.send(output)
+        except FrameError:
+            self._bad_frames += 1
+        self._progress()
+
+    def _progress(self):
+        """Acknowledgements or a durable checkpoint came: go on with what waited for them."""
+        self.node.hold_inputs()
+        if self._cut is not None and self._chunk is None:
+            self.work(self._send_checkpoint)
+
+    # -- checkpoints
+
+    def _store_opened(self, connection):
+        self._store = connection
+        if self._cut is None:
+            self._checkpoint()
+        else:
+            self._begin_sending()       # from the start: a store keeps no halves
+
+    def _store_closed(self, connection, reason):
+        self._store = None
+        self.loop.cancel(self._timer)
+        self._timer = self.after(CHECKPOINT_RETRY_NS, self._connect)
+
+    def _connect(self):
+        self._connection = self.node.connect(self, self._store_address, self._store_opened, self._store_message,
+                                             self._store_closed)
+
+    def _checkpoint(self):
+        """Cut now; the chunks go out in slices between packets."""
+        self._timer = None
+        if self._store is None:
+            return
+        self._cut = self.core.cut()
+        self._begin_sending()
+
+    def _begin_sending(self):
+        self._chunks = self._cut.chunks()
+        self._chunk = next(self._chunks)
+        self.work(self._send_checkpoint)
+
+    def _send_checkpoint(self):
+        """One slice: a chunk, or the commit once the output logger holds all determinants before the cut."""
+        if self._cut is None or self._store is None:
+            return False
+        if self._store.waiting_bytes > 0:
+            return True
+        cut = self._cut
+        message = {"t": "checkpoint", "group": self.group, "epoch": cut.epoch, "id": cut.id, "base": cut.base,
+                   "last": False, "data": self._chunk}
+        if self._chunk is not None:
+            self._store.send(message)
+            self._chunk = next(self._chunks, None)
+            return True
+        if self.core.acknowledged_all(cut):
+            self._store.send({**message, "last": True, "data": b""})
+        return False        # committed, or called again by _progress
+
+    def _store_message(self, connection, message):
+        if message["t"] == "refused":
+            # fenced, or the store lost its base: no delta of this master will ever be taken
+            raise RoleError(f"the store refused checkpoint {self._cut.id if self._cut else '-'}: {message['error']}")
+        elif message["t"] == "stored" and self._cut is not None and message["id"] == self._cut.id:
+            self._durable()
+
+    def _durable(self):
+        cut, self._cut = self._cut, None
+        for frame in self.core.durable(cut):
+            self.node.send(frame)
+        if not self._protected_told:
+            self._protected_told = True
+            self.event("protected", checkpoint=cut.id)
+        if self._on_durable:
+            on_durable, self._on_durable = self._on_durable, None
+            on_durable()
+        self._timer = self.after(self._interval_ns, self._checkpoint)
+        self.node.hold_inputs()
+
+    def close(self):
+        self.loop.cancel(self._timer)
+        self._cut = None
+        self._connection.on_close = None
+        self._connection.close("role given up")

@@ -1,0 +1,242 @@
+"""A node: one process on one host. It owns the links and connections and hands frames and messages to its roles."""
+
+import gc
+import os
+import sys
+import time
+
+from ..core.frames import HOP_INPUT
+from ..core.recovery import LiveBuffer
+from .agent import Agent
+from .connection import Connection, Listener
+from .input_logger import InputLoggerRole
+from .link import data_links
+from .loop import Loop
+from .master import MasterRole
+from .output_logger import OutputLoggerRole
+from .role import RoleError
+from .spare import SpareRole, build_master
+from .store import StoreRole
+
+#: groups whose early live frames are kept before this node has a role in them
+EARLY_GROUPS_MAX = 16
+#: batches read at most before a fence: as much as a socket's queue can hold
+DRAIN_BATCHES_MAX = 4096
+
+
+class Node:
+    """*settings*: the node file as a map (docs/architecture.md); *key*: the deployment's pre-shared key."""
+
+    def __init__(self, settings, key):
+        self.name = settings["node"]
+        self.loop = Loop()
+        self._key = key
+        self._service = settings["service"]
+        self._ports = settings.get("ports", {})
+        self._boot = int.from_bytes(os.urandom(7), "big")
+        self._roles = {}            # (group, role) -> Role
+        self._takers = {}           # group id -> master or spare
+        self._by_id = {}            # group id -> [Role, ...]
+        self._buffers = {}
+        self._inputs, self._others = data_links(settings["data_interface"], HOP_INPUT)
+        self.mac = self._others.mac
+        self.send = self._others.send
+        self.loop.watch(self._inputs.fileno(), self._receive_inputs)
+        self._reading = True
+        self.loop.watch(self._others.fileno(), self._receive_others)
+        self._listener = Listener(self.loop, self._service, key, self._service_message, self._service_closed)
+        self.agent = Agent(self, settings["controller"], settings["heartbeat_interval_ms"])
+
+    def run(self):
+        """Serve until the process is told to stop."""
+        # Roles make no reference cycles, and a collection would stop packets for as long as the state is large.
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+        self.loop.run()
+
+    def log(self, text):
+        """A line in the node's log."""
+        print(f"{time.strftime('%H:%M:%S')} {self.name}: {text}", file=sys.stderr, flush=True)
+
+    # -- what the controller is told and asks for
+
+    def hello(self):
+        """The first message to a controller."""
+        roles = [{"group": role.group, "role": role.role, "epoch": role.epoch} for role in self._roles.values()]
+        return {"t": "hello", "node": self.name, "boot": self._boot, "service": list(self._service), "roles": roles}
+
+    def status(self):
+        """What a beat says."""
+        return [role.status() for role in self._roles.values()]
+
+    def request(self, do, group, epoch, args):
+        """Carry out a request; returns its result. Raises what ROLE_FAILURES lists."""
+        if do == "fence":
+            return self._role(group, args["role"]).fence(epoch)
+        if do == "retire":
+            role = self._roles.get((group, args["role"]))
+            if role is not None:
+                self._drop(role)
+            return {}
+        if do == "recover":
+            self._role(group, "spare").recover(epoch, args)
+            return {}
+        known = self._roles.get((group, do))
+        if known is not None:
+            self._drop(known)
+        self._add(self._make(do, group, epoch, args))
+        return {}
+
+    def _make(self, do, group, epoch, args):
+        if do == "store":
+            return StoreRole(self, group, epoch)
+        if do == "input-logger":
+            return InputLoggerRole(self, group, epoch, **args)
+        if do == "output-logger":
+            return OutputLoggerRole(self, group, epoch, **args)
+        if do == "spare":
+            return SpareRole(self, group, epoch, args)
+        return self._fresh_master(group, epoch, args)
+
+    def _fresh_master(self, group, epoch, args):
+        core = build_master(self, group, epoch, args,
+                            lambda name, detail: self.agent.event(name, group, epoch, {"text": detail}))
+        core.start_at(args["start"])
+        role = MasterRole(self, group, epoch, core, args["store"], args["checkpoint_interval_ms"],
+                          on_durable=lambda: self._start_master(role))
+        return role
+
+    def _start_master(self, role):
+        role.take_inputs()
+        buffer, early = self.buffer(role.group_id), []
+        while (frame := buffer.take()) is not None:
+            early.append(frame)
+        role.inputs(early)
+
+    # -- roles
+
+    def port_interfaces(self, group):
+        """{port name: interface} of this node for *group*."""
+        return self._ports.get(group, {})
+
+    def buffer(self, group_id):
+        """Live frames of a group that came before this node could process them."""
+        if group_id not in self._buffers:
+            self._buffers[group_id] = LiveBuffer()
+        return self._buffers[group_id]
+
+    def _role(self, group, name):
+        role = self._roles.get((group, name))
+        if role is None:
+            raise RoleError(f"node {self.name} is not {name} of group {group!r}")
+        return role
+
+    def _add(self, role):
+        self._roles[role.group, role.role] = role
+        if role.group_id:
+            self._by_id.setdefault(role.group_id, []).append(role)
+            if role.role in ("master", "spare"):
+                self._takers[role.group_id] = role
+        self.log(f"is {role.role} of group {role.group}, epoch {role.epoch}")
+
+    def _drop(self, role):
+        role.closed = True
+        role.close()
+        del self._roles[role.group, role.role]
+        if role in self._by_id.get(role.group_id, ()):
+            self._by_id[role.group_id].remove(role)
+        if self._takers.get(role.group_id) is role:
+            del self._takers[role.group_id]
+            self._buffers.pop(role.group_id, None)
+        gc.collect()        # between roles a pause harms nobody
+
+    def replace(self, old, new):
+        """*new* takes over from *old* (a spare that became the master)."""
+        buffer = self._buffers.get(old.group_id)
+        self._drop(old)
+        self._add(new)
+        if buffer is not None:
+            self._buffers[old.group_id] = buffer
+
+    def fail(self, role, error):
+        """*role* can't go on: give it up and tell the controller."""
+        self.log(f"{role.role} of group {role.group} failed: {error}")
+        if self._roles.get((role.group, role.role)) is role:
+            self._drop(role)
+        self.agent.event("failed", role.group, role.epoch, {"role": role.role, "error": str(error)})
+
+    # -- connections
+
+    def dial(self, address, on_open, on_message, on_close):
+        """An authenticated connection to *address*."""
+        return Connection.connect(self.loop, address, self._key, self.name, on_message=on_message, on_open=on_open,
+                                  on_close=on_close)
+
+    def connect(self, role, address, on_open, on_message, on_close):
+        """A connection of *role*'s: its methods are called as long as it is not closed."""
+        return self.dial(address, role.guarded(on_open), role.guarded(on_message), role.guarded(on_close))
+
+    def _service_message(self, connection, message):
+        group = message.get("group")
+        wanted = {"checkpoint": "store", "subscribe": "store", "inputs": "input-logger",
+                  "determinants": "output-logger"}.get(message["t"])
+        role = self._roles.get((group, wanted))
+        if role is None:
+            connection.send({"t": "refused", "group": str(group),
+                             "error": f"node {self.name} does not serve {message['t']!r} of group {group!r}"})
+            return
+        role.guarded(role.message)(connection, message)
+
+    def _service_closed(self, connection, reason):
+        for role in self._roles.values():
+            role.disconnected(connection)
+
+    # -- frames
+
+    def hold_inputs(self):
+        """Read inputs, or leave them in the socket's queue while a master waits for acknowledgements."""
+        reading = all(role.ready for role in self._takers.values())
+        if reading != self._reading:
+            self._reading = reading
+            self.loop.watch(self._inputs.fileno(), self._receive_inputs if reading else None)
+
+    def _receive_inputs(self):
+        frames = self._inputs.receive()
+        first = 0
+        while first < len(frames):
+            # nearly always one group: hand its run of frames over in one piece
+            group = frames[first][18:21]
+            last = first + 1
+            while last < len(frames) and frames[last][18:21] == group:
+                last += 1
+            self._hand_over(int.from_bytes(group, "big"), frames[first:last])
+            first = last
+
+    def _hand_over(self, group_id, frames):
+        role = self._takers.get(group_id)
+        if role is not None and role.taking:
+            role.guarded(role.inputs)(frames)
+        elif group_id in self._buffers or len(self._buffers) < EARLY_GROUPS_MAX:
+            buffer = self.buffer(group_id)
+            for frame in frames:
+                buffer.add(frame)
+
+    def _receive_others(self):
+        frames = self._others.receive()
+        touched = {}
+        for frame in frames:
+            hop = frame[21] if len(frame) > 21 else 0
+            for role in self._by_id.get(int.from_bytes(frame[18:21], "big"), ()):
+                role.guarded(role.frame)(hop, frame)
+                touched[id(role)] = role
+        for role in touched.values():
+            if role.role == "output-logger":
+                role.acknowledge()
+        return bool(frames)
+
+    def drain(self):
+        """Handle all frames that are here already."""
+        for _ in range(DRAIN_BATCHES_MAX):
+            if not self._receive_others():
+                return

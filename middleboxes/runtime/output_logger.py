@@ -1,0 +1,84 @@
+"""The output logger's role: OUTPUT frames in, released packets out of the port interfaces, acknowledgements back."""
+
+from ..core.determinants import DeterminantError
+from ..core.frames import HOP_OUTPUT, HOP_TRIM, FrameError, decode_trim
+from ..core.outputlog import OutputLogger
+from .link import port_link
+from .role import Role, RoleError
+
+BYTES_PER_MESSAGE = 64 << 10
+
+
+class OutputLoggerRole(Role):
+    """Releases outputs by the rules of middleboxes.core.outputlog."""
+
+    role = "output-logger"
+
+    def __init__(self, node, group, epoch, group_id, workers, ports):
+        super().__init__(node, group, epoch, group_id)
+        self._core = OutputLogger(group_id, node.mac, workers, len(ports), epoch)
+        interfaces = node.port_interfaces(group)
+        missing = [port["name"] for port in ports if port["name"] not in interfaces]
+        if missing:
+            raise RoleError(f"node {node.name} has no interface for port {missing[0]!r} of group {group!r}")
+        self._links = [port_link(interfaces[port["name"]]) for port in ports]
+        self._timer = None
+        self._first_output_due = False
+
+    def counters(self):
+        return {**self._core.counters, "determinants": sum(map(len, self._core.logs))}
+
+    def fence(self, epoch):
+        # what the old master sent before it died and is here already counts: it must not be lost
+        self.node.drain()
+        stored = self._core.fence(epoch)
+        self._first_output_due = epoch > self.epoch
+        self.epoch = self._core.epoch
+        return {"stored": stored}
+
+    def frame(self, hop, frame):
+        try:
+            if hop == HOP_OUTPUT:
+                released = self._core.receive(frame)
+            elif hop == HOP_TRIM:
+                released = self._core.trim(*decode_trim(frame))
+            else:
+                return
+        except (FrameError, DeterminantError):
+            self._core.counters["bad_frames"] += 1
+            return
+        if released:
+            for port, packet in released:
+                self._links[port].send(packet)
+            if self._first_output_due:
+                self._first_output_due = False
+                self.event("first-output", at_ns=self.loop.now_ns())
+
+    def acknowledge(self):
+        """Send the acknowledgements that are due; the node calls it after each batch."""
+        frames, again_ns = self._core.acknowledge(self.loop.now_ns())
+        for frame in frames:
+            self.node.send(frame)
+        self.loop.cancel(self._timer)
+        self._timer = self.loop.at(again_ns, self.acknowledge) if again_ns is not None else None
+
+    def message(self, connection, message):
+        if message["t"] == "determinants":
+            connection.pump(self._batches(message["after"], message["to"]))
+        else:
+            super().message(connection, message)
+
+    def _batches(self, after, to):
+        for worker, log in enumerate(self._core.logs):
+            k, goal = after[worker], to[worker]
+            while True:
+                data, k = log.encode(max(k, log.trimmed), BYTES_PER_MESSAGE)
+                end = k >= goal or not data
+                yield {"t": "determinant_batch", "group": self.group, "worker": worker, "data": data, "end": end}
+                if end:
+                    break
+
+    def close(self):
+        self.loop.cancel(self._timer)
+        for link in self._links:
+            link.close()

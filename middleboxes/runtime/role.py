@@ -1,0 +1,88 @@
+"""What all roles of a group have in common."""
+
+from ..core.checkpoint import CheckpointError
+from ..core.determinants import DeterminantError
+from ..core.frames import FrameError
+from ..core.master import ReplayError
+from ..core.state import StateError
+from ..sdk import ConfigurationError
+
+
+class RoleError(Exception):
+    """A role that can't be taken or can't go on; the message goes to the controller."""
+
+
+#: what a role may raise: it fails, the node lives
+ROLE_FAILURES = (RoleError, ReplayError, CheckpointError, StateError, ConfigurationError, DeterminantError, FrameError)
+
+
+class Role:
+    """One role of one group at this node. Subclasses name themselves in ``role`` and override what they handle."""
+
+    role = "?"
+    #: whether input frames of the group are for this role now (before, the node keeps them)
+    taking = True
+    #: whether it may be given more inputs (backpressure)
+    ready = True
+
+    def __init__(self, node, group, epoch, group_id):
+        self.node, self.loop = node, node.loop
+        self.group, self.epoch, self.group_id = group, epoch, group_id
+
+        self.closed = False
+        self._guards = {}
+
+    def guarded(self, function):
+        """*function*, a method of this role, as a callback: nothing after ``close``, and its failures fail the role."""
+        guard = self._guards.get(function)
+        if guard is None:
+            def guard(*args):
+                if self.closed:
+                    return None
+                try:
+                    return function(*args)
+                except ROLE_FAILURES as error:
+                    self.node.fail(self, error)
+                    return None
+            self._guards[function] = guard
+        return guard
+
+    def after(self, delay_ns, function):
+        """Call a method of this role in *delay_ns*; returns a timer for ``loop.cancel``."""
+        return self.loop.after(delay_ns, self.guarded(function))
+
+    def work(self, function):
+        """Call a method of this role in slices between packets for as long as it returns true."""
+        self.loop.work(self.guarded(function))
+
+    def event(self, name, **detail):
+        """Tell the controller."""
+        self.node.agent.event(name, self.group, self.epoch, detail)
+
+    def status(self):
+        """What a beat says of this role."""
+        return {"group": self.group, "role": self.role, "epoch": self.epoch, "counters": self.counters()}
+
+    def counters(self):
+        """Counters by name."""
+        return {}
+
+    def fence(self, epoch):
+        """Refuse everything below *epoch*; returns the result of the request."""
+        raise RoleError(f"a {self.role} is not fenced")
+
+    def inputs(self, frames):
+        """INPUT frames of this group."""
+
+    def frame(self, hop, frame):
+        """Another frame of this group."""
+
+    def message(self, connection, message):
+        """A service message of this group."""
+        connection.send({"t": "refused", "group": self.group, "error": f"a {self.role} does not serve {message['t']!r}"})
+
+    def disconnected(self, connection):
+        """A connection that this role may have served is closed."""
+
+    def close(self):
+        """Give the role up."""

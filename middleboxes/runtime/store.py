@@ -1,0 +1,77 @@
+"""The store's role: takes checkpoints whole or not at all, and hands them to spares."""
+
+from ..core.checkpoint import Assembler, CheckpointError, Folded
+from .role import Role
+
+
+class StoreRole(Role):
+    """Keeps the last durable checkpoint of one group in memory, on a host of its own, and feeds followers."""
+
+    role = "store"
+
+    def __init__(self, node, group, epoch, group_id=0):
+        super().__init__(node, group, epoch, group_id)
+        self._folded = Folded()
+        self._folded.epoch = epoch
+        self._assemblers = {}       # connection -> Assembler of the checkpoint under way
+        self._followers = set()
+        self._bytes = 0
+
+    def counters(self):
+        return {"checkpoint": self._folded.id, "checkpoint_bytes": self._bytes}
+
+    def fence(self, epoch):
+        self.epoch = self._folded.epoch = max(self.epoch, epoch)
+        header = self._folded.header
+        return {"checkpoint": self._folded.id, "positions": header["positions"] if header else []}
+
+    def message(self, connection, message):
+        if message["t"] == "checkpoint":
+            self._take(connection, message)
+        elif message["t"] == "subscribe":
+            if message["follow"]:
+                self._followers.add(connection)
+            connection.pump(self._feed(message["have"], end=not message["follow"]))
+        else:
+            super().message(connection, message)
+
+    def disconnected(self, connection):
+        self._assemblers.pop(connection, None)
+        self._followers.discard(connection)
+
+    def _take(self, connection, message):
+        """A chunk; the last message of a checkpoint carries none and commits it."""
+        assembler = self._assemblers.setdefault(connection, Assembler())
+        try:
+            if not message["last"]:
+                assembler.add(message["data"])
+                return
+            chunks, checkpoint = assembler.finish()
+        except CheckpointError as error:
+            self._assemblers.pop(connection)
+            connection.send({"t": "refused", "group": self.group, "error": str(error)})
+            return
+        if message["id"] == self._folded.id and message["epoch"] == self._folded.header["epoch"]:
+            # sent again after a broken connection: it is durable already
+            connection.send({"t": "stored", "group": self.group, "id": self._folded.id})
+            return
+        refusal = self._folded.refusal(message["epoch"], message["base"])
+        if refusal:
+            connection.send({"t": "refused", "group": self.group, "error": refusal})
+            return
+        self._bytes = sum(map(len, chunks))
+        self._folded.fold(chunks, checkpoint)
+        connection.send({"t": "stored", "group": self.group, "id": self._folded.id})
+        for follower in self._followers:
+            follower.pump(self._chunks(self._folded.id, message["base"], chunks))
+
+    def _chunks(self, number, base, chunks):
+        for data in chunks:
+            yield {"t": "chunk", "group": self.group, "id": number, "base": base, "last": False, "data": data}
+        yield {"t": "chunk", "group": self.group, "id": number, "base": base, "last": True, "data": b""}
+
+    def _feed(self, have, end):
+        for number, base, chunks in self._folded.since(have):
+            yield from self._chunks(number, base, chunks)
+        if end:
+            yield {"t": "chunk", "group": self.group, "id": 0, "base": 0, "last": True, "data": b""}
