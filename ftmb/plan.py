@@ -157,8 +157,7 @@ class _Planner:
                 "hosts": hosts, "links": self.links}
 
     def dpids(self):
-        # Not from 1: another controller or network on the machine may use small numbers.
-        return {name: 0x46540001 + index for index, name in enumerate(self.configuration.switches)}
+        return {name: dpid for dpid, name in enumerate(self.configuration.switches, 1)}
 
     def deployment(self):
         controller = self.configuration.controller

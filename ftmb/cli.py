@@ -1,0 +1,117 @@
+"""The command line: arguments, help, exit codes. ``commands`` does the work.
+
+Exit codes: 0 it held; 1 it ran and did not hold; 2 usage, configuration or environment; 130 interrupted.
+A new command is a function that takes the parsed arguments and returns the exit code, and an entry in ``_PARSERS``.
+"""
+
+import argparse
+import signal
+import sys
+
+from . import commands, config
+from .emulator.faults import WAYS
+from .emulator.report import ROLES
+from .errors import UsageError
+
+INTERRUPTED = 130
+
+
+def main(argv=None):
+    """Run the command line *argv* (sys.argv by default); the exit code."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    try:
+        argv = sys.argv[1:] if argv is None else argv
+        arguments = _parser(argv).parse_args(argv)
+        return arguments.run(arguments)
+    except UsageError as error:
+        print(f"ftmb: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has gone; nothing is left to be said, not even by the interpreter's last flush.
+        sys.stdout = None
+        return 1
+
+
+def _interrupt(_number, _frame):
+    raise KeyboardInterrupt
+
+
+def _parser(argv):
+    parser = argparse.ArgumentParser(
+        prog="ftmb", description="Fault tolerance for middleboxes on SDN, in an emulated network.",
+        epilog="example: ftmb up single && ftmb kill nat master && ftmb status; ftmb down")
+    choices = parser.add_subparsers(metavar="COMMAND", required=True)
+    for name, (run, text, example, add_arguments) in _PARSERS.items():
+        command = choices.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.",
+                                     epilog=f"example: {example}")
+        command.set_defaults(run=run)
+        if argv[:1] == [name]:
+            # only now: the demonstration's arguments cost an import
+            add_arguments(command)
+    return parser
+
+
+def _up(parser):
+    parser.add_argument("configuration", metavar="NAME-or-FILE",
+                        help=f"a named configuration ({', '.join(config.names())}) or a YAML file")
+    parser.add_argument("--ryu-app", action="append", default=[], metavar="MODULE",
+                        help="a Ryu app for the same process, may be repeated (default: ryu.app.simple_switch_13)")
+    parser.add_argument("--no-recovery", action="store_true",
+                        help="leave dead masters' state lost, to see the difference")
+
+
+def _status(parser):
+    parser.add_argument("--json", action="store_true", help="as JSON")
+    parser.add_argument("--wait", metavar="STATE", choices=commands.STATES,
+                        help=f"wait until every group is in this state: {', '.join(commands.STATES)}")
+    parser.add_argument("--timeout", metavar="S", type=_seconds, default=30.0,
+                        help="how long to wait, in seconds (default: 30)")
+
+
+def _exec(parser):
+    parser.add_argument("host", metavar="HOST", help="a host or node of the network")
+    parser.add_argument("command", metavar="CMD", nargs=argparse.REMAINDER, help="the command, after --")
+
+
+def _kill(parser):
+    parser.add_argument("group", metavar="GROUP", help="the group, or - for the controller")
+    parser.add_argument("role", metavar="ROLE", choices=(*ROLES, "controller"),
+                        help=f"{', '.join(ROLES)}; controller with the group -")
+    parser.add_argument("--how", choices=WAYS, default="process",
+                        help="process: SIGKILL (default); host: process and all links; hang: SIGSTOP; "
+                             "link: the data link goes down")
+
+
+def _heal(parser):
+    parser.add_argument("host", metavar="HOST", nargs="?", help="a node or controller (default: everything)")
+
+
+def _nothing(_parser):
+    """A command without arguments."""
+
+
+def _demo(parser):
+    from .demo import run
+    run.add_arguments(parser)
+
+
+def _seconds(text):
+    value = float(text)
+    if not 0 <= value < float("inf"):
+        raise ValueError(text)
+    return value
+
+
+_PARSERS = {
+    "up": (commands.up, "start an emulated network, the controller and all roles", "ftmb up single", _up),
+    "status": (commands.status, "show what runs where, each group's state, the failovers so far",
+               "ftmb status --wait protected --timeout 10", _status),
+    "exec": (commands.execute, "run a command in a host of the network", "ftmb exec client1 -- ping -c 3 192.0.2.1", _exec),
+    "kill": (commands.kill, "kill whoever has a role now", "ftmb kill nat master --how host", _kill),
+    "heal": (commands.heal, "undo hang, link and host; dead processes start anew", "ftmb heal m1", _heal),
+    "down": (commands.down, "remove everything that up made, also after a crash", "ftmb down", _nothing),
+    "demo": (commands.demo, "bring up, run real traffic, kill, measure, bring down", "ftmb demo --kills 3", _demo),
+}

@@ -1,0 +1,110 @@
+"""What each command of the command line does: parsed arguments in, exit code out. Errors are UsageError."""
+
+import json
+import os
+import shutil
+import sys
+import time
+
+from .emulator import client
+from .emulator.environment import check_root
+from .errors import UsageError
+
+STATES = ("protected", "recovering", "unprotected", "lost")
+_COLOURS = {"protected": "32", "recovering": "33", "unprotected": "33", "lost": "31"}
+_POLL_S = 0.05
+_NOT_FOUND = 127        # as a shell says it
+
+
+def up(arguments):
+    """``ftmb up``"""
+    began = time.monotonic()
+    client.up(arguments.configuration, arguments.ryu_app, not arguments.no_recovery,
+              progress=lambda text: print(f"{text} ...", flush=True))
+    print(f"{arguments.configuration} is up, every group is protected ({time.monotonic() - began:.1f} s)")
+    return 0
+
+
+def status(arguments):
+    """``ftmb status``; 1 when the state that was waited for did not come."""
+    deadline = time.monotonic() + arguments.timeout
+    while True:
+        now = client.status()
+        held = arguments.wait is None or all(group["state"] == arguments.wait for group in now["groups"])
+        if held or time.monotonic() >= deadline:
+            break
+        time.sleep(_POLL_S)
+    print(json.dumps(now, indent=1) if arguments.json else _table(now))
+    if not held:
+        print(f"ftmb: not every group is {arguments.wait} after {arguments.timeout:g} s", file=sys.stderr)
+    return 0 if held else 1
+
+
+def execute(arguments):
+    """``ftmb exec``: becomes the command."""
+    command = arguments.command[1:] if arguments.command[:1] == ["--"] else arguments.command
+    if not command:
+        raise UsageError("exec: which command? ftmb exec HOST -- CMD ARG...")
+    enter = client.enter(arguments.host)
+    if shutil.which(command[0]) is None:
+        print(f"ftmb: {command[0]}: command not found", file=sys.stderr)
+        return _NOT_FOUND
+    sys.stdout.flush()
+    os.execvp(enter[0], [*enter, *command])
+
+
+def kill(arguments):
+    """``ftmb kill``"""
+    if (arguments.group == "-") != (arguments.role == "controller"):
+        raise UsageError("kill: the controller belongs to no group: ftmb kill - controller")
+    done = client.kill(arguments.group, arguments.role, arguments.how)
+    print(f"killed {done['node']}, the {done['role']}{'' if done['group'] == '-' else ' of ' + done['group']} "
+          f"({done['how']})")
+    return 0
+
+
+def heal(arguments):
+    """``ftmb heal``"""
+    healed = client.heal(arguments.host)["healed"]
+    print(f"healed {', '.join(healed)}" if healed else "nothing to heal")
+    return 0
+
+
+def down(_arguments):
+    """``ftmb down``"""
+    print("everything is removed" if client.down() else "nothing is up")
+    return 0
+
+
+def demo(arguments):
+    """``ftmb demo``"""
+    check_root()
+    from .demo import run
+    return run.main(arguments)
+
+
+def _table(now):
+    lines = []
+    for group in now["groups"]:
+        lines.append(f"group {group['name']} ({group['function']}): {_coloured(group['state'])}, epoch {group['epoch']}")
+        for key in ("input_logger", "master", "output_logger", "store"):
+            lines.append(f"  {key.replace('_', ' '):14} {group[key] or '-'}")
+        lines.append(f"  {'spares':14} {', '.join(group['spares']) or '-'}")
+        for failover in group["failovers"]:
+            steps = " ".join(f"{step} {failover[step + '_ms']:.1f}"
+                             for step in ("detect", "fence", "load", "replay", "redirect"))
+            lines.append(f"  failover of the {failover['role']} ({failover['cause']}): {failover['total_ms']:.1f} ms"
+                         f" = {steps}; {failover['replayed_packets']} packets replayed")
+    width = max(len(host["name"]) for host in now["hosts"])
+    lines.append("hosts")
+    lines += [f"  {host['name']:{width}}  {host['role']:14} {'' if host['alive'] else 'dead'}".rstrip()
+              for host in now["hosts"]]
+    controller = now["controller"]
+    lines.append(f"controller {'alive' if controller['alive'] else 'dead'}: {', '.join(controller.get('apps', []))}")
+    return "\n".join(lines)
+
+
+def _coloured(state):
+    if not sys.stdout.isatty() or "NO_COLOR" in os.environ:
+        return state
+    return f"\x1b[{_COLOURS.get(state, '0')}m{state}\x1b[0m"

@@ -1,0 +1,77 @@
+"""The ways in which a node dies, and how it is mended.
+
+process   SIGKILL: the process is gone, its host is there
+host      SIGKILL and all links of the host down at once
+hang      SIGSTOP: all is there, nothing moves
+link      the data link is cut, as if the cable were pulled; the process lives and has its management network
+"""
+
+import subprocess
+import time
+
+from ..errors import UsageError
+from .processes import empty_files
+
+WAYS = ("process", "host", "hang", "link")
+
+
+class Node:
+    """A role node: its process, its links, and what was done to them."""
+
+    def __init__(self, rundir, process, links, pid):
+        self.name = process.name
+        self.process = process
+        self._rundir = rundir
+        self._links = links
+        self._namespace_pid = pid
+        self._cut = False
+
+    def is_alive(self):
+        """Running, not hung, and connected."""
+        return self.process.is_running() and not self.process.stopped and not self._cut
+
+    def start(self):
+        """Start its process with an empty disk; the pid."""
+        empty_files(self._rundir, self.name)
+        return self.process.start()
+
+    def kill(self, how):
+        """Do it in the way *how*; the monotonic time (ns) just before. Raises UsageError: it is dead already."""
+        if not self.process.is_running():
+            raise UsageError(f"{self.name} is dead already: `ftmb heal {self.name}` brings it back")
+        at_ns = time.monotonic_ns()
+        if how == "host":
+            # Links first: the kernel must not close the dead host's connections for it.
+            self._cut = True
+            self._set_own("down")
+        if how in ("process", "host"):
+            self.process.kill()
+        if how == "hang":
+            self.process.stop()
+        if how == "link":
+            self._cut = True
+            # At the switch's end: the process sees no carrier, not a disabled interface.
+            _set_links([self._links.at_switch[self._links.data]], "down")
+        return at_ns
+
+    def heal(self):
+        """Links up, SIGCONT, and a new process if there is none; its pid then, otherwise None."""
+        if self._cut:
+            _set_links(self._links.at_switch.values(), "up")
+            self._set_own("up")
+            self._cut = False
+        if not self.process.is_running():
+            return self.start()
+        if self.process.stopped:
+            self.process.resume()
+        return None
+
+    def _set_own(self, state):
+        _set_links(self._links.all(), state, ["nsenter", f"--net=/proc/{self._namespace_pid}/ns/net"])
+
+
+def _set_links(interfaces, state, enter=()):
+    lines = "\n".join(f"link set {interface} {state}" for interface in interfaces)
+    done = subprocess.run([*enter, "ip", "-batch", "-"], input=lines, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise UsageError(f"cannot set links {state}: {done.stderr.strip()}")

@@ -1,0 +1,91 @@
+"""The processes of an emulation: the controller and one process per node. None outlives the daemon."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+
+from topologies.network import die_with_parent
+
+DEFAULT_APP = "ryu.app.simple_switch_13"
+_LOG_LINES = 12
+_LOG_TAIL_BYTES = 16384
+
+
+class Process:
+    """A program that can be started again: its command, its log, and the process that runs now."""
+
+    def __init__(self, name, command, log, environment=None):
+        self.name = name
+        self.log = log
+        self.stopped = False
+        self._command = command
+        self._environment = environment
+        self._popen = None
+
+    def start(self):
+        """Start it; the pid. Call from the main thread: the kernel ends it together with its parent thread."""
+        with open(self.log, "ab") as log:
+            self._popen = subprocess.Popen(self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                           env=self._environment, preexec_fn=die_with_parent)
+        self.stopped = False
+        return self._popen.pid
+
+    def is_running(self):
+        """Whether it has not ended (a stopped one runs)."""
+        return self._popen is not None and self._popen.poll() is None
+
+    def exit_code(self):
+        """How it ended, or None."""
+        return self._popen.poll() if self._popen else None
+
+    def kill(self):
+        """SIGKILL; returns when it is gone."""
+        self._popen.kill()
+        self._popen.wait()
+
+    def stop(self):
+        """SIGSTOP: it hangs."""
+        self._popen.send_signal(signal.SIGSTOP)
+        self.stopped = True
+
+    def resume(self):
+        """SIGCONT."""
+        self._popen.send_signal(signal.SIGCONT)
+        self.stopped = False
+
+    def log_tail(self):
+        """The last lines of its log, indented, or nothing."""
+        try:
+            with open(self.log, "rb") as file:
+                file.seek(max(0, os.fstat(file.fileno()).st_size - _LOG_TAIL_BYTES))
+                lines = file.read().decode(errors="replace").splitlines()
+        except FileNotFoundError:
+            return ""
+        return "\n".join(f"    {line}" for line in lines[-_LOG_LINES:])
+
+
+def controller(rundir, settings, applications):
+    """The Process of the Ryu controller with *applications* and ours beside them."""
+    command = [sys.executable, "-m", "ryu_app.launcher",
+               "--ofp-tcp-listen-port", str(settings.openflow_port), "--ofp-listen-host", "127.0.0.1",
+               "--wsapi-port", str(settings.rest_port), "--wsapi-host", "127.0.0.1",
+               *(applications or [DEFAULT_APP]), "ryu_app.app"]
+    environment = {**os.environ, "FTMB_DEPLOYMENT": str(rundir.deployment), "PYTHONUNBUFFERED": "1"}
+    return Process("controller", command, rundir.controller_log, environment)
+
+
+def node(rundir, name, namespace_pid):
+    """The Process of node *name*, in the namespaces of *namespace_pid*."""
+    directory = rundir.node(name)
+    command = ["mnexec", "-a", str(namespace_pid), sys.executable, "-m", "middleboxes.runtime",
+               str(directory / "node.json")]
+    return Process(name, command, directory / "log", {**os.environ, "PYTHONUNBUFFERED": "1"})
+
+
+def empty_files(rundir, name):
+    """Have node *name* start with nothing on its disk."""
+    files = rundir.node(name) / "files"
+    shutil.rmtree(files, ignore_errors=True)
+    files.mkdir(mode=0o700)

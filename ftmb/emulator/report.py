@@ -1,0 +1,57 @@
+"""The status that users see, made of what the controller says and what the emulator knows; pure."""
+
+ROLE_KEYS = {"master": "master", "input-logger": "input_logger", "output-logger": "output_logger", "store": "store"}
+ROLES = (*ROLE_KEYS, "spare")
+
+
+def holder(group, role):
+    """The node that has *role* in *group* (an entry of the controller's status), or None."""
+    if role == "spare":
+        return group["spares"][0] if group["spares"] else None
+    return group[ROLE_KEYS[role]]
+
+
+def roles_of(groups):
+    """{node: its roles, in a fixed order}."""
+    found = {}
+    for group in groups:
+        for role, key in ROLE_KEYS.items():
+            if group[key]:
+                found.setdefault(group[key], []).append(role)
+        for name in group["spares"]:
+            found.setdefault(name, []).append("spare")
+    return {name: ",".join(role for role in ROLES if role in roles) for name, roles in found.items()}
+
+
+def compose(status, alive, nodes, controller_alive, kills):
+    """The answer to ``ftmb status``.
+
+    *status*: the controller's last answer; *alive*: {host or node: bool}; *nodes*: names of the role nodes;
+    *kills*: what the emulator killed, in order.
+    """
+    roles = roles_of(status["groups"])
+    hosts = [{"name": name, "role": roles.get(name, "idle") if name in nodes else "host", "alive": is_alive}
+             for name, is_alive in alive.items()]
+    groups = [{**group, "failovers": corrected(group["failovers"], group["name"], kills)}
+              for group in status["groups"]]
+    controller = {**status.get("controller", {}), "alive": controller_alive}
+    return {"groups": groups, "hosts": hosts, "controller": controller, "kills": kills}
+
+
+def corrected(failovers, group, kills):
+    """*failovers* of *group*, oldest first, each detection counted from the kill that caused it, where one fits.
+
+    The controller can only count from the last sign of life that it had.
+    """
+    result, before_ns = [], 0
+    for failover in failovers:
+        at_ns = failover.get("at_ns", 0)
+        causes = [kill["at_ns"] for kill in kills if kill["group"] == group and kill["role"] == failover["role"]
+                  and kill["node"] == failover.get("from") and before_ns < kill["at_ns"] <= at_ns]
+        if causes:
+            detect_ms = (at_ns - causes[-1]) / 1e6
+            total_ms = failover["total_ms"] - failover["detect_ms"] + detect_ms
+            failover = {**failover, "detect_ms": round(detect_ms, 3), "total_ms": round(total_ms, 3)}
+        result.append(failover)
+        before_ns = at_ns
+    return result

@@ -1,0 +1,1 @@
+"""Stands in for the nodes in tests of the emulator."""

@@ -1,0 +1,6 @@
+"""A node that does nothing until it is killed."""
+
+import signal
+
+while True:
+    signal.pause()

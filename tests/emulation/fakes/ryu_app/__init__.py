@@ -1,0 +1,1 @@
+"""Stands in for the controller in tests of the emulator."""
