@@ -4,13 +4,14 @@
     python -m ftmb.demo.traffic.probe receive --address 192.0.2.1 --record FILE [--port 7002]
 
 Both are processes of their own: nothing else of the demo may hold them up. Probes go out at absolute times of
-CLOCK_MONOTONIC, which all hosts of an emulated network share. The receiver appends (number, received_ns) pairs
-of 64-bit words to FILE, ten times a second, and its result tells how many sources and repeats it saw.
-Command: ``finish`` (as SIGTERM does).
+CLOCK_MONOTONIC, which all hosts of an emulated network share. The receiver keeps (number, received_ns) pairs
+of 64-bit words and appends them to FILE when asked to: no disk holds it up. Commands: ``finish`` (as SIGTERM
+does); the receiver also ``flush``, which it answers with ``flushed`` at its next arrival.
 """
 
 import argparse
 import array
+import collections
 import signal
 import socket
 import struct
@@ -21,8 +22,8 @@ import time
 from .loop import emit
 
 INTERVAL_NS = 1_000_000
-#: Pairs that the receiver keeps before it writes them out.
-_PAIRS_KEPT = 100
+#: Pairs that the receiver keeps before it writes them out unasked: 1 MiB, a minute.
+_PAIRS_KEPT_MAX = 1 << 16
 _PROBE = struct.Struct("!QQ")
 _SILENCE_S = 0.2
 #: Records longer than this (2^24 probes: more than four hours) are not for a demo.
@@ -40,31 +41,29 @@ def read_record(path):
     return words[0::2], words[1::2]
 
 
-class StopSwitch:
-    """Set by SIGTERM, by any line on stdin and by its end."""
+class Commands:
+    """Commands that came on stdin, to be looked at between two probes; SIGTERM and its end come as ``finish``."""
 
     def __init__(self):
-        self.on = False
-        signal.signal(signal.SIGTERM, self._set)
+        self.waiting = collections.deque(maxlen=16)
+        signal.signal(signal.SIGTERM, lambda *_: self.waiting.append("finish"))
         threading.Thread(target=self._watch, daemon=True).start()
 
-    def _set(self, *_):
-        self.on = True
-
     def _watch(self):
-        sys.stdin.readline()
-        self.on = True
+        for line in sys.stdin:
+            self.waiting.append(line.strip())
+        self.waiting.append("finish")
 
 
 def send(address, port):
     """Send a probe each INTERVAL_NS until told to stop. A late one goes out at once; none is left out."""
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    stop = StopSwitch()
+    commands = Commands().waiting
     sock.connect((address, port))
     emit("ready")
     number = failed = 0
     start_ns = time.monotonic_ns()
-    while not stop.on:
+    while not commands:
         now_ns = time.monotonic_ns()
         due_ns = start_ns + number * INTERVAL_NS
         if now_ns < due_ns:
@@ -83,28 +82,29 @@ def receive(address, port, record):
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     sock.bind((address, port))
     sock.settimeout(_SILENCE_S)
-    stop, pairs, source = StopSwitch(), array.array("Q"), None
+    commands, pairs, source = Commands().waiting, array.array("Q"), None
     received = changed = 0
     with open(record, "wb", buffering=0) as file:
         emit("ready")
-        while not stop.on:
+        while True:
             try:
                 data, sender = sock.recvfrom(64)
             except socket.timeout:
-                file.write(pairs.tobytes())
-                del pairs[:]
-                continue
+                data = b""
             now_ns = time.monotonic_ns()
-            if len(data) != _PROBE.size:
-                continue
-            changed += sender != source and source is not None
-            source = sender
-            received += 1
-            pairs.extend((_PROBE.unpack(data)[0], now_ns))
-            if len(pairs) >= 2 * _PAIRS_KEPT:
+            if len(data) == _PROBE.size:
+                changed += sender != source and source is not None
+                source = sender
+                received += 1
+                pairs.extend((_PROBE.unpack(data)[0], now_ns))
+            if commands or len(pairs) >= 2 * _PAIRS_KEPT_MAX:
                 file.write(pairs.tobytes())
                 del pairs[:]
-        file.write(pairs.tobytes())
+                if not commands:
+                    continue
+                if commands.popleft() == "finish":
+                    break
+                emit("flushed")
     emit("result", received=received, mappings_changed=changed)
 
 

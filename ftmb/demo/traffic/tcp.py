@@ -9,8 +9,10 @@ import select
 import socket
 
 from .loop import Wheel
-from .payload import MESSAGE_BYTES, message
+from .payload import FLOW_MAX, MESSAGE_BYTES, message
 
+#: The kernel's shortest wait before it sends again: what takes this long was caught in an outage.
+_RETRIED_NS = 190_000_000
 #: New connections under way at once; beyond it no more are opened, and that is counted.
 _OPENING_MAX = 8192
 
@@ -171,23 +173,27 @@ class Openings:
 
     def __init__(self, loop, target, per_s, timeout_ns, now_ns):
         self._loop, self._target, self._timeout_ns = loop, target, timeout_ns
-        self._interval_ns = 1_000_000_000 // per_s if per_s else None
-        self._next_ns = now_ns
-        self._flow, self._opened, self._succeeded, self._left_out = 0, 0, 0, 0
+        self._interval_ns = 1_000_000_000 // per_s
+        self._start_ns = self._next_ns = now_ns
+        self._now_ns = self._stopped_ns = now_ns
+        self._opened = self._succeeded = self._left_out = self._retried = self._slowest_ns = 0
         self._failed = collections.Counter()
         self._pending = {}          # in order of opening
         self._open = True
 
     def on_tick(self, now_ns):
         """Open what is due, give up what takes too long."""
-        while self._open and self._interval_ns and self._next_ns <= now_ns:
+        self._now_ns = now_ns
+        if self._open:
+            self._stopped_ns = now_ns
+        while self._open and self._next_ns <= now_ns:
             self._next_ns += self._interval_ns
             if len(self._pending) >= _OPENING_MAX:
                 self._left_out += 1
                 continue
             self._opened += 1
-            self._flow = (self._flow + 1) & 0xffff
-            short = _Short(self._loop, self._target, self._flow, self._on_end, now_ns)
+            flow = self._opened % FLOW_MAX
+            short = _Short(self._loop, self._target, flow, self._on_end, now_ns)
             self._pending[short] = None
         while self._pending:
             oldest = next(iter(self._pending))
@@ -198,7 +204,10 @@ class Openings:
     def _on_end(self, short, reason):
         self._pending.pop(short, None)
         if reason is None:
+            took_ns = self._now_ns - short.opened_ns
             self._succeeded += 1
+            self._retried += took_ns >= _RETRIED_NS
+            self._slowest_ns = max(self._slowest_ns, took_ns)
         else:
             self._failed[reason] += 1
 
@@ -224,4 +233,6 @@ class Openings:
         """The counts as a map."""
         return {"new_opened": self._opened, "new_succeeded": self._succeeded, "new_failed": sum(self._failed.values()),
                 "new_failed_why": dict(sorted(self._failed.items())), "new_left_out": self._left_out,
-                "new_under_way": len(self._pending)}
+                "new_under_way": len(self._pending), "new_retried": self._retried,
+                "new_slowest_ms": self._slowest_ns // 1_000_000,
+                "new_seconds": (self._stopped_ns - self._start_ns) / 1e9}
