@@ -90,10 +90,13 @@ class Nat(Ipv4Router):
         common_mask = self.inside_mask & self.outside_mask
         if inside.address & common_mask == outside.address & common_mask:
             raise ConfigurationError("nat: the prefixes of inside and outside overlap")
+        self.configure_router()
         self.external_addresses = self._external_addresses(parameters)
+        for address in self.external_addresses:
+            self.add_own(address, "outside")
         self.gateway = self._gateway(parameters)
-        self.configure_router(dict.fromkeys(self.external_addresses, "outside"),
-                              {} if self.gateway is None else {"outside": self.gateway})
+        if self.gateway is not None:
+            self.gateways["outside"] = self.gateway
         self.pool = PortPool(self.pool_places, self.pool_used, self.first_port, self.last_port)
         self.used = {UDP: self.udp_used, ICMP: self.icmp_used}
 
@@ -105,7 +108,8 @@ class Nat(Ipv4Router):
         if len(set(addresses)) != len(addresses):
             raise ConfigurationError("nat: external_addresses names an address twice")
         for text, address in zip(texts, addresses):
-            if address & self.inside_mask == self.inside_network or address >= MULTICAST:
+            usable = self.is_host(address) or address == self.port["outside"].address
+            if not usable or self.on_link(address) == "inside":
                 raise ConfigurationError(f"nat: external address {text} must be a host's and outside of the inside prefix")
         return addresses
 
@@ -114,7 +118,7 @@ class Nat(Ipv4Router):
         if text is None:
             return None
         gateway = _address("outside_gateway", text)
-        if gateway & self.outside_mask != self.outside_network or gateway == self.port["outside"].address:
+        if self.on_link(gateway) != "outside" or not self.is_host(gateway):
             raise ConfigurationError(f"nat: outside_gateway {text} must be another host of the outside prefix")
         return gateway
 
@@ -156,9 +160,9 @@ class Nat(Ipv4Router):
 
     def _beyond(self, destination):
         """The next hop for a destination that is not in the outside prefix, or None."""
-        if destination & self.inside_mask == self.inside_network or destination >= MULTICAST:
+        if destination & self.inside_mask == self.inside_network or not self.is_host(destination):
             return None
-        return None if destination >> 24 in (0, 127) else self.gateway
+        return self.gateway
 
     def _translate_source(self, packet, flow, ctx):
         """Rewrite the source by its mapping, a new one if need be; False if the packet was dropped."""
@@ -333,6 +337,8 @@ def _integer(parameters, name, default, least, most):
 
 
 def _address(name, text):
+    if not isinstance(text, str):
+        raise ConfigurationError(f"nat: {name}: {text!r} is not an IPv4 address")
     try:
         return int(ipaddress.IPv4Address(text))
     except ValueError as error:

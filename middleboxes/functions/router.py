@@ -46,20 +46,27 @@ class Ipv4Router(Middlebox):
     drops = Map()           # reason -> packets
     icmp_errors = Map()     # "window" -> (second, errors sent in it)
 
-    def configure_router(self, own_addresses, gateways):
-        """*own_addresses*: {address: port name} beyond those of the ports; *gateways*: {port name: next hop}."""
-        self.own = {port.address: port.name for port in self.port.values()}
-        self.own.update(own_addresses)
-        self.gateways = dict(gateways)
+    def configure_router(self):
+        """Take the addresses and prefixes of the ports; further ones by ``add_own`` and ``gateways``."""
+        self.own = {}           # address -> name of the port where it is ours
+        self.unroutable = {}    # what no packet is forwarded to: our own, network and broadcast addresses
         self.networks = []
-        #: addresses that no packet is forwarded to: our own, and of each prefix the network's and the broadcast one
-        self.unroutable = dict(self.own)
+        self.gateways = {}      # name of a port -> next hop there for everything else
         for port in self.port.values():
+            self.add_own(port.address, port.name)
             mask = mask_of(port.prefix_length)
             network = port.address & mask
             self.networks.append((mask, network, port.name))
             if port.prefix_length < 31:
                 self.unroutable[network] = self.unroutable[network | ~mask & 0xFFFFFFFF] = port.name
+
+    def add_own(self, address, port):
+        """Answer for *address* at the port of that name."""
+        self.own[address] = self.unroutable[address] = port
+
+    def is_host(self, address):
+        """Whether *address* may be that of another host: not ours, multicast, loopback, "this network", broadcast."""
+        return address not in self.unroutable and address < MULTICAST and address >> 24 not in (0, 127)
 
     def drop(self, reason):
         """Count a packet that is dropped."""
@@ -73,8 +80,8 @@ class Ipv4Router(Middlebox):
         return None
 
     def route(self, destination):
-        """(port name, next hop) for *destination*, or None: own, multicast, loopback and "this network" addresses too."""
-        if destination in self.unroutable or destination >= MULTICAST or destination >> 24 in (0, 127):
+        """(port name, next hop) for *destination*; None if there is none or it is not that of another host."""
+        if not self.is_host(destination):
             return None
         name = self.on_link(destination)
         if name is not None:
