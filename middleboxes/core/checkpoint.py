@@ -5,6 +5,7 @@ A checkpoint is a *base* (``base`` 0: from nothing) or a *delta* (everything tha
 first chunk has the header. Chunks are made lazily, so a large state never becomes one large message or one long pause.
 """
 
+from itertools import islice
 from typing import NamedTuple
 
 from .channel import pack, unpack
@@ -12,6 +13,9 @@ from .messages import VERSION
 
 #: keys serialised in one go: what one slice of a checkpoint costs the packet path
 KEYS_PER_CHUNK = 256
+
+#: a chunk of more than one key is split beyond this, so that it fits a message
+CHUNK_BYTES_MAX = 1 << 18
 
 #: untrusted input: a checkpoint under construction may not grow beyond this
 CHECKPOINT_BYTES_MAX = 1 << 30
@@ -54,33 +58,51 @@ class Cut(NamedTuple):
 
 
 def encode_chunks(header, changes):
-    """Yield encoded chunks of *changes*: (variable, iterable of removed keys, dict of items) each."""
-    records, count = [], 0
+    """Yield encoded chunks of *changes*: (variable, iterable of removed keys, dict of items) each; at least one."""
+    entries = _entries(changes)
+    while True:
+        some = list(islice(entries, KEYS_PER_CHUNK))
+        if not some and header is None:
+            return
+        yield from _split(header, some)
+        header = None
+
+
+def _entries(changes):
+    """(variable, True, key) of each removed key and (variable, False, (key, value)) of each item, in order."""
     for name, removed, dirty in changes:
-        keys, items = [], []
-        for kind, source in (("removed", removed), ("set", dirty.items())):
-            for entry in source:
-                if kind == "removed":
-                    keys.append(entry)
-                else:
-                    items += entry
-                count += 1
-                if count == KEYS_PER_CHUNK:
-                    yield pack([header, [*records, [name, keys, items]]])
-                    header, records, count, keys, items = None, [], 0, [], []
-        if keys or items:
-            records.append([name, keys, items])
-    if records or header is not None:
-        yield pack([header, records])
+        for key in removed:
+            yield name, True, key
+        for item in dirty.items():
+            yield name, False, item
+
+
+def _split(header, entries):
+    records = []
+    for name, is_removed, entry in entries:
+        if not records or records[-1][0] != name:
+            records.append([name, [], []])
+        if is_removed:
+            records[-1][1].append(entry)
+        else:
+            records[-1][2] += entry
+    data = pack([header, records])
+    if len(data) <= CHUNK_BYTES_MAX or len(entries) < 2:
+        yield data
+    else:
+        half = len(entries) // 2
+        yield from _split(header, entries[:half])
+        yield from _split(None, entries[half:])
 
 
 def decode_chunk(data):
     """(header or None, records) of one chunk. Raises CheckpointError."""
     try:
         header, records = unpack(data, use_list=False)
-        for name, _, items in records:
-            if not isinstance(name, str) or len(items) % 2:
+        for name, removed, items in records:
+            if type(name) is not str or type(removed) is not tuple or type(items) is not tuple or len(items) % 2:
                 raise ValueError("a record is malformed")
+            hash((removed, items))      # TypeError: a map somewhere in it can't be a key, and is not immutable
     except (ValueError, TypeError) as error:
         raise CheckpointError(f"a checkpoint's chunk can't be decoded: {error}") from error
     if header is not None:
@@ -98,6 +120,11 @@ def _check_header(header):
     workers = len(header["positions"])
     if len(header["random"]) != workers or len(header["times_ns"]) != workers:
         raise CheckpointError("the checkpoint's header contradicts itself on the number of workers")
+    for position in (*header["positions"], header["random"], header["times_ns"]):
+        if type(position) is not tuple or any(type(number) is not int or number < 0 for number in position):
+            raise CheckpointError("the checkpoint's header has an impossible number")
+    if any(len(position) != 2 for position in header["positions"]):
+        raise CheckpointError("the checkpoint's header has a malformed position")
 
 
 class Assembler:

@@ -20,7 +20,8 @@ _RUN = struct.Struct(">BIQ")
 _STEP = struct.Struct(">BQH")
 _ONE_RUN = struct.Struct(">QBIQ")
 
-EXTRA_BYTES_MAX = (1 << 16) - 1
+#: a step must fit one frame of the inner links (MTU 9000)
+EXTRA_BYTES_MAX = 8000
 
 
 class DeterminantError(ValueError):
@@ -43,6 +44,13 @@ def decode_extra(extra):
         return [], []
     try:
         accesses, records = unpack(extra)
+        if type(accesses) is not list or type(records) is not list:
+            raise ValueError("not two lists")
+        for variable, *numbers in accesses:
+            if type(variable) is not str or len(numbers) != 4 or not all(type(n) is int and n >= 0 for n in numbers):
+                raise ValueError("an access is malformed")
+        if not all(type(record) in (bytes, str) for record in records):
+            raise ValueError("a record is malformed")
     except (ValueError, TypeError) as error:
         raise DeterminantError(f"a step's extra can't be decoded: {error}") from error
     return accesses, records
@@ -73,10 +81,15 @@ class DeterminantLog:
         self._items.append([k, 1, n, extra])
 
     def encode(self, after, bytes_max):
-        """(encoded, last k in it) of the steps after *after*; b"" if there are none. At least one item is taken."""
+        """(encoded, last k in it) of the steps after *after*; b"" if there are none. At least one item is taken.
+
+        Raises DeterminantError if steps after *after* are trimmed already.
+        """
         items = self._items
         if after >= self.last:
             return b"", after
+        if after < self.trimmed:
+            raise DeterminantError(f"steps after {after} are asked for, those up to {self.trimmed} are trimmed")
         item = items[-1]
         if item[0] <= after + 1 and item[3] is None:
             skipped = after + 1 - item[0]
@@ -146,6 +159,10 @@ class DeterminantLog:
             for i in range(count):
                 yield k + i, n + i, extra
 
+    def extras(self):
+        """(k, extra) of each step kept that has an extra, in order."""
+        return [(k, extra) for k, _, _, extra in self._items if extra is not None]
+
 
 def decode(encoded):
     """(first k, [(k, count, n, extra), ...]). Raises DeterminantError."""
@@ -164,6 +181,7 @@ def decode(encoded):
                 offset += length
                 if kind != 1 or len(extra) != length:
                     raise DeterminantError("encoded determinants are truncated or of an unknown kind")
+                decode_extra(extra)     # what is stored must be good when a failover needs it
             if count < 1 or first < 1:
                 raise DeterminantError("encoded determinants have an empty run or start at step 0")
             items.append((k, count, n, extra))
@@ -183,11 +201,11 @@ def recoverable_prefix(logs):
     while changed:
         changed = False
         for worker, log in enumerate(logs):
-            for k, _, extra in log.steps() if any(item[3] for item in log._items) else ():
+            for k, extra in log.extras():
                 if k > prefix[worker]:
                     break
                 accesses, _ = decode_extra(extra)
-                if any(before_k > prefix[before] for _, _, _, before, before_k in accesses):
+                if any(before >= len(logs) or before_k > prefix[before] for _, _, _, before, before_k in accesses):
                     prefix[worker] = k - 1
                     changed = True
                     break

@@ -14,13 +14,24 @@ from .channel import pack, unpack
 from .checkpoint import Cut, CheckpointError
 from .determinants import DeterminantLog, encode_extra, decode_extra
 from .frames import DETERMINANTS_INLINE_BYTES_MAX, PACKET, FrameError, OutputEncoder, decode_ack, encode_trim
+from .state import check_value
 
 _MASK = (1 << 64) - 1
 BATCH_BYTES_MAX = 1200
 
+#: bounds of one step, the same in replay; all that it records must fit determinants.EXTRA_BYTES_MAX
+OUTPUTS_MAX = 1 << 16
+RECORDS_MAX = 32
+RECORDED_BYTES_MAX = 4096
+_REASON_CHARACTERS_MAX = 24
+
 
 class ReplayError(Exception):
     """Logged inputs and determinants do not fit together: the state can't be restored from them."""
+
+
+class RecordError(Exception):
+    """A ``ctx.record`` gave no value: its function raised, or the value is too large or of a kind that can't be kept."""
 
 
 class StepContext:
@@ -36,6 +47,11 @@ class StepContext:
         self._replaying, self._replayed = False, None
 
     def emit(self, port, frame):
+        # checked here: the fault is the function's, on this packet, and must not surface in the master
+        if type(frame) is not bytes:
+            raise TypeError(f"a frame is bytes, not {type(frame).__name__}")
+        if len(self.outputs) == OUTPUTS_MAX:
+            raise ValueError(f"more than {OUTPUTS_MAX} outputs in one step")
         self.outputs.append((self._numbers[port], frame))
 
     def random(self):
@@ -46,14 +62,30 @@ class StepContext:
         return mixed ^ (mixed >> 31)
 
     def record(self, fn):
+        if len(self.records) == RECORDS_MAX:
+            raise RecordError(f"more than {RECORDS_MAX} records in one step")
         if self._replaying:
             if not self._replayed:
                 raise ReplayError("the middlebox asks for a recorded value that was not logged: it is not deterministic")
-            value = unpack(self._replayed.pop(0), use_list=False)
+            outcome = self._replayed.pop(0)
         else:
+            outcome = self._outcome(fn)
+        self.records.append(outcome)
+        if type(outcome) is str:
+            raise RecordError(outcome)
+        return unpack(outcome, use_list=False)      # what replay will see, not what *fn* gave
+
+    def _outcome(self, fn):
+        """The packed value of *fn()*, or as text why there is none: a step that failed so must fail so again."""
+        try:
             value = fn()
-        self.records.append(pack(value))
-        return value
+            check_value("ctx.record", value)
+            packed = pack(value)
+        except Exception as error:
+            return type(error).__name__[:_REASON_CHARACTERS_MAX]
+        if sum(map(len, self.records)) + len(packed) > RECORDED_BYTES_MAX:
+            return "too large"
+        return packed
 
     def event(self, name, detail):
         if not self._replaying:
@@ -206,7 +238,8 @@ class Master:
 
     def cut(self):
         """A consistent cut at this packet boundary: returns a Cut, whose chunks are made afterwards."""
-        base, self.checkpoint_id = self.checkpoint_id, self.checkpoint_id + 1
+        # above all of older epochs: a follower must not take this one for what an older master numbered the same
+        base, self.checkpoint_id = self.checkpoint_id, max(self.checkpoint_id, self.epoch << 32) + 1
         changes = [(name, *variable.cut()) for name, variable in self.function.variables.items()]
         return Cut(id=self.checkpoint_id, base=base, epoch=self.epoch, function=type(self.function).__name__,
                    positions=[(worker.n, worker.k) for worker in self.workers],

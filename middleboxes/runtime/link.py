@@ -8,7 +8,9 @@ import struct
 
 ETH_P_ALL = 0x0003
 ETH_P_NSH = 0x894F
-PACKET_IGNORE_OUTGOING = 23         # SOL_PACKET; not in Python's socket module
+# Linux's numbers that Python's socket module does not name
+SOL_PACKET = 263
+PACKET_IGNORE_OUTGOING = 23
 SO_ATTACH_FILTER = 26
 SO_RCVBUFFORCE, SO_SNDBUFFORCE = 33, 32
 SIOCGIFHWADDR = 0x8927
@@ -48,7 +50,7 @@ class Link:
                 buffer = ctypes.create_string_buffer(program)
                 sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER,
                                 struct.pack("HL", len(program) // 8, ctypes.addressof(buffer)))
-            sock.setsockopt(socket.SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
+            sock.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
             sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER_BYTES)
             sock.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, RECEIVE_BUFFER_BYTES)
             sock.bind((interface, protocol))

@@ -1,0 +1,158 @@
+"""Real node processes in namespaces around two bridges, and a controller that only does what a test tells it.
+
+The data network is a hub for NSH frames (bridges flood virtual MACs), so a redirect needs no switch: whoever has the role
+takes the frames. Names begin with ``ftx``; ``close`` removes everything.
+"""
+
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+
+from middleboxes.runtime.connection import Listener
+from middleboxes.runtime.loop import Loop
+
+PREFIX = "ftx"
+ROOT_ADDRESS = "10.253.7.1"
+
+
+def run(script, namespace=None):
+    """Run a shell script, in a namespace if one is named; a failure is an error."""
+    prefix = ["ip", "netns", "exec", namespace] if namespace else []
+    done = subprocess.run([*prefix, "sh", "-ec", script], capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{script}: {done.stderr}")
+
+
+class Harness:
+    """Nodes by name; *loggers* have the port interfaces of group ``g``: {name: [port, ...]}."""
+
+    def __init__(self, directory, nodes, loggers):
+        self.loop, self.key = Loop(), secrets.token_bytes(32)
+        self.processes, self.connections, self.hellos, self.events, self.replies = {}, {}, {}, [], {}
+        self._directory, self._ids, self._namespaces = directory, 0, []
+        self._key_file = directory / "key"
+        self._key_file.write_text(self.key.hex())
+        self.nodes, self.loggers = nodes, loggers
+        try:
+            self._build()
+        except RuntimeError:
+            self.close()
+            raise
+        self.listener = Listener(self.loop, [ROOT_ADDRESS, 9777], self.key, self._message, self._closed)
+
+    def _namespace(self, name):
+        full = f"{PREFIX}-{name}"
+        self._namespaces.append(full)
+        run(f"ip netns add {full}; ip -n {full} link set lo up; ip netns exec {full} sysctl -qw net.ipv6.conf.all.disable_ipv6=1")
+        return full
+
+    def _build(self):
+        hub = self._namespace("hub")
+        run("ip link add mgmt type bridge; ip link add data type bridge ageing_time 0 mcast_snooping 0; ip link set mgmt up;"
+            "ip link set data mtu 9000; ip link set data up", hub)
+        run(f"ip link add {PREFIX}-root type veth peer name root netns {hub}; ip address add {ROOT_ADDRESS}/24 dev {PREFIX}-root;"
+            f"ip link set {PREFIX}-root up; ip -n {hub} link set root master mgmt up")
+        for port in sorted({port for ports in self.loggers.values() for port in ports}):
+            run(f"ip link add p-{port} type bridge ageing_time 0 mcast_snooping 0; ip link set p-{port} up", hub)
+            host = self._namespace(f"h-{port}")
+            self._wire(host, "eth0", hub, f"h-{port}", f"p-{port}")
+        for number, name in enumerate(self.nodes):
+            space = self._namespace(name)
+            self._wire(space, "m", hub, f"m-{name}", "mgmt")
+            run(f"ip address add 10.253.7.{10 + number}/24 dev m", space)
+            self._wire(space, "d", hub, f"d-{name}", "data")
+            run("ip link set dev d mtu 9000", space)
+            run(f"ip link set dev d-{name} mtu 9000", hub)
+            for port in self.loggers.get(name, ()):
+                self._wire(space, f"p-{port}", hub, f"{port}-{name}", f"p-{port}")
+
+    @staticmethod
+    def _wire(space, inner, hub, outer, bridge):
+        run(f"ip -n {hub} link add {outer} type veth peer name {inner} netns {space}; ip -n {hub} link set dev {outer} master {bridge} up;"
+            f"ip -n {space} link set dev {inner} up; ip netns exec {space} ethtool -K {inner} tx off >/dev/null;")
+
+    def start(self, name):
+        """Start (again) the process of node *name* and wait until it said hello."""
+        number = self.nodes.index(name)
+        path = self._directory / f"{name}.json"
+        path.write_text(json.dumps({
+            "node": name, "key_file": str(self._key_file), "controller": [ROOT_ADDRESS, 9777],
+            "service": [f"10.253.7.{10 + number}", 9778], "data_interface": "d", "heartbeat_interval_ms": 50,
+            "ports": {"g": {port: f"p-{port}" for port in self.loggers[name]}} if name in self.loggers else {}}))
+        self.hellos.pop(name, None)
+        with open(self._directory / f"{name}.log", "ab") as log:
+            self.processes[name] = subprocess.Popen(
+                ["ip", "netns", "exec", f"{PREFIX}-{name}", sys.executable, "-m", "middleboxes.runtime", str(path)],
+                stdout=log, stderr=log)
+        self.until(lambda: name in self.hellos)
+
+    def kill(self, name, signal_number=signal.SIGKILL):
+        """Send a signal to the node's process (`ip netns exec` replaced itself by it)."""
+        os.kill(self.processes[name].pid, signal_number)
+
+    def address(self, name):
+        """A node's service address."""
+        return [f"10.253.7.{10 + self.nodes.index(name)}", 9778]
+
+    # -- the controller's end
+
+    def _message(self, connection, message):
+        name = connection.channel.peer
+        if message["t"] == "hello":
+            self.connections[name], self.hellos[name] = connection, message
+        elif message["t"] == "reply":
+            self.replies[message["id"]] = message
+        elif message["t"] == "event":
+            self.events.append((name, message))
+        elif message["t"] == "beat":
+            self.beats = getattr(self, "beats", {})
+            self.beats[name] = message["roles"]
+
+    def _closed(self, connection, reason):
+        if self.connections.get(connection.channel.peer) is connection:
+            del self.connections[connection.channel.peer]
+
+    def request(self, name, do, epoch, **args):
+        """Ask a node and wait for its result; an error reply is an AssertionError."""
+        self._ids += 1
+        number = self._ids
+        self.connections[name].send({"t": "request", "id": number, "do": do, "group": "g", "epoch": epoch, "args": args})
+        self.until(lambda: number in self.replies)
+        reply = self.replies.pop(number)
+        assert reply["ok"], reply["error"]
+        return reply["result"]
+
+    def wait_event(self, event):
+        """The detail of the next event of that name."""
+        def find():
+            return next((item for item in self.events if item[1]["name"] == event), None)
+        self.until(lambda: find() or any(item[1]["name"] == "failed" for item in self.events))
+        found = find()
+        assert found, self.events
+        self.events.remove(found)
+        return found[1]["detail"]
+
+    def until(self, condition, timeout_s=10):
+        """Serve until *condition* holds."""
+        deadline = time.monotonic() + timeout_s
+        while not condition():
+            assert time.monotonic() < deadline, f"nothing happened in {timeout_s} s; logs: {self.logs()}"
+            timer = self.loop.after(50_000_000, lambda: None)
+            self.loop._turn()
+            self.loop.cancel(timer)
+
+    def logs(self):
+        """What the nodes wrote."""
+        return {path.name: path.read_text()[-2000:] for path in self._directory.glob("*.log")}
+
+    def close(self):
+        """Remove processes, namespaces and links."""
+        for process in self.processes.values():
+            process.kill()
+            process.wait()
+        for space in self._namespaces:
+            subprocess.run(["ip", "netns", "delete", space], check=True)
