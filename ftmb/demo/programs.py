@@ -13,7 +13,7 @@ import time
 #: A program's answer is never longer; more is a fault of the program.
 _LINE_BYTES_MAX = 1 << 20
 _CURL_RATE = "1M"
-_STDERR_SHOWN = 400
+_STDERR_BYTES_MAX = 1 << 16
 
 
 class ProgramError(Exception):
@@ -72,8 +72,7 @@ class Program:
 
     def _why_ended(self):
         code = self._process.wait()
-        self._stderr.seek(0)
-        text = self._stderr.read()[-_STDERR_SHOWN:].decode(errors="replace").strip()
+        text = _last_words(self._stderr)
         return f"{self.name} ended with code {code}" + (f": {text}" if text else "")
 
     def stop(self):
@@ -82,6 +81,13 @@ class Program:
         self._process.wait()
         for file in (self._process.stdin, self._process.stdout, self._stderr):
             _close(file)
+
+
+def _last_words(file):
+    """The last line in *file*, which a program had as its stderr."""
+    file.seek(0)
+    lines = file.read(_STDERR_BYTES_MAX).decode(errors="replace").split("\n")
+    return next((line for line in reversed(lines) if line.strip()), "")
 
 
 def _close(file):
@@ -125,9 +131,8 @@ class Download:
         self._thread.join(timeout_s)
         code = None if self._thread.is_alive() else self._process.wait()
         self.stop()
-        self._stderr.seek(0)
-        error = self._stderr.read()[-_STDERR_SHOWN:].decode(errors="replace").strip()
-        return {"bytes": self.received_bytes, "sha256": self._digest.hexdigest(), "curl_exit": code, "error": error}
+        return {"bytes": self.received_bytes, "sha256": self._digest.hexdigest(), "curl_exit": code,
+                "error": _last_words(self._stderr)}
 
     def stop(self):
         """End curl, if it is still there."""

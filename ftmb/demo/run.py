@@ -28,6 +28,8 @@ CLIENT_HOST, SERVER_HOST = "client1", "server1"
 HOWS = ("process", "host", "hang", "link")
 KILLS_MAX, FLOWS_MAX, NEW_PER_S_MAX = 1000, 1000, 1000
 
+INTERRUPTED = 130
+
 #: A kill comes so long after all was well, drawn from the seed.
 _PAUSE_S = (0.4, 1.4)
 _POLL_S = 0.1
@@ -39,14 +41,6 @@ _DRAWN_MAX = 5
 
 class DemoError(Exception):
     """The demo could not go on: it ran and did not hold."""
-
-
-class Ended(KeyboardInterrupt):
-    """SIGTERM or SIGHUP asked for the end; handled as Ctrl-C is."""
-
-    def __init__(self, number):
-        super().__init__()
-        self.exit_code = 128 + number
 
 
 def add_arguments(parser):
@@ -85,15 +79,14 @@ def main(args, emulator=None, stream=None):
     seed = args.seed if args.seed is not None else secrets.randbits(31)
     wanted = report.Wanted(args.kills, args.connections, args.flows, args.new_connections_per_s,
                            not args.no_recovery, seed, args.how)
-    with _signals():
-        try:
-            kills, totals = Demo(wanted, emulator, progress).run()
-        except KeyboardInterrupt as interrupt:
-            progress.line("interrupted: traffic is ended and the network is down")
-            return getattr(interrupt, "exit_code", 130)
-        except (DemoError, ProgramError) as error:
-            progress.line(progress.colour(f"the demo could not go on: {error}", "bad"))
-            return 1
+    try:
+        kills, totals = Demo(wanted, emulator, progress).run()
+    except KeyboardInterrupt:
+        progress.line("interrupted: traffic is ended and the network is down")
+        return INTERRUPTED
+    except (DemoError, ProgramError) as error:
+        progress.line(progress.colour(f"the demo could not go on: {error}", "bad"))
+        return 1
     if args.json:
         _write_json(args.json, report.to_json(wanted, kills, totals))
     _tell(progress, wanted, kills, totals)
@@ -117,19 +110,6 @@ def _write_json(path, result):
 
 
 @contextlib.contextmanager
-def _signals():
-    """SIGTERM and SIGHUP end the demo as Ctrl-C does, with everything removed."""
-    def end(number, _frame):
-        raise Ended(number)
-    old = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)
-
-
-@contextlib.contextmanager
 def _undisturbed():
     """Removing things is not interrupted by a second Ctrl-C."""
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -149,8 +129,12 @@ def _tell(progress, wanted, kills, totals):
     progress.line()
     ok = report.held(wanted, kills, totals)
     progress.line(progress.colour(report.verdict(wanted, kills, totals), "good" if ok else "bad"))
-    if not ok or wanted.kills > _DRAWN_MAX:
+    if wanted.recovery and not ok:
         progress.line(f"the same kills again: --seed {wanted.seed} --kills {wanted.kills}")
+
+
+def _master_failovers(group):
+    return [failover for failover in group["failovers"] if failover["role"] == "master"]
 
 
 class Demo:
@@ -170,30 +154,31 @@ class Demo:
         progress.phase("bringing up a network with one NAT" if wanted.recovery else
                        "bringing up a network with one NAT, its recovery switched off")
         with contextlib.ExitStack() as stack:
-            self._bring_up(stack)
-            self._traffic = TrafficSet(self._emulator.popen, CLIENT_HOST, SERVER_HOST,
-                                       self._emulator.host_address(SERVER_HOST))
-            stack.callback(self._stop_traffic)
-            progress.phase("starting traffic")
-            self._traffic.start(wanted)
-            self._quiet_since_ns = time.monotonic_ns()
-            progress.line(f"traffic flows through the NAT: {wanted.connections} TCP connections, {wanted.flows} UDP flows, "
-                          f"{wanted.new_per_s} new connections a second, a curl download, a 1 kHz probe (seed {wanted.seed})")
-            self._kill_all()
-            progress.phase("ending traffic in order")
-            totals = self._finish()
-            self._draw()
+            # interrupted or refused, `up` removes what it made; anything else that is up is not ours to take down
+            self._emulator.up(CONFIGURATION, recovery=wanted.recovery, progress=progress.live)
+            stack.callback(self._take_down)
+            try:
+                totals = self._with_traffic(stack)
+            except UsageError as error:         # the network was up, so this is no matter of usage any more
+                raise DemoError(error) from error
             progress.phase("taking the network down")
         return self._kills, totals
 
-    def _bring_up(self, stack):
-        try:
-            self._emulator.up(CONFIGURATION, recovery=self._wanted.recovery, progress=self._progress.live)
-        except KeyboardInterrupt:
-            with _undisturbed():
-                self._emulator.down()
-            raise
-        stack.callback(self._take_down)
+    def _with_traffic(self, stack):
+        progress, wanted = self._progress, self._wanted
+        self._traffic = TrafficSet(self._emulator.popen, CLIENT_HOST, SERVER_HOST,
+                                   self._emulator.host_address(SERVER_HOST))
+        stack.callback(self._stop_traffic)
+        progress.phase("starting traffic")
+        self._traffic.start(wanted)
+        self._quiet_since_ns = time.monotonic_ns()
+        progress.line(f"traffic flows through the NAT: {wanted.connections} TCP connections, {wanted.flows} UDP flows, "
+                      f"{wanted.new_per_s} new connections a second, a curl download, a 1 kHz probe (seed {wanted.seed})")
+        self._kill_all()
+        progress.phase("ending traffic in order")
+        totals = self._finish()
+        self._draw()
+        return totals
 
     def _stop_traffic(self):
         with _undisturbed():
@@ -226,11 +211,12 @@ class Demo:
         told = self._emulator.kill(before["name"], "master", how=self._wanted.how)
         at_ns = told["at_ns"]
         self._quiet.append((self._quiet_since_ns, at_ns))
-        group, protected = self._wait(lambda group: group["state"] == "protected"
-                                      and len(group["failovers"]) > len(before["failovers"]))
+        had = len(_master_failovers(before))
+        _, protected = self._wait(lambda group: group["state"] == "protected" and len(_master_failovers(group)) > had)
         client, server = self._traffic.confirm(self._patience_ms)
         end_ns = time.monotonic_ns()
-        failover = group["failovers"][-1] if len(group["failovers"]) > len(before["failovers"]) else None
+        # only now: the record grows until the new master's first packet is out
+        failover = next(iter(_master_failovers(self._group())[had:]), None)
         from_ns, to_ns, lost, after = self._traffic.gap(at_ns, end_ns)
         kill = report.Kill(node=node, at_ns=at_ns, protected=protected, failover=failover, client=client, server=server,
                            download_bytes=self._traffic.download_bytes, gap_ms=(to_ns - from_ns) / 1e6, gap_end_ns=to_ns,

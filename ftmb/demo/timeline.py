@@ -26,7 +26,7 @@ def lines(number, kill, how):
         parts = " | ".join(f"{part} {kill.failover[part + '_ms']:.1f}" for part in
                            ("detect", "fence", "redirect", "load", "replay", "total")
                            if kill.failover.get(part + "_ms") is not None)
-        drawn.append(f"  in ms: {parts}")
+        drawn.append(f"  in ms: {parts}; {kill.failover['replayed_packets']} packets replayed")
     drawn.append(f"  client saw a gap of {kill.gap_ms:.1f} ms ({kill.probes_lost} of its 1 kHz packets lost)")
     return drawn
 

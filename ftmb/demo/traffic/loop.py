@@ -4,7 +4,7 @@ Light on purpose: several of these share two cores with the network that they te
 times of CLOCK_MONOTONIC; a late tick is followed at once by the next, none is left out.
 """
 
-import collections
+import heapq
 import json
 import os
 import select
@@ -104,13 +104,15 @@ class Wheel:
         items = list(items)
         step_ns = period_ns // max(1, len(items))
         self._period_ns = period_ns
-        self._queue = collections.deque((now_ns + i * step_ns, item) for i, item in enumerate(items))
+        # the position settles ties, so that items need no order of their own
+        self._heap = [(now_ns + position * step_ns, position, item) for position, item in enumerate(items)]
 
     def due(self, now_ns):
         """Items whose turn has come, in order; each is due again a period later."""
-        queue = self._queue
-        while queue and queue[0][0] <= now_ns:
-            due_ns, item = queue.popleft()
-            # after a stall, one turn is enough: no burst of turns missed
-            queue.append((max(due_ns, now_ns - self._period_ns) + self._period_ns, item))
+        heap = self._heap
+        while heap and heap[0][0] <= now_ns:
+            due_ns, position, item = heap[0]
+            # after a stall one turn is enough, and everyone keeps its place in the period
+            turns = 1 + (now_ns - due_ns) // self._period_ns
+            heapq.heapreplace(heap, (due_ns + turns * self._period_ns, position, item))
             yield item
