@@ -1,0 +1,322 @@
+"""The Ryu app: connects the pure core to switches, agents and REST. No decisions here.
+
+    FTMB_DEPLOYMENT=deployment.json ryu-manager ryu.app.simple_switch_13 ryu_app.app
+
+All that happens (switch events, messages of agents, ticks) becomes an event of the app's own queue, so that
+its event loop is the only caller of the core. Messages to a switch go through a queue and a green thread
+per switch: a switch that does not read holds up nobody else, and loses its connection when the queue is full.
+"""
+
+import collections
+import json
+import os
+import time
+
+import eventlet.queue
+from ryu.app import wsgi
+from ryu.base import app_manager
+from ryu.controller import event, ofp_event
+from ryu.controller.handler import CONFIG_DISPATCHER, DEAD_DISPATCHER, MAIN_DISPATCHER, set_ev_cls
+from ryu.lib import hub
+from ryu.ofproto import ofproto_v1_3
+
+from . import actions, switches
+from .controller import TICK_INTERVAL_NS, Controller
+from .deployment import Place, load, read_key
+from .openflow import Codec
+from .reconcile import Conflict
+from .rest import PATHS, Rest
+from .server import Server
+from .status import status, unix_seconds
+from .steering import wanted
+
+AUDIT_INTERVAL_S = 10.0
+WITHDRAW_TIMEOUT_S = 5.0
+EVENTS_MAX = 1000
+_XIDS_MAX = 4096
+_SWITCH_QUEUE_MAX = 256
+_WITHDRAWN = 0                  # the token of a withdrawal; the core's begin at 1
+
+
+class EventCall(event.EventBase):
+    """Something that happened outside Ryu: *method* of the app is called with *args* by its event loop."""
+
+    def __init__(self, method, *args):
+        super().__init__()
+        self.method, self.args = method, args
+
+
+class _Link:
+    """The connection to one switch: codec, sender, and what our transaction ids were for."""
+
+    def __init__(self, name, datapath, cookie):
+        self.datapath = datapath
+        self.codec = Codec(name, datapath, cookie)
+        self.asked = set()                      # xids of the newest question
+        self.xids = collections.OrderedDict()   # xid -> barrier token, or text of what was asked
+        self._queue = eventlet.queue.LightQueue(_SWITCH_QUEUE_MAX)
+        self._sender = hub.spawn(self._send)
+
+    def send(self, messages):
+        """Queue (message, purpose) pairs as one batch; returns their xids. A full queue ends the connection."""
+        buffers, xids = [], []
+        for message, purpose in messages:
+            xid = self.datapath.set_xid(message)
+            self.xids[xid] = purpose
+            if len(self.xids) > _XIDS_MAX:
+                self.xids.popitem(last=False)
+            message.serialize()
+            buffers.append(bytes(message.buf))
+            xids.append(xid)
+        if self._queue.full():
+            # not from here: the app's event loop must not wait for its own queue
+            hub.spawn(self.datapath.close)
+        else:
+            self._queue.put_nowait(b"".join(buffers))
+        return xids
+
+    def stop(self):
+        hub.kill(self._sender)
+
+    def _send(self):
+        while True:
+            self.datapath.send(self._queue.get())
+
+
+class FtmbController(app_manager.RyuApp):
+    """The fault-tolerance layer as a Ryu app; shares datapaths and REST with any others."""
+
+    OFP_VERSIONS = [ofproto_v1_3.OFP_VERSION]
+    _CONTEXTS = {"wsgi": wsgi.WSGIApplication}
+    LOGGER_NAME = "ftmb"
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        path = os.environ.get("FTMB_DEPLOYMENT")
+        if not path:
+            raise RuntimeError("set FTMB_DEPLOYMENT to the path of the deployment file")
+        self.deployment = load(path)
+        key = read_key(self.deployment.key_file)
+        self.core = Controller(self.deployment)
+        self.fabric = switches.Switches(self.deployment)
+        self._names = {number: name for name, number in self.deployment.switches.items()}
+        self._links = {}
+        self._ports = {}                        # datapath id -> {port: up}, as told before the switch is ours
+        self._todo = collections.deque()
+        self._acting = False
+        self._events_log = collections.deque(maxlen=EVENTS_MAX)
+        self._events_count = 0
+        self._withdrawn = None                  # set once all rules are to be gone
+        self._server = Server((self.deployment.control_address, self.deployment.control_port), key,
+                              lambda name, message: self._post(self._on_message, name, message),
+                              lambda name: self._post(self._on_closed, name))
+        rest = Rest(key, self._status, self._events_since, self._withdraw)
+        kwargs["wsgi"].register(FtmbRest, {"rest": rest})
+
+    def start(self):
+        super().start()
+        self.threads += [hub.spawn(self._server.serve), hub.spawn(self._every, TICK_INTERVAL_NS / 1e9, self._on_tick),
+                         hub.spawn(self._every, AUDIT_INTERVAL_S, self._on_audit)]
+
+    # -- everything becomes an event of this app's loop
+
+    def _post(self, method, *args):
+        self.send_event(self.name, EventCall(method, *args))
+
+    def _every(self, interval_s, method):
+        while True:
+            hub.sleep(interval_s)
+            self._post(method)
+
+    @set_ev_cls(EventCall)
+    def _call(self, ev):
+        ev.method(*ev.args)
+
+    def _on_message(self, name, message):
+        self._act(self.core.message(name, message, time.monotonic_ns()))
+
+    def _on_closed(self, name):
+        self._act(self.core.closed(name, time.monotonic_ns()))
+
+    def _on_tick(self):
+        self._act(self.core.tick(time.monotonic_ns()))
+
+    def _on_audit(self):
+        self._command(self.fabric.audit())
+
+    # -- what the core decides
+
+    def _act(self, decided):
+        """Carry out actions in the order of their decision, also when one of them leads to more."""
+        self._todo.extend(decided)
+        if self._acting:
+            return
+        self._acting = True
+        try:
+            while self._todo:
+                self._act_one(self._todo.popleft())
+        finally:
+            self._acting = False
+
+    def _act_one(self, action):
+        if isinstance(action, actions.Request):
+            self._server.send(action.node, action.message)
+        elif isinstance(action, actions.Close):
+            self._server.close(action.node)
+        elif isinstance(action, actions.Publish):
+            self._publish(action)
+        elif self._withdrawn is None:
+            self._command(self.fabric.want(*wanted(self.deployment, action.steering), action.token))
+        else:
+            self._done(action.token)
+
+    def _publish(self, action):
+        self._events_count += 1
+        offset_ns = time.time_ns() - time.monotonic_ns()
+        self._events_log.append({
+            "number": self._events_count, "at": unix_seconds(action.at_ns, offset_ns), "at_ns": action.at_ns,
+            "level": action.level, "what": action.what, "group": action.group, "node": action.node})
+        log = {"info": self.logger.info, "warning": self.logger.warning, "error": self.logger.error}[action.level]
+        log("%s%s", f"[{action.group}] " if action.group else "", action.what)
+
+    def _command(self, commands):
+        """Carry out commands of the switches' reconcilers; those for one switch go out as one batch."""
+        batches = {}
+        for command in commands:
+            if isinstance(command, Conflict):
+                self._tell("error", f"switch {command.switch}: {command.text}")
+            elif isinstance(command, switches.Done):
+                self._done(command.token)
+            else:
+                link = self._links[command.switch]
+                batches.setdefault(command.switch, []).extend(self._messages(link, command))
+        for name, messages in batches.items():
+            link = self._links[name]
+            xids = link.send(messages)
+            asked = {xid for xid, (_, purpose) in zip(xids, messages) if purpose == "stats"}
+            link.asked = asked or link.asked
+
+    def _messages(self, link, command):
+        if isinstance(command, switches.Send):
+            return [(link.codec.change(change), f"{change.what} {change.entry}") for change in command.changes]
+        if isinstance(command, switches.Barrier):
+            return [(link.codec.barrier(), command.token)]
+        return [(link.codec.ask_groups(), "stats"),
+                (link.codec.ask_flows(self.deployment.table, command.all_flows), "stats")]
+
+    def _done(self, token):
+        if token == _WITHDRAWN:
+            self._withdrawn.set()
+        else:
+            self._act(self.core.steered(token, time.monotonic_ns()))
+
+    def _tell(self, level, what):
+        self._publish(actions.Publish(level, what, time.monotonic_ns()))
+
+    # -- switches
+
+    def _link_of(self, datapath):
+        """The _Link of *datapath*, None if it is not (or no more) one of ours."""
+        link = self._links.get(self._names.get(datapath.id))
+        return link if link is not None and link.datapath is datapath else None
+
+    @set_ev_cls(ofp_event.EventOFPPortDescStatsReply, CONFIG_DISPATCHER)
+    def _ports_told(self, ev):
+        if ev.msg.datapath.id in self._names:
+            ports = self._ports.setdefault(ev.msg.datapath.id, {})
+            ports.update((port.port_no, self._is_up(ev.msg.datapath, port)) for port in ev.msg.body)
+
+    @set_ev_cls(ofp_event.EventOFPStateChange, [MAIN_DISPATCHER, DEAD_DISPATCHER])
+    def _state_changed(self, ev):
+        datapath = ev.datapath
+        name = self._names.get(datapath.id)
+        if name is None:
+            return
+        if ev.state == DEAD_DISPATCHER:
+            # of a connection that was replaced already, the end says nothing
+            if self._link_of(datapath) is not None:
+                self._switch_lost(name)
+            return
+        if name in self._links:
+            self._switch_lost(name)
+        self._links[name] = _Link(name, datapath, self.deployment.cookie)
+        self._command(self.fabric.switch_connected(name))
+        self._act(self.core.switch_connected(name, self._ports.pop(datapath.id, {}), time.monotonic_ns()))
+
+    def _switch_lost(self, name):
+        self._links.pop(name).stop()
+        self._command(self.fabric.switch_lost(name))
+        self._act(self.core.switch_lost(name, time.monotonic_ns()))
+
+    @set_ev_cls(ofp_event.EventOFPPortStatus, MAIN_DISPATCHER)
+    def _port_changed(self, ev):
+        datapath, desc = ev.msg.datapath, ev.msg.desc
+        if self._link_of(datapath) is not None:
+            up = ev.msg.reason != datapath.ofproto.OFPPR_DELETE and self._is_up(datapath, desc)
+            self._act(self.core.port(Place(self._names[datapath.id], desc.port_no), up, time.monotonic_ns()))
+
+    @staticmethod
+    def _is_up(datapath, port):
+        ofproto = datapath.ofproto
+        return not (port.state & ofproto.OFPPS_LINK_DOWN or port.config & ofproto.OFPPC_PORT_DOWN)
+
+    @set_ev_cls(ofp_event.EventOFPBarrierReply, MAIN_DISPATCHER)
+    def _barrier_replied(self, ev):
+        link = self._link_of(ev.msg.datapath)
+        token = link.xids.pop(ev.msg.xid, None) if link else None
+        if token is not None:
+            self._command(self.fabric.barrier_reply(link.codec.name, token))
+
+    @set_ev_cls(ofp_event.EventOFPFlowStatsReply, MAIN_DISPATCHER)
+    def _flows_told(self, ev):
+        link = self._link_of(ev.msg.datapath)
+        if link is not None and ev.msg.xid in link.asked:
+            self._entries(link, ev, "flows", link.codec.flows(ev.msg.body))
+
+    @set_ev_cls(ofp_event.EventOFPGroupDescStatsReply, MAIN_DISPATCHER)
+    def _groups_told(self, ev):
+        link = self._link_of(ev.msg.datapath)
+        if link is not None and ev.msg.xid in link.asked:
+            self._entries(link, ev, "groups", link.codec.groups(ev.msg.body))
+
+    def _entries(self, link, ev, kind, entries):
+        more = bool(ev.msg.flags & ev.msg.datapath.ofproto.OFPMPF_REPLY_MORE)
+        self._command(self.fabric.entries(link.codec.name, kind, entries, more))
+
+    @set_ev_cls(ofp_event.EventOFPErrorMsg, MAIN_DISPATCHER)
+    def _error_told(self, ev):
+        link = self._link_of(ev.msg.datapath)
+        purpose = link.xids.pop(ev.msg.xid, None) if link else None
+        if purpose is not None:
+            self._tell("error", f"switch {link.codec.name} refused (type {ev.msg.type}, code {ev.msg.code}): {purpose}")
+
+    # -- REST; called by the web server's green threads, which only read, or post
+
+    def _status(self):
+        loaded = [name for name in app_manager.AppManager.get_instance().applications_cls
+                  if name != "ryu.controller.ofp_handler"]
+        return status(self.core.context, time.time_ns() - time.monotonic_ns(), sorted(loaded), self._events_count)
+
+    def _events_since(self, number):
+        return [item for item in self._events_log if item["number"] > number]
+
+    def _withdraw(self):
+        if self._withdrawn is None:
+            self._withdrawn = hub.Event()
+            self._post(self._on_withdraw)
+        return self._withdrawn.wait(WITHDRAW_TIMEOUT_S)
+
+    def _on_withdraw(self):
+        self._tell("warning", "all rules are being removed")
+        self._command(self.fabric.want(frozenset(), frozenset(), _WITHDRAWN))
+
+
+class FtmbRest(wsgi.ControllerBase):
+    """Hands web requests to Rest."""
+
+    @wsgi.route("ftmb", "/ftmb/{rest:.*}")
+    def handle(self, req, **_):
+        code, value = self.data["rest"].handle(req.method, req.path, req.GET, req.headers)
+        headers = {"Allow": ", ".join(PATHS[req.path])} if code == 405 else {}
+        return wsgi.Response(status=code, content_type="application/json", charset="utf-8",
+                             body=json.dumps(value).encode() + b"\n", headers=headers)

@@ -1,0 +1,206 @@
+"""What the controller knows: nodes, groups, requests under way; and the actions it has decided on. Pure."""
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Deque, Dict, List, Optional, Set, Tuple
+
+from . import actions
+from .deployment import GroupSpec, Place
+from .steering import Steering
+
+#: Roles that stay where the deployment put them, in the order of their fences.
+LOGS = ("store", "output-logger", "input-logger")
+REQUEST_TIMEOUT_NS = 10_000_000_000     # an agent that beats but does not answer is as good as dead
+RECORDS_MAX = 1000                      # failovers remembered per group
+
+
+@dataclass
+class Node:
+    """A role host. *roles* is what its process says it has: (group, role) -> epoch."""
+    name: str
+    boot: Optional[int] = None
+    service: Optional[list] = None
+    connected: bool = False             # said hello on a connection that still stands
+    alive: bool = False                 # connected, and its data port is up
+    death: Tuple[str, int] = ("never seen", 0)      # cause, last sign of life in ns
+    fenced: bool = False                # a rule drops what its data port sends
+    roles: Dict[Tuple[str, str], int] = field(default_factory=dict)
+    retiring: Set[Tuple[str, str]] = field(default_factory=set)
+    unfit: Set[str] = field(default_factory=set)    # groups that it failed, until it starts anew
+
+
+@dataclass
+class Holder:
+    """Who has a role of a group: a certain process (boot) of a node."""
+    node: str
+    boot: Optional[int]
+    acked: bool = False
+
+
+@dataclass
+class Recovery:
+    """A failover under way; ``began_ns`` is when the death was noticed."""
+    cause: str
+    dead: str
+    last_seen_ns: int
+    began_ns: int
+    attempts: int = 0
+    waiting: Set[str] = field(default_factory=set)  # of LOGS and "switch": who has not answered
+    asked: Set[str] = field(default_factory=set)
+    token: Optional[int] = None
+    stored: Optional[list] = None       # R, as the output logger told it
+    cold: bool = True
+    sent: bool = False
+    failed: bool = False                # some node tried and could not
+    fenced_ns: Optional[int] = None
+    redirected_ns: Optional[int] = None
+    timeline: List[dict] = field(default_factory=list)
+
+    def mark(self, what, at_ns):
+        self.timeline.append({"what": what, "at_ns": at_ns})
+
+
+@dataclass
+class Group:
+    """A protected middlebox. *phase*: waiting (for nodes), assigning, running or recovering."""
+    spec: GroupSpec
+    epoch: int = 0
+    phase: str = "waiting"
+    holders: Dict[str, Holder] = field(default_factory=dict)    # LOGS and master
+    spare: Optional[Holder] = None
+    token: Optional[int] = None         # steering that must be in place before roles are assigned
+    abandoned: bool = False             # a start was given up: its roles are to be given back
+    durable: bool = False               # a checkpoint of this incarnation is in the store
+    recovery: Optional[Recovery] = None
+    failovers: Deque[dict] = field(default_factory=lambda: deque(maxlen=RECORDS_MAX))
+    told: Optional[str] = None          # the state that was last published
+
+    @property
+    def name(self):
+        return self.spec.name
+
+
+@dataclass(frozen=True)
+class Pending:
+    """A request that was sent and not answered."""
+    node: str
+    do: str
+    group: str
+    role: str
+    epoch: int
+    sent_ns: int
+
+
+class Context:
+    """The facts, and the few verbs that change the world."""
+
+    def __init__(self, deployment):
+        self.deployment = deployment
+        self.nodes = {name: Node(name) for name in sorted(deployment.nodes)}
+        self.groups = {name: Group(spec) for name, spec in deployment.groups.items()}
+        self.pending: Dict[int, Pending] = {}
+        self.down: Set[Place] = set()
+        self.switches: Set[str] = set()         # connected
+        self.gathered = False                   # hellos are in: roles may be given
+        self._actions: List[object] = []
+        self._token: Optional[int] = None       # of a steering that take() will hand out
+        self._numbers = 0
+
+    # -- facts
+
+    def home(self, group, role):
+        """The node that the deployment names for one of LOGS."""
+        return getattr(group.spec, role.replace("-", "_"))
+
+    def intact(self, group, role):
+        """Whether the process that was given *role* is alive and still has it."""
+        holder = group.holders.get(role)
+        return holder is not None and holder.acked and self.standing(holder)
+
+    def standing(self, holder):
+        """Whether the process that *holder* speaks of is alive."""
+        node = self.nodes[holder.node]
+        return node.alive and node.boot == holder.boot
+
+    def expected(self, node, key):
+        """Whether *node*'s process should have the role *key* = (group, role)."""
+        group = self.groups.get(key[0])
+        if group is None:
+            return False
+        if group.phase == "waiting":
+            return True                         # not decided yet
+        holders = [group.holders.get(key[1])] if key[1] != "spare" else [group.spare, group.holders.get("master")]
+        return any(holder is not None and holder.node == node.name and holder.boot == node.boot for holder in holders)
+
+    def stale(self, node):
+        """The roles that *node* says it has and should not have."""
+        return sorted(key for key in node.roles if not self.expected(node, key))
+
+    def has_master(self, name):
+        """Whether node *name* is, or is becoming, the master of any group."""
+        return any(group.holders["master"].node == name for group in self.groups.values() if "master" in group.holders)
+
+    def usable(self, group, name):
+        """Whether node *name* could take over or stand by for *group* now."""
+        node = self.nodes[name]
+        return (node.alive and not node.fenced and group.name not in node.unfit and not self.stale(node)
+                and not self.has_master(name))
+
+    def steering(self):
+        """Who is active now, by what is decided; by the deployment where nothing is yet."""
+        active = {}
+        for group in self.groups.values():
+            for role in ("input-logger", "output-logger"):
+                active[group.name, role] = self.home(group, role)
+            master = group.holders.get("master")
+            if group.phase == "waiting":
+                active[group.name, "master"] = group.spec.pool[0]
+            else:
+                active[group.name, "master"] = master.node if master else None
+        fenced = frozenset(name for name, node in self.nodes.items() if node.fenced)
+        return Steering(active, fenced, frozenset(self.down))
+
+    # -- verbs
+
+    def request(self, now_ns, node, do, group, role, args):
+        """Ask *node*; the answer comes back with the Pending that is noted here."""
+        self._numbers += 1
+        self.pending[self._numbers] = Pending(node, do, group.name, role, group.epoch, now_ns)
+        self._actions.append(actions.Request(node, {"t": "request", "id": self._numbers, "do": do, "group": group.name,
+                                                    "epoch": group.epoch, "args": args}))
+
+    def close(self, node):
+        self._actions.append(actions.Close(node))
+
+    def steer(self):
+        """Have the switches follow the facts as ``take`` finds them; returns the token that tells when they do."""
+        if self._token is None:
+            self._numbers += 1
+            self._token = self._numbers
+        return self._token
+
+    def publish(self, level, what, now_ns, group=None, node=None):
+        self._actions.append(actions.Publish(level, what, now_ns, group.name if group else None, node))
+
+    def take(self):
+        """The actions decided since the last call, in order; at most one Steer, before all others."""
+        taken, self._actions = self._actions, []
+        if self._token is not None:
+            taken.insert(0, actions.Steer(self.steering(), self._token))
+            self._token = None
+        return taken
+
+
+def role_arguments(context, group, role):
+    """The arguments of the request that gives *role* of *group* (middlebox.core.messages has the table)."""
+    spec = group.spec
+    if role == "store":
+        return {}
+    args = {"group_id": spec.id, "workers": spec.workers,
+            "ports": [{"name": port.name, "mac": port.mac, "address": port.address} for port in spec.ports]}
+    if role == "input-logger":
+        args.update(tick_interval_ms=spec.tick_interval_ms, log_bytes_max=spec.log_bytes_max)
+    elif role in ("master", "spare"):
+        args.update(function=spec.function, parameters=spec.parameters,
+                    checkpoint_interval_ms=spec.checkpoint_interval_ms, store=context.nodes[spec.store].service)
+    return args

@@ -1,0 +1,138 @@
+"""The failover of a master, step by step, as docs/architecture.md tells it. Pure.
+
+``begin`` starts it. ``step`` sends whatever is due: fences and redirect in parallel, then, once all four
+have answered, ``recover`` (or, in a deployment with ``recovery: false``, ``master``: an empty one) to the
+target. A target that dies or can't goes the way of the master before it: next node, next epoch. Without
+a free node it waits for one. ``finish`` makes the record.
+"""
+
+from . import spares
+from .context import LOGS, Holder, Recovery, role_arguments
+
+
+def begin(context, group, cause, dead, last_seen_ns, now_ns):
+    """The master of *group* is dead, says *cause*: fence, redirect, recover."""
+    group.phase = "recovering"
+    group.recovery = Recovery(cause, dead, last_seen_ns, now_ns)
+    group.recovery.mark("last sign of life", last_seen_ns)
+    group.recovery.mark("detected", now_ns)
+    context.publish("warning", f"master {dead} is dead: {cause}", now_ns, group, dead if dead in context.nodes else None)
+    _attempt(context, group, now_ns)
+
+
+def _attempt(context, group, now_ns):
+    recovery = group.recovery
+    old = group.holders.pop("master", None)
+    if old is not None:
+        context.nodes[old.node].fenced = True
+    group.epoch += 1
+    recovery.attempts += 1
+    recovery.asked.clear()
+    recovery.waiting = set(LOGS)
+    recovery.stored, recovery.sent = None, False
+    recovery.fenced_ns = recovery.redirected_ns = None
+    _choose(context, group, now_ns)
+    if "master" not in group.holders:
+        context.publish("error", "no node is free to take over: waiting for one", now_ns, group)
+    _redirect(context, group)
+
+
+def _choose(context, group, now_ns):
+    name, cold = spares.take(context, group, now_ns)
+    if name is not None:
+        group.holders["master"] = Holder(name, context.nodes[name].boot)
+        group.recovery.cold = cold
+
+
+def _redirect(context, group):
+    group.recovery.waiting.add("switch")
+    group.recovery.token = context.steer()
+
+
+def step(context, group, now_ns):
+    """Send what is due; to be called whenever anything has changed."""
+    recovery, target = group.recovery, group.holders.get("master")
+    if target is not None and not context.standing(target):
+        cause, _ = context.nodes[target.node].death
+        retry(context, group, f"{target.node} died while recovering: {cause}", now_ns)
+    elif target is None and spares.candidate(context, group) is not None:
+        _choose(context, group, now_ns)
+        _redirect(context, group)
+    if recovery.sent:
+        return
+    for role in LOGS:
+        if not context.intact(group, role):
+            # one that answered and is gone must answer again, should it come back as it was
+            recovery.waiting.add(role)
+            recovery.asked.discard(role)
+        elif role not in recovery.asked:
+            recovery.asked.add(role)
+            context.request(now_ns, group.holders[role].node, "fence", group, role, {"role": role})
+    if not recovery.waiting and "master" in group.holders:
+        _recover(context, group, now_ns)
+
+
+def retry(context, group, why, now_ns):
+    """The target is of no use: the next one, in the next epoch."""
+    group.recovery.mark(why, now_ns)
+    context.publish("warning", why, now_ns, group)
+    _attempt(context, group, now_ns)
+
+
+def fenced(group, role, result, now_ns):
+    """*role* refuses the old epochs. False if the output logger's *result* does not tell what is recoverable."""
+    recovery = group.recovery
+    if role == "output-logger":
+        stored = result.get("stored")
+        if not isinstance(stored, list) or len(stored) != group.spec.workers:
+            return False
+        recovery.stored = stored
+    recovery.waiting.discard(role)
+    recovery.mark(f"{role} fenced", now_ns)
+    if not recovery.waiting & set(LOGS):
+        recovery.fenced_ns = now_ns
+    return True
+
+
+def redirected(group, now_ns):
+    """The switches have confirmed the redirect."""
+    group.recovery.waiting.discard("switch")
+    group.recovery.redirected_ns = now_ns
+    group.recovery.mark("redirected", now_ns)
+
+
+def _recover(context, group, now_ns):
+    recovery, target = group.recovery, group.holders["master"].node
+    recovery.sent = True
+    if not context.deployment.recovery:
+        group.durable = False
+        recovery.mark("master sent", now_ns)
+        context.request(now_ns, target, "master", group, "master", role_arguments(context, group, "master"))
+        return
+    addresses = {role.replace("-", "_"): context.nodes[group.holders[role].node].service for role in LOGS}
+    recovery.mark("recover sent", now_ns)
+    context.request(now_ns, target, "recover", group, "master",
+                    {"stored": recovery.stored, "cold": recovery.cold, **addresses})
+
+
+def finish(context, group, detail, now_ns):
+    """The target is live: write the record. *detail* has load_ms, replay_ms, replayed_packets."""
+    recovery, holder = group.recovery, group.holders["master"]
+    holder.acked = True
+    recovery.mark("live", now_ns)
+    group.failovers.append({
+        "role": "master", "cause": recovery.cause, "at_ns": recovery.began_ns, "epoch": group.epoch,
+        "from": recovery.dead, "to": holder.node, "cold": recovery.cold, "attempts": recovery.attempts,
+        "detect_ms": _ms(recovery.began_ns - recovery.last_seen_ns),
+        "fence_ms": _ms(recovery.fenced_ns - recovery.began_ns),
+        "redirect_ms": _ms(recovery.redirected_ns - recovery.began_ns),
+        "load_ms": detail["load_ms"], "replay_ms": detail["replay_ms"],
+        "total_ms": _ms(now_ns - recovery.last_seen_ns),
+        "replayed_packets": detail["replayed_packets"], "timeline": recovery.timeline})
+    group.recovery = None
+    group.phase = "running"
+    context.publish("info", f"{holder.node} is live at epoch {group.epoch}", now_ns, group, holder.node)
+
+
+def _ms(ns):
+    return round(ns / 1e6, 3)

@@ -1,0 +1,93 @@
+"""Liveness: from signs of life to who is alive and who is dead, and why. Pure; times in ns.
+
+A closed control connection or a data port that goes down is evidence at once. Silence is evidence after
+*suspect_after*, counted in time during which this process itself ran: a tick that comes late (the
+controller was not scheduled) adds at most two tick intervals, so a slow machine does not make everybody suspect.
+"""
+
+from dataclasses import dataclass
+from typing import Dict, List, Optional
+
+CLOSED = "control connection closed"
+LINK_DOWN = "link down"
+SILENT = "beats missed"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A node's new standing. *cause* is None for alive; *last_seen_ns* its last sign of life."""
+    node: str
+    alive: bool
+    cause: Optional[str]
+    last_seen_ns: int
+
+
+class _Watch:
+    """What is known of one node."""
+
+    def __init__(self):
+        self.connected = False
+        self.port_up = True         # until a switch tells otherwise
+        self.alive = False
+        self.last_seen_ns = 0
+        self.deadline_ns = 0        # in running time
+
+
+class Liveness:
+    """The detector of all *nodes*. Each event returns the Verdicts that it changes."""
+
+    def __init__(self, nodes, suspect_after_ns, tick_interval_ns):
+        self._suspect_after_ns = suspect_after_ns
+        self._step_max_ns = 2 * tick_interval_ns
+        self._watches: Dict[str, _Watch] = {node: _Watch() for node in sorted(nodes)}
+        self._running_ns = 0
+        self._last_tick_ns: Optional[int] = None
+
+    def connected(self, node, now_ns) -> List[Verdict]:
+        """The node authenticated and said hello."""
+        watch = self._watches[node]
+        watch.connected = True
+        self._seen(watch, now_ns)
+        return self._judge(node, None)
+
+    def beat(self, node, now_ns) -> List[Verdict]:
+        """Any message of the node came."""
+        watch = self._watches[node]
+        if watch.connected:
+            self._seen(watch, now_ns)
+        return []
+
+    def closed(self, node) -> List[Verdict]:
+        """The node's control connection is gone."""
+        self._watches[node].connected = False
+        return self._judge(node, CLOSED)
+
+    def port(self, node, up) -> List[Verdict]:
+        """The switch port of the node's data interface went up or down."""
+        self._watches[node].port_up = up
+        return self._judge(node, LINK_DOWN)
+
+    def tick(self, now_ns) -> List[Verdict]:
+        """Call every tick interval; silence is judged here only."""
+        if self._last_tick_ns is not None:
+            self._running_ns += min(now_ns - self._last_tick_ns, self._step_max_ns)
+        self._last_tick_ns = now_ns
+        verdicts = []
+        for node, watch in self._watches.items():
+            if watch.connected and self._running_ns > watch.deadline_ns:
+                # told of a node that was dead by its link already, too: its connection is of no more use
+                watch.connected = watch.alive = False
+                verdicts.append(Verdict(node, False, SILENT, watch.last_seen_ns))
+        return verdicts
+
+    def _seen(self, watch, now_ns):
+        watch.last_seen_ns = now_ns
+        watch.deadline_ns = self._running_ns + self._suspect_after_ns
+
+    def _judge(self, node, cause):
+        watch = self._watches[node]
+        alive = watch.connected and watch.port_up
+        if alive == watch.alive:
+            return []
+        watch.alive = alive
+        return [Verdict(node, alive, None if alive else cause, watch.last_seen_ns)]

@@ -1,0 +1,93 @@
+"""Wanted entries against a switch's actual ones: the changes that make them match, touching only ours. Pure.
+
+An entry is ours by its cookie's upper half (flows) or by the prefix of its id and its shape (groups).
+Order of changes: groups before the flows that use them, additions before deletions.
+"""
+
+from dataclasses import dataclass
+from typing import FrozenSet, Tuple, Union
+
+from .deployment import BAND
+from .steering import Flow, Group, group_prefix
+
+ADD, MODIFY, DELETE = "add", "modify", "delete"
+
+
+@dataclass(frozen=True)
+class Change:
+    """One message to a switch. Adding a flow overwrites ours of the same table, priority and match."""
+    what: str
+    entry: Union[Flow, Group]
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """A foreign entry in our place; *text* says which and what it means."""
+    switch: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What to change, our entries once that is done, and others' entries that stand in our place."""
+    changes: Tuple[Change, ...]
+    flows: FrozenSet[Flow]
+    groups: FrozenSet[Group]
+    foreign_flows: FrozenSet[Flow]
+    foreign_groups: FrozenSet[Group]
+
+
+def is_ours(flow, cookie):
+    """Whether *flow* carries our number in the upper half of its cookie."""
+    return flow.cookie >> 32 == cookie
+
+
+def difference(wanted_flows, wanted_groups, actual_flows, actual_groups, deployment):
+    """The Difference for one switch; the actual sets may hold others' entries, which stay as they are."""
+    foreign = {flow.key: flow for flow in actual_flows if not is_ours(flow, deployment.cookie)}
+    ours = {flow.key: flow for flow in actual_flows if is_ours(flow, deployment.cookie)}
+    prefix = group_prefix(deployment.cookie)
+    groups = {group.group_id: group for group in actual_groups if group.group_id >> 18 == prefix}
+    taken = {number for number, group in groups.items() if not _is_our_shape(group)}
+
+    want_groups = {group.group_id: group for group in wanted_groups if group.group_id not in taken}
+    # a rule that would overwrite a foreign one, or lead to a foreign group, is held back
+    want_flows = {flow.key: flow for flow in wanted_flows
+                  if flow.key not in foreign and not any(action == ("group", number) for number in taken
+                                                         for action in flow.actions)}
+    changes = []
+    for number, group in sorted(want_groups.items()):
+        if number not in groups:
+            changes.append(Change(ADD, group))
+        elif groups[number] != group:
+            changes.append(Change(MODIFY, group))
+    changes += [Change(ADD, flow) for flow in sorted(want_flows.values(), key=repr) if ours.get(flow.key) != flow]
+    changes += [Change(DELETE, flow) for flow in sorted(ours.values(), key=repr) if flow.key not in want_flows]
+    changes += [Change(DELETE, group) for number, group in sorted(groups.items())
+                if number not in want_groups and number not in taken]
+    return Difference(tuple(changes), frozenset(want_flows.values()), frozenset(want_groups.values()),
+                      frozenset(flow for flow in foreign.values() if _in_our_band(flow, deployment)),
+                      frozenset(groups[number] for number in taken))
+
+
+def concerns_us(flow, deployment):
+    """Whether *flow* is ours or stands in our band; all others are none of our business."""
+    return is_ours(flow, deployment.cookie) or _in_our_band(flow, deployment)
+
+
+def conflict(entry):
+    """The Conflict that tells of a foreign *entry* (Flow or Group) in our place."""
+    if isinstance(entry, Group):
+        return Conflict(entry.switch, f"group {entry.group_id:#x} of type {entry.type} is not ours but has an id of "
+                                      "ours: rules that need it are held back")
+    match = ",".join(f"{name}={value}" for name, value in entry.match)
+    return Conflict(entry.switch, f"a rule of cookie {entry.cookie:#x} is in our band: table {entry.table}, "
+                                  f"priority {entry.priority}, {match or 'any packet'}")
+
+
+def _in_our_band(flow, deployment):
+    return flow.table == deployment.table and 0 <= flow.priority - deployment.priority < BAND
+
+
+def _is_our_shape(group):
+    return group.type == "indirect" and [name for name, _ in group.bucket] in ([], ["eth_dst", "output"])

@@ -1,0 +1,175 @@
+"""The control channel's server: agents connect, prove that they know the key, and exchange messages.
+
+Runs on eventlet's green threads. Listens on the deployment's control address only. A connection that has
+not authenticated and said its first message within HELLO_S is closed, so is one above CONNECTIONS_MAX, and
+an agent that does not read what it is sent (its queue is full). One connection per node name: a newer one
+replaces the older. Events go to *on_message(name, message)* and *on_closed(name)*, in order per node; both may block.
+"""
+
+import logging
+import os
+
+import eventlet
+import eventlet.queue
+from eventlet.green import socket
+
+from middleboxes.core.channel import NONCE_BYTES, Channel, ChannelError
+from middleboxes.core.messages import MessageError
+
+HELLO_S = 2.0
+CONNECTIONS_MAX = 256
+QUEUE_MESSAGES_MAX = 256
+_READ_BYTES = 65536
+
+_log = logging.getLogger("ftmb.server")
+
+
+class Server:
+    """Serves agents at *address* (host, port) until its green threads are killed. *key*: the deployment's key."""
+
+    def __init__(self, address, key, on_message, on_closed):
+        self._key, self._on_message, self._on_closed = key, on_message, on_closed
+        self._by_name = {}
+        self.connections = 0
+        self.counters = {"refused": 0, "unauthenticated": 0, "queue_full": 0}
+        family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        self._listener = eventlet.listen(address, family=family, backlog=CONNECTIONS_MAX)
+
+    @property
+    def port(self):
+        """The TCP port in use."""
+        return self._listener.getsockname()[1]
+
+    def serve(self):
+        """Accept connections, for ever."""
+        while True:
+            sock, address = self._listener.accept()
+            if self.connections >= CONNECTIONS_MAX:
+                self.counters["refused"] += 1
+                _log.warning("%s refused: %d connections are open", address, self.connections)
+                sock.close()
+                continue
+            self.connections += 1
+            eventlet.spawn(self._serve_one, sock, address)
+
+    def send(self, name, message):
+        """Send *message* to node *name* at once; without a connection it is dropped (``on_closed`` tells)."""
+        connection = self._by_name.get(name)
+        if connection is not None and not connection.send(message):
+            self.counters["queue_full"] += 1
+            _log.warning("%s does not read what it is sent: closed", name)
+            self.close(name)
+
+    def close(self, name):
+        """Close the connection of node *name*, if there is one; ``on_closed`` follows."""
+        connection = self._by_name.get(name)
+        if connection is not None:
+            connection.close()
+
+    def _serve_one(self, sock, address):
+        connection = _Connection(sock, Channel("server", self._key, os.urandom(NONCE_BYTES)))
+        try:
+            self._converse(connection)
+        except (ChannelError, MessageError) as error:
+            self.counters["unauthenticated"] += not connection.channel.established
+            _log.warning("%s (%s): %s", address, connection.name or "not authenticated", error)
+        except OSError as error:
+            _log.info("%s (%s): %s", address, connection.name or "not authenticated", error)
+        finally:
+            connection.close()
+            self.connections -= 1
+            self._forget(connection)
+
+    def _converse(self, connection):
+        limit = eventlet.Timeout(HELLO_S, ChannelError(f"nothing said within {HELLO_S} s"))
+        try:
+            messages = []
+            while not messages:
+                data = connection.read()
+                if not data:
+                    return
+                messages = connection.receive(data)
+        finally:
+            limit.cancel()
+        self._register(connection)
+        while True:
+            for message in messages:
+                if self._by_name.get(connection.name) is not connection:
+                    return
+                self._on_message(connection.name, message)
+            data = connection.read()
+            if not data:
+                return
+            messages = connection.receive(data)
+
+    def _register(self, connection):
+        older = self._by_name.get(connection.channel.peer)
+        connection.name = connection.channel.peer
+        if older is not None:
+            older.close()
+            self._forget(older)
+        self._by_name[connection.name] = connection
+
+    def _forget(self, connection):
+        if connection.name is not None and self._by_name.get(connection.name) is connection:
+            del self._by_name[connection.name]
+            self._on_closed(connection.name)
+
+
+class _Connection:
+    """A socket, its channel, and a green thread that writes what is queued."""
+
+    def __init__(self, sock, channel):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.channel, self.name = channel, None
+        self._sock = sock
+        self._queue = eventlet.queue.LightQueue(QUEUE_MESSAGES_MAX)
+        self._closed = False
+        self._writer = eventlet.spawn(self._write)
+        self._flush()
+
+    def read(self):
+        return b"" if self._closed else self._sock.recv(_READ_BYTES)
+
+    def receive(self, data):
+        """The messages that *data* completes; answers of the handshake are sent."""
+        messages = self.channel.receive(data)
+        self._flush()
+        return messages
+
+    def send(self, message):
+        """Queue *message*; False if the queue is full."""
+        if self._closed:
+            return True
+        if self._queue.full():
+            return False
+        self.channel.send(message)
+        self._flush()
+        return True
+
+    def close(self):
+        """Closed for both directions; a blocked read returns."""
+        if self._closed:
+            return
+        self._closed = True
+        self._writer.kill()
+        try:
+            self._sock.shutdown(socket.SHUT_RDWR)
+        except OSError as error:
+            _log.debug("%s: the peer was first to close: %s", self.name, error)
+        self._sock.close()
+
+    def _flush(self):
+        data = self.channel.data_to_send()
+        if data:
+            self._queue.put_nowait(data)
+
+    def _write(self):
+        while True:
+            data = self._queue.get()
+            try:
+                self._sock.sendall(data)
+            except OSError as error:
+                _log.info("%s: %s", self.name, error)
+                self._sock.close()
+                return
