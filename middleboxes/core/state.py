@@ -10,6 +10,7 @@ bytes, or tuples of these. StateError names the variable that breaks a rule.
 """
 
 _ATOMS = frozenset((type(None), bool, int, float, str, bytes))
+_ALWAYS_GOOD = frozenset((type(None), bool, float, bytes))
 _INT_MIN, _INT_MAX = -(1 << 63), (1 << 64) - 1
 
 
@@ -26,6 +27,12 @@ def check_value(name, value):
     elif kind is int:
         if not _INT_MIN <= value <= _INT_MAX:
             raise StateError(f"state variable {name!r}: {value} does not fit 64 bits")
+    elif kind is str:
+        if not value.isascii():
+            try:
+                value.encode()
+            except UnicodeEncodeError:
+                raise StateError(f"state variable {name!r}: {value!r} has lone surrogates, keep bytes instead") from None
     elif kind not in _ATOMS:
         raise StateError(f"state variable {name!r}: {kind.__name__} is not allowed; keep None, bool, int, float,"
                          " str, bytes or tuples of these, and replace values instead of changing them")
@@ -70,7 +77,7 @@ class Map(dict, Variable):
         return new
 
     def __setitem__(self, key, value):
-        if type(value) not in _ATOMS or type(value) is int:
+        if type(value) not in _ALWAYS_GOOD:
             check_value(self.name, value)
         if key not in self:
             check_value(self.name, key)
@@ -156,9 +163,11 @@ class Counter(Variable):
 
     def add(self, amount=1):
         """Add *amount* and return the new value."""
+        value = self.value + amount
+        check_value(self.name, value)
+        self.value = value
         self._changed = True
-        self.value += amount
-        return self.value
+        return value
 
     def cut(self):
         changed, self._changed = self._changed, False
