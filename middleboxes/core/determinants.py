@@ -191,6 +191,11 @@ def decode(encoded):
     return first, items
 
 
+def first_step(encoded):
+    """The first k of *encoded*, which decode() accepted."""
+    return _FIRST.unpack_from(encoded)[0]
+
+
 def recoverable_prefix(logs):
     """The largest prefix of the workers' logs that is closed under its dependencies: a list of k, one per worker.
 
