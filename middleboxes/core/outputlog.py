@@ -9,7 +9,8 @@ Rules, in one place:
   durable checkpoint covers never leaves again.
 - Nothing below the current epoch is stored or released. ``fence`` raises the epoch, keeps exactly the recoverable
   prefix of the determinants and drops the outputs that wait beyond it.
-- A gap in the determinants is asked for again with the acknowledgement.
+- A gap in the determinants is asked for again with the acknowledgement. With nothing new for a while, the last
+  acknowledgement is repeated and asks for what may follow: it, or the last determinants, may have been lost.
 
 Bounds: ``pending_max`` waiting outputs (beyond it the newest is dropped and counted: a network loss), ``items_max``
 determinant items per worker (beyond it nothing is stored or acknowledged, and the master, bounded itself, waits).
@@ -17,11 +18,12 @@ determinant items per worker (beyond it nothing is stored or acknowledged, and t
 
 from collections import deque
 
-from .determinants import DeterminantLog, recoverable_prefix
+from .determinants import DeterminantLog, first_step, recoverable_prefix
 from .frames import FrameError, decode_output, encode_ack
 
 ACK_INTERVAL_NS = 5_000_000
 RESEND_INTERVAL_NS = 2_000_000
+IDLE_INTERVAL_NS = 100_000_000
 
 
 class OutputLogger:
@@ -40,8 +42,8 @@ class OutputLogger:
         self._waiting = [[] for _ in range(workers)]            # outputs, by the worker they wait for
         self._pending = 0
         self._acked = [-1] * workers
-        self._gap = [False] * workers
-        self._next_ack_ns = self._next_resend_ns = 0
+        self._seen = [0] * workers              # the last step heard of: a gap lies between the log's end and this
+        self._next_ack_ns = self._next_resend_ns = self._next_idle_ns = 0
 
     def receive(self, frame):
         """Take one OUTPUT frame; returns the released [(port, frame), ...]. Raises FrameError, DeterminantError."""
@@ -55,6 +57,8 @@ class OutputLogger:
         if output.epoch > self.epoch:
             # a master never runs before this logger was fenced for it
             raise FrameError(f"output of epoch {output.epoch}, this is epoch {self.epoch}")
+        if output.clock and any(other >= len(self.logs) for other, _ in output.clock):
+            raise FrameError("an output depends on a worker that is not there")
         released = []
         if output.determinants and self._store(worker, output.determinants) and self._waiting[worker]:
             self._recheck(worker, released)
@@ -62,17 +66,21 @@ class OutputLogger:
             self._admit(output, released)
         return released
 
+    def _hear_of(self, worker, k):
+        """The master made step *k* of *worker*; count it if that opens a gap."""
+        last = self.logs[worker].last
+        if self._seen[worker] <= last < k:
+            self.counters["gaps"] += 1
+        self._seen[worker] = max(self._seen[worker], k)
+
     def _store(self, worker, encoded):
         log = self.logs[worker]
         if len(log) >= self.items_max:
             self.counters["refused_log_full"] += 1
             return False
         if not log.store(encoded):
-            if not self._gap[worker]:
-                self.counters["gaps"] += 1
-            self._gap[worker] = True
+            self._hear_of(worker, first_step(encoded))
             return False
-        self._gap[worker] = False
         return True
 
     def _admit(self, output, released):
@@ -81,10 +89,9 @@ class OutputLogger:
         missing = None
         if logs[worker].last < output.k:
             missing = worker
+            self._hear_of(worker, output.k)
         elif output.clock:
             for other, k in output.clock:
-                if other >= len(logs):
-                    raise FrameError(f"an output depends on worker {other}: there is no such")
                 if logs[other].last < k:
                     missing = other
                     break
@@ -119,14 +126,14 @@ class OutputLogger:
         released = []
         if epoch < self.epoch:
             return released
-        for worker, (_, k) in positions.items():
-            if worker >= len(self.logs) or k <= self.logs[worker].trimmed:
-                continue
+        ahead = {worker: k for worker, (_, k) in positions.items()
+                 if worker < len(self.logs) and k > self.logs[worker].trimmed}
+        for worker, k in ahead.items():
+            self.logs[worker].last = max(self.logs[worker].last, k)
+        for worker in ahead:
             # what waits and is covered now may leave: the durable checkpoint explains it
-            behind, self.logs[worker].last = self.logs[worker].last, max(self.logs[worker].last, k)
-            if behind < k:
-                self._gap[worker] = False
             self._recheck(worker, released)
+        for worker, k in ahead.items():
             self.logs[worker].trim(k)
             order, known = self._released_order[worker], self._released[worker]
             while order and order[0] >> 16 <= k:
@@ -142,26 +149,28 @@ class OutputLogger:
                 self.logs[worker].cut_off(k)
                 self.counters["dropped_at_fence"] += len(self._waiting[worker])
                 self._waiting[worker] = []
-                self._gap[worker] = False
+                self._seen[worker] = k
                 self._acked[worker] = -1
             self._pending = 0
         return [log.last for log in self.logs]
 
     def acknowledge(self, now_ns):
-        """(ACK frames to send now, time in ns to call again or None). *now_ns*: any steady clock."""
+        """(ACK frames to send now, time in ns to call again). *now_ns*: any steady clock."""
         frames = []
-        again = None
-        ack_due, resend_due = now_ns >= self._next_ack_ns, now_ns >= self._next_resend_ns
+        ack_due, resend_due, idle = now_ns >= self._next_ack_ns, now_ns >= self._next_resend_ns, now_ns >= self._next_idle_ns
         for worker, log in enumerate(self.logs):
-            resend = self._gap[worker] and resend_due
-            if resend or (log.last != self._acked[worker] and ack_due):
+            resend = idle or resend_due and self._seen[worker] > log.last
+            if resend or ack_due and log.last != self._acked[worker]:
                 self._acked[worker] = log.last
                 frames.append(encode_ack(self._group_id, self._source, self.epoch, worker, log.last, resend))
         if frames:
-            self._next_ack_ns = now_ns + ACK_INTERVAL_NS
-            self._next_resend_ns = now_ns + RESEND_INTERVAL_NS
-        if any(self._gap):
-            again = self._next_resend_ns
-        elif any(log.last != acked for log, acked in zip(self.logs, self._acked)):
-            again = self._next_ack_ns
-        return frames, again
+            self._next_idle_ns = now_ns + IDLE_INTERVAL_NS
+            if ack_due:
+                self._next_ack_ns = now_ns + ACK_INTERVAL_NS
+            if resend_due:
+                self._next_resend_ns = now_ns + RESEND_INTERVAL_NS
+        if any(seen > log.last for seen, log in zip(self._seen, self.logs)):
+            return frames, self._next_resend_ns
+        if any(log.last != acked for log, acked in zip(self.logs, self._acked)):
+            return frames, self._next_ack_ns
+        return frames, self._next_idle_ns
