@@ -1,11 +1,12 @@
 """Functions are found by name; a wrong name or parameter is a ConfigurationError that says what is allowed."""
 
 import pytest
-from nat_scenario import INSIDE, OUTSIDE, PARAMETERS
 
 from middleboxes.functions import load
 from middleboxes.functions.nat import Nat
 from middleboxes.sdk import ConfigurationError, Port
+
+from .nat_scenario import INSIDE, OUTSIDE, PARAMETERS
 
 
 def test_built_in_name_and_full_name_give_the_class():

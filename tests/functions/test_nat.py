@@ -1,11 +1,12 @@
 """The NAT in packets in, packets out; the RFC that asks for it is named where one does."""
 
 import pytest
-from nat_scenario import (ACK, EXTERNAL, FIN, INSIDE, OUTSIDE, RST, SYN, Network, endpoint_out, ip, mac, packet, told)
 
 from middleboxes.sdk import Packet
 from middleboxes.sdk.build import NO_MAC, icmp, ipv4
 from middleboxes.sdk.packet import ICMP, checksum
+
+from .nat_scenario import (ACK, EXTERNAL, FIN, INSIDE, OUTSIDE, RST, SYN, Network, endpoint_out, ip, mac, packet, told)
 
 CLIENT, CLIENT_2, SERVER, SERVER_2 = "10.0.0.1:5000", "10.0.0.2:5000", "198.51.100.1:80", "192.0.2.7:80"
 

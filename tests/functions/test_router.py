@@ -1,11 +1,11 @@
 """ARP and own addresses: what a NAT answers, whom it believes, and which frames wait."""
 
-from nat_scenario import EXTERNAL, INSIDE, NS_PER_S, OUTSIDE, Network, ip, mac, packet, told
-
 from middleboxes.functions import router
 from middleboxes.sdk import Packet
 from middleboxes.sdk.build import ARP_REPLY, ARP_REQUEST, BROADCAST, NO_MAC, arp, ipv4
 from middleboxes.sdk.packet import UDP
+
+from .nat_scenario import EXTERNAL, INSIDE, NS_PER_S, OUTSIDE, Network, ip, mac, packet, told
 
 UNKNOWN = "192.0.2.50"
 
