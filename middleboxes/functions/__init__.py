@@ -18,12 +18,12 @@ def load(name):
     """The Middlebox class of that *name*: a key of FUNCTIONS or "package.module:Class". Raises ConfigurationError."""
     known = f"known functions: {', '.join(sorted(FUNCTIONS))}, or package.module:Class"
     module_name, colon, class_name = FUNCTIONS.get(name, name).partition(":")
-    if not (module_name and colon and class_name):
+    if not (colon and class_name and all(part.isidentifier() for part in module_name.split("."))):
         raise ConfigurationError(f"unknown function {name!r}; {known}")
     try:
         module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise ConfigurationError(f"function {name!r}: {error}; {known}") from error
+    except Exception as error:      # an author's module may fail in any way, which is then a wrong configuration
+        raise ConfigurationError(f"function {name!r}: {type(error).__name__}: {error}; {known}") from error
     cls = getattr(module, class_name, None)
     if not (isinstance(cls, type) and issubclass(cls, Middlebox)):
         raise ConfigurationError(f"function {name!r}: {module_name} has no Middlebox class {class_name!r}; {known}")

@@ -19,7 +19,7 @@ icmp_timeout_s                 60       idle time of an ICMP echo mapping (RFC 5
 
 Behaviour: mapping and filtering are endpoint-independent (RFC 4787, REQ-1 and REQ-8); an inside host always appears
 as the same external address (REQ-2); external ports are random (RFC 6056), no two mappings share one (REQ-3);
-hairpinning works (REQ-9). A TCP mapping lives while it has a connection; only a SYN opens one, and any other segment
+inside hosts reach each other by external endpoints (hairpinning, REQ-9). A TCP mapping lives while it has a connection; only a SYN opens one, and any other segment
 of an unknown connection is dropped, never answered with RST. ICMP errors are translated with the packet that they
 quote (RFC 5508, REQ-3 to 5) and change no state. Echo requests to the NAT's own addresses are answered. The TTL
 is decremented; where it ends, the sender gets a time exceeded (at most 100 a second).
@@ -29,7 +29,9 @@ time of last use is kept to 1 s, so that a busy flow doesn't change state with e
 
 Limits: fragments are dropped (``drops["fragment"]``), so path MTU discovery has to work; port parity and contiguity
 (REQ-4) are not kept; protocols other than TCP, UDP and ICMP are dropped; no application-level gateways; a source
-outside of the inside prefix is dropped, since no answer could reach it.
+outside of the inside prefix is dropped, since no answer could reach it. One inside host can take all mappings, and
+filtering that is endpoint-independent lets outsiders open TCP sessions to a mapped port until ``tcp_sessions_max``;
+TCP sequence numbers are not checked.
 """
 
 import ipaddress
@@ -103,14 +105,16 @@ class Nat(Ipv4Router):
     def _external_addresses(self, parameters):
         texts = parameters.get("external_addresses")
         if not isinstance(texts, (list, tuple)) or not 1 <= len(texts) <= _EXTERNAL_ADDRESSES_MAX:
-            raise ConfigurationError(f"nat: external_addresses must be a list of 1 to {_EXTERNAL_ADDRESSES_MAX} IPv4 addresses")
+            raise ConfigurationError(
+                f"nat: external_addresses must be a list of 1 to {_EXTERNAL_ADDRESSES_MAX} IPv4 addresses")
         addresses = [_address("external_addresses", text) for text in texts]
         if len(set(addresses)) != len(addresses):
             raise ConfigurationError("nat: external_addresses names an address twice")
         for text, address in zip(texts, addresses):
             usable = self.is_host(address) or address == self.port["outside"].address
             if not usable or self.on_link(address) == "inside":
-                raise ConfigurationError(f"nat: external address {text} must be a host's and outside of the inside prefix")
+                raise ConfigurationError(
+                    f"nat: external address {text} must be a host's and outside of the inside prefix")
         return addresses
 
     def _gateway(self, parameters):
@@ -146,7 +150,7 @@ class Nat(Ipv4Router):
                 self.drop("no_route")
                 return
         if packet.ttl <= 1:
-            self.send_error(11, 0, packet, ctx)
+            self.end_of_life(packet, ctx)
             return
         if not self._translate_source(packet, flow, ctx):
             return
@@ -193,7 +197,7 @@ class Nat(Ipv4Router):
             self.drop("bogus_source")
             return
         if packet.ttl <= 1:
-            self.send_error(11, 0, packet, ctx)
+            self.end_of_life(packet, ctx)
             return
         if protocol == TCP and not self._track(inside + (source, source_port), packet.tcp_flags, False, ctx.now_ns):
             return
@@ -211,6 +215,8 @@ class Nat(Ipv4Router):
         protocol, _, _, destination, destination_port = flow
         if protocol == ICMP or (protocol, destination, destination_port) not in self.inbound:
             self._answer_own(packet, flow, ctx)
+        elif packet.ttl <= 1:
+            self.end_of_life(packet, ctx)
         elif self._translate_source(packet, flow, ctx):
             self._process_inbound(packet, packet.five_tuple(), ctx, hairpin=True)
 

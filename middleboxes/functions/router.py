@@ -29,6 +29,8 @@ REFRESH_BATCH = 64
 ICMP_ERRORS_PER_S_MAX = 100
 #: the first multicast address; what is above is multicast, reserved or broadcast
 MULTICAST = 0xE0000000
+#: ICMP type and code: TTL exceeded in transit
+TIME_EXCEEDED = 11, 0
 _ICMP_ERRORS = (3, 4, 5, 11, 12)
 
 
@@ -133,10 +135,10 @@ class Ipv4Router(Middlebox):
             if message.sender_mac != port.mac:
                 self.drop("arp_address_conflict")
             return
-        if self.on_link(message.sender) == ctx.port:
+        if self.on_link(message.sender) == ctx.port and self.is_host(message.sender):
             self._learn(message, for_us, ctx)
         elif message.sender:    # 0 is a probe (RFC 5227): answered, teaches nothing
-            self.drop("arp_off_link")
+            self.drop("arp_sender")
             return
         if for_us and message.operation == ARP_REQUEST:
             ctx.emit(ctx.port, arp(ARP_REPLY, port.mac, message.target, message.sender_mac, message.sender))
@@ -176,6 +178,11 @@ class Ipv4Router(Middlebox):
                 del self.neighbours[address], self.confirmed[address]
             for _ in frames:
                 self.drop("arp_unanswered")
+
+    def end_of_life(self, packet, ctx):
+        """Drop *packet*, whose TTL ends here, and tell its sender."""
+        self.drop("ttl")
+        self.send_error(*TIME_EXCEEDED, packet, ctx)
 
     def send_error(self, kind, code, packet, ctx):
         """Answer *packet* (it has an ipv4()) with an ICMP error from the address of the port where it came in."""

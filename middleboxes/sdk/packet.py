@@ -31,6 +31,7 @@ _FRAGMENT_MASK = 0x3FFF  # more fragments, fragment offset
 _unpack_headers = Struct("!12xHBxHxxHBBHIIHHHH").unpack_from
 _LONG = Struct("!I")
 _unpack_long, _pack_long = _LONG.unpack_from, _LONG.pack_into
+_unpack_longs = Struct("!II").unpack_from
 _WORD = Struct("!H")
 _unpack_word, _pack_word = _WORD.unpack_from, _WORD.pack_into
 _WORDS = Struct("!HH")
@@ -146,7 +147,8 @@ class Packet:
         if int.from_bytes(frame[_IPV4:start], "big") % 0xFFFF:
             return None
         fragment = _unpack_word(frame, 20)[0]
-        return Ipv4(frame[23], _unpack_long(frame, _SOURCE)[0], _unpack_long(frame, _DESTINATION)[0], frame[_TTL], start, end,
+        source, destination = _unpack_longs(frame, _SOURCE)
+        return Ipv4(frame[23], source, destination, frame[_TTL], start, end,
                     (fragment & 0x1FFF) * 8, bool(fragment & 0x2000))
 
     def five_tuple(self):

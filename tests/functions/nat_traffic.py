@@ -52,7 +52,8 @@ class Traffic:
     def _request(self):
         rng = self.rng
         protocol = rng.choice(["udp", "tcp", "tcp", "icmp"])
-        options = {"flags": rng.choice(_FLAGS), "data": rng.randbytes(rng.randrange(20)), "ttl": rng.choice([64, 64, 9, 1])}
+        options = {"flags": rng.choice(_FLAGS), "data": rng.randbytes(rng.randrange(20)),
+                   "ttl": rng.choice([64, 64, 9, 1])}
         if rng.random() < 0.8:
             return "inside", packet(protocol, self._endpoint("inside"), self._endpoint("outside"), INSIDE.mac, **options)
         target = f"{EXTERNAL}:{rng.randrange(3000, 3010)}"

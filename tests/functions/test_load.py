@@ -14,7 +14,7 @@ def test_built_in_name_and_full_name_give_the_class():
 
 
 @pytest.mark.parametrize("name", ["nta", "", ":", "json", "json:", ":Nat", "json:loads", "json:Nat", "no.such.module:X",
-                                  "middleboxes.functions.nat:UDP"])
+                                  "middleboxes.functions.nat:UDP", ".nat:Nat", "..:Nat", "a b:C"])
 def test_wrong_names_list_the_known_ones(name):
     with pytest.raises(ConfigurationError, match="known functions: nat, or package.module:Class"):
         load(name)
@@ -51,3 +51,17 @@ def test_overlapping_prefixes_are_refused():
 
 def test_the_outside_port_s_own_address_can_be_the_external_one():
     Nat({"external_addresses": ["192.0.2.254"]}, [INSIDE, OUTSIDE])
+
+
+def test_a_module_that_fails_to_load_is_a_configuration_error(tmp_path, monkeypatch):
+    (tmp_path / "broken_function_module.py").write_text("def (:\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ConfigurationError, match="SyntaxError"):
+        load("broken_function_module:X")
+
+
+def test_an_author_s_class_is_found_by_module_and_name(tmp_path, monkeypatch):
+    (tmp_path / "good_function_module.py").write_text(
+        "from middleboxes.sdk import Middlebox\nclass Wire(Middlebox):\n    ports = ('a', 'b')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert load("good_function_module:Wire").ports == ("a", "b")

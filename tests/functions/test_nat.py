@@ -227,7 +227,9 @@ def test_ttl_that_ends_here_is_reported_to_the_sender():
     assert error[34:36] == b"\x0b\x00" and error[42:] == frame[14:] and checksum(error[34:]) == 0
     (port, error), = net.from_outside("udp", SERVER, external, ttl=1)
     assert port == "outside" and Packet(error).ipv4().source == OUTSIDE.address
-    assert len(net.nat.outbound) == 1
+    (port, error), = net.from_inside("udp", CLIENT_2, external, ttl=1)
+    assert port == "inside" and Packet(error).ipv4().source == INSIDE.address
+    assert len(net.nat.outbound) == 1 and net.drops == {"ttl": 3}
 
 
 def error_about(frame, source, destination, to_mac, kind=3, code=1, quoted_bytes=None):

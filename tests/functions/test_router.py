@@ -90,16 +90,17 @@ def test_unsolicited_and_off_link_arp_teaches_nothing_but_a_known_host_may_move(
     net.frame_in("inside", arp(ARP_REQUEST, mac("192.0.2.9"), ip("192.0.2.9"), NO_MAC, INSIDE.address))
     net.frame_in("inside", arp(ARP_REPLY, mac("10.0.0.8"), INSIDE.address, NO_MAC, INSIDE.address))
     assert dict(net.nat.neighbours) == {ip("10.0.0.1"): mac("10.0.0.1")}
-    assert net.drops == {"arp_off_link": 1, "arp_address_conflict": 1}
+    assert net.drops == {"arp_sender": 1, "arp_address_conflict": 1}
     net.frame_in("inside", arp(ARP_REQUEST, mac("10.0.0.77"), ip("10.0.0.1"), NO_MAC, ip("10.0.0.1")))
     assert dict(net.nat.neighbours) == {ip("10.0.0.1"): mac("10.0.0.77")}
 
 
-def test_multicast_and_zero_sender_addresses_are_refused():
+def test_senders_that_can_be_no_host_are_refused():
     net = Network(know=())
     for sender_mac in (NO_MAC, BROADCAST):
         net.frame_in("inside", arp(ARP_REQUEST, sender_mac, ip("10.0.0.1"), NO_MAC, INSIDE.address))
-    assert net.drops == {"arp_malformed": 2} and not net.nat.neighbours
+    net.say_hello("10.0.0.255")
+    assert net.drops == {"arp_malformed": 2, "arp_sender": 1} and not net.nat.neighbours
 
 
 def test_a_full_table_forgets_the_entry_that_was_confirmed_longest_ago(monkeypatch):
