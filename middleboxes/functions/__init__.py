@@ -3,7 +3,8 @@
 - ``nat``     network address and port translation (NAPT) for TCP, UDP, ICMP
 - ``router``  not a function: what functions with IPv4 addresses of their own share (ARP, next hops, ICMP errors)
 
-``nat`` in turn uses ``port_pool`` (which external port next) and ``tcp_sessions`` (when a connection is over).
+``nat`` in turn uses ``port_pool`` (which external port next), ``tcp_sessions`` (when a connection is over) and
+``icmp_errors`` (errors and the packets that they quote).
 """
 
 import importlib

@@ -176,11 +176,15 @@ class Nat(Ipv4Router):
             external = self._open(packet, key, ctx)
             if external is None:
                 return False
-        if flow[0] == TCP:
+        protocol = flow[0]
+        if protocol == TCP:
             if not self._track(flow[1:], packet.tcp_flags, True, ctx.now_ns):
                 return False
+        elif protocol == ICMP and packet.icmp_type != ICMP_ECHO_REQUEST:
+            self.drop("no_mapping")
+            return False
         else:
-            used = self.used[flow[0]]
+            used = self.used[protocol]
             if ctx.now_ns - used[key] >= NS_PER_S:
                 used.touch(key, ctx.now_ns)
         packet.set_source(*external)

@@ -1,6 +1,7 @@
 """Seeded traffic for a NAT: steps (seconds to wait, port, frame), some sound, some forged, some broken.
 
-Run as a program it prints a digest of everything a NAT did with 3000 steps, for comparing processes.
+Run as a program (python -m tests.functions.nat_traffic SEED) it prints a digest of everything that a NAT did with
+3000 steps, for comparing processes.
 """
 
 import hashlib
