@@ -102,6 +102,7 @@ class Context:
         self.down: Set[Place] = set()
         self.switches: Set[str] = set()         # connected
         self.gathered = False                   # hellos are in: roles may be given
+        self.impatient = False                  # who is not here by now is not waited for
         self._actions: List[object] = []
         self._token: Optional[int] = None       # of a steering that take() will hand out
         self._numbers = 0
@@ -128,7 +129,7 @@ class Context:
         if group is None:
             return False
         if group.phase == "waiting":
-            return True                         # not decided yet
+            return not group.abandoned          # else: not decided yet
         holders = [group.holders.get(key[1])] if key[1] != "spare" else [group.spare, group.holders.get("master")]
         return any(holder is not None and holder.node == node.name and holder.boot == node.boot for holder in holders)
 
@@ -191,8 +192,11 @@ class Context:
         return taken
 
 
-def role_arguments(context, group, role):
-    """The arguments of the request that gives *role* of *group* (middlebox.core.messages has the table)."""
+def role_arguments(context, group, role, start=None):
+    """The arguments of the request that gives *role* of *group* (middleboxes.core.messages has the table).
+
+    *start* is where a master's steps begin, one per worker; None: at 0.
+    """
     spec = group.spec
     if role == "store":
         return {}
@@ -203,4 +207,6 @@ def role_arguments(context, group, role):
     elif role in ("master", "spare"):
         args.update(function=spec.function, parameters=spec.parameters,
                     checkpoint_interval_ms=spec.checkpoint_interval_ms, store=context.nodes[spec.store].service)
+    if role == "master":
+        args["start"] = start if start is not None else [0] * spec.workers
     return args

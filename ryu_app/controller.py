@@ -9,6 +9,7 @@ from .context import LOGS, REQUEST_TIMEOUT_NS, Context
 from .liveness import Liveness
 
 GATHER_NS = 1_000_000_000       # how long hellos are awaited, from the first on
+PATIENCE_NS = 10_000_000_000    # how long a group waits for the first master that the deployment names
 TICK_INTERVAL_NS = 20_000_000
 _LOSS = {"store": "its checkpoints: a failure of the master now loses state",
          "input-logger": "the input log: no traffic passes, and a failure of the master now loses state",
@@ -101,8 +102,9 @@ class Controller:
             # recovering takes as long as it takes; beats tell that the node is at it
             if pending.do != "recover" and now_ns - pending.sent_ns > REQUEST_TIMEOUT_NS and node.connected:
                 self._break(node, f"no answer to {pending.do}", now_ns)
-        if self._first_hello_ns is not None and now_ns - self._first_hello_ns >= GATHER_NS:
-            self.context.gathered = True
+        if self._first_hello_ns is not None:
+            self.context.gathered |= now_ns - self._first_hello_ns >= GATHER_NS
+            self.context.impatient |= now_ns - self._first_hello_ns >= PATIENCE_NS
         return self._settle(now_ns)
 
     # -- facts about nodes
@@ -225,6 +227,9 @@ class Controller:
 
     def _role_failed(self, group, node, role, why, now_ns):
         """The process on *node* can't have, or can't go on with, *role*."""
+        master = group.holders.get("master")
+        if role == "spare" and group.recovery is not None and master is not None and master.node == node.name:
+            role = "master"         # until it is live, a recovering spare calls itself a spare
         holder = group.spare if role == "spare" else group.holders.get(role) if isinstance(role, str) else None
         if holder is None or holder.node != node.name:
             return
@@ -302,6 +307,7 @@ class Controller:
     def _clean(self, now_ns):
         """Processes give up what they should not have; one that has nothing such is fenced no more."""
         unfenced = False
+        busy = {pending.node for pending in self.context.pending.values()}
         for node in self.context.nodes.values():
             if not node.connected or not self.context.gathered:
                 continue
@@ -314,7 +320,7 @@ class Controller:
                 if (name, role) not in node.retiring:
                     node.retiring.add((name, role))
                     self.context.request(now_ns, node.name, "retire", group, role, {"role": role})
-            if not stale and node.fenced:
+            if node.fenced and not stale and node.name not in busy:
                 node.fenced = False
                 unfenced = True
                 self.context.publish("info", f"node {node.name} is harmless again: its fence is taken away", now_ns,

@@ -16,6 +16,7 @@ BAND = 1000                 # our rules use priorities base .. base + BAND - 1
 _FILE_BYTES_MAX = 16 << 20
 _PORT_MAX = 0xffffff00      # OFPP_MAX of OpenFlow 1.3
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
+_VIRTUAL_MAC = re.compile(r"02:46:54:0[1-3]:")         # steering.virtual_mac
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
@@ -157,6 +158,8 @@ class _Value:
         value = self.text().lower()
         if not _MAC.fullmatch(value) or int(value[:2], 16) & 1:
             self.fail(f"{value!r} is not a unicast MAC address")
+        if _VIRTUAL_MAC.match(value):
+            self.fail(f"{value!r} is in the range of virtual MAC addresses (02:46:54:01 to 03)")
         return value
 
     def address(self, parse, what):

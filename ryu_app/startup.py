@@ -38,34 +38,46 @@ def _decide(context, group, now_ns):
     logs = [role for role in LOGS if context.home(group, role) in [name for _, name in reported.get(role, [])]]
     masters = [name for found, name in reported.get("master", []) if found == epoch]
     if group.abandoned and reported:
-        _retire_all(context, group, reported, now_ns)
-    elif len(masters) == 1:
+        return                      # being given back
+    if len(masters) == 1:
         _adopt(context, group, logs, reported, masters[0], now_ns)
     elif len(logs) == len(LOGS):
         _adopt(context, group, logs, reported, None, now_ns)
     elif all(context.nodes[context.home(group, role)].alive for role in LOGS):
         if reported:
-            _retire_all(context, group, reported, now_ns)
-        elif _ready(context, group):
-            _begin(context, group, now_ns)
+            context.publish("error", "the roles found make no whole: starting from empty state", now_ns, group)
+            group.abandoned = True
+        else:
+            master = _first_master(context, group)
+            if master is not None and _ready(context, group):
+                _begin(context, group, master, now_ns)
 
 
-def _begin(context, group, now_ns):
+def _first_master(context, group):
+    """The first of the pool; another one if it serves another group already, or does not turn up."""
+    first = group.spec.pool[0]
+    if context.usable(group, first):
+        return first
+    if context.has_master(first) or context.impatient:
+        return spares.candidate(context, group)
+    return None
+
+
+def _begin(context, group, master, now_ns):
     group.epoch += 1
     group.phase = "assigning"
     group.abandoned = False
-    spares.release(context, group, group.spec.pool[0], now_ns)
+    spares.release(context, group, master, now_ns)
     for role in (*LOGS, "master"):
-        name = group.spec.pool[0] if role == "master" else context.home(group, role)
+        name = master if role == "master" else context.home(group, role)
         group.holders[role] = Holder(name, context.nodes[name].boot)
     # nothing else may see our frames: rules first, roles when they stand
     group.token = context.steer()
 
 
 def _ready(context, group):
-    names = [group.spec.pool[0], *(context.home(group, role) for role in LOGS)]
-    return (context.switches == set(context.deployment.switches) and context.usable(group, names[0])
-            and all(group.name not in context.nodes[name].unfit for name in names))
+    return (context.switches == set(context.deployment.switches)
+            and all(group.name not in context.nodes[context.home(group, role)].unfit for role in LOGS))
 
 
 def _adopt(context, group, logs, reported, master, now_ns):
@@ -102,19 +114,6 @@ def relearn(context, node):
                 group.holders[role] = Holder(node.name, node.boot, True)
 
 
-def _retire_all(context, group, reported, now_ns):
-    """Roles that make no whole: give them up, then begin again."""
-    if not group.abandoned:
-        context.publish("error", "the roles found make no whole: starting from empty state", now_ns, group)
-        group.abandoned = True
-    for role, found in sorted(reported.items()):
-        for _, name in found:
-            node = context.nodes[name]
-            if (group.name, role) not in node.retiring:
-                node.retiring.add((group.name, role))
-                context.request(now_ns, name, "retire", group, role, {"role": role})
-
-
 def _assign(context, group, now_ns):
     if not all(context.standing(holder) for holder in group.holders.values()):
         abandon(context, group, "a node was lost before the group was complete", now_ns)
@@ -135,6 +134,8 @@ def _assign(context, group, now_ns):
 def abandon(context, group, why, now_ns):
     """Give up a start; the next begins when the nodes are idle again, with another epoch."""
     context.publish("warning", f"start given up: {why}", now_ns, group)
+    context.nodes[group.holders["master"].node].fenced = True
+    context.steer()
     group.holders.clear()
     group.token = None
     group.phase = "waiting"

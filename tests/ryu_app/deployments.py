@@ -65,7 +65,7 @@ def _add_nodes(value, places):
     """Nodes at switches, with port interfaces where a group needs them; ports from 10 on."""
     port = 10
     for number, (name, switch) in enumerate(places.items(), 1):
-        node = {"data": {"switch": switch, "port": port, "mac": f"02:46:54:01:00:{number:02x}"}, "ports": {}}
+        node = {"data": {"switch": switch, "port": port, "mac": f"02:46:54:11:00:{number:02x}"}, "ports": {}}
         port += 1
         for group_name, item in value["groups"].items():
             if name in (item["input_logger"], item["output_logger"]):

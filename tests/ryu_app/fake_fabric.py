@@ -5,6 +5,7 @@ seed decides all orders. The agents keep the promises that real ones make (docs/
 fabric checks, as things happen, what must never happen.
 """
 
+from middleboxes.core.messages import check
 from ryu_app.actions import Close, Publish, Request, Steer
 from ryu_app.controller import TICK_INTERVAL_NS, Controller, state_of
 from ryu_app.deployment import parse
@@ -169,7 +170,7 @@ class Fabric:
             self.fences.setdefault((pending.group, pending.epoch), set()).add(pending.role)
 
     def _check_request(self, action):
-        message = action.message
+        message = check(action.message)
         group, epoch, do = message["group"], message["epoch"], message["do"]
         if do in ("master", "recover"):
             agent = self.agents[action.node]
@@ -179,7 +180,7 @@ class Fabric:
             assert self.fences.get((group, epoch), set()) == set(FENCED_ROLES), "recover before all fences"
             assert self.steering.active[group, "master"] == action.node, "recover before the redirect"
             dead = [name for (g, e), (name, boot) in self.masters.items() if g == group and e < epoch
-                    and boot == self.agents[name].boot and ((g, "master") in self.agents[name].roles)
+                    and boot == self.agents[name].boot and self.agents[name].running and ((g, "master") in self.agents[name].roles)
                     and name != action.node]
             assert set(dead) <= self.steering.fenced, f"{dead} may still send"
         if do != "retire":

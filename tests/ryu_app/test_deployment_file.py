@@ -48,6 +48,7 @@ def _without(path):
     (_set(["liveness", "suspect_after_ms"], 60), "liveness.suspect_after_ms: must be 100"),
     (_set(["hosts", "c1", "switch"], "s9"), "hosts.c1.switch: there is no switch 's9'"),
     (_set(["hosts", "c1", "mac"], "03:00:00:00:00:01"), "hosts.c1.mac: '03:00:00:00:00:01' is not a unicast MAC"),
+    (_set(["nodes", "m1", "data", "mac"], "02:46:54:02:00:01"), "in the range of virtual MAC addresses"),
     (_set(["hosts", "c1", "port"], 2), "switch port"),
     (_set(["nodes", "m1", "data", "mac"], "02:46:54:00:00:01"), "MAC address '02:46:54:00:00:01' is used twice"),
     (_set(["groups", "nat", "store"], "st9"), "groups.nat.store: there is no node 'st9'"),
