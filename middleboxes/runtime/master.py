@@ -18,6 +18,7 @@ class MasterRole(Role):
         self._store_address = store_address
         self._store = None              # open connection to the store, None while there is none
         self._cut = self._chunks = self._chunk = None
+        self._committing = False
         self.taking = False
         self._on_durable = on_durable
         self._protected_told = False
@@ -67,7 +68,7 @@ class MasterRole(Role):
     def _progress(self):
         """Acknowledgements or a durable checkpoint came: go on with what waited for them."""
         self.node.hold_inputs()
-        if self._cut is not None and self._chunk is None:
+        if self._cut is not None and self._chunk is None and self._committing:
             self.work(self._send_checkpoint)
 
     # -- checkpoints
@@ -99,6 +100,7 @@ class MasterRole(Role):
     def _begin_sending(self):
         self._chunks = self._cut.chunks()
         self._chunk = next(self._chunks)
+        self._committing = True         # the commit is still to be sent
         self.work(self._send_checkpoint)
 
     def _send_checkpoint(self):
@@ -114,7 +116,8 @@ class MasterRole(Role):
             self._store.send(message)
             self._chunk = next(self._chunks, None)
             return True
-        if self.core.acknowledged_all(cut):
+        if self._committing and self.core.acknowledged_all(cut):
+            self._committing = False
             self._store.send({**message, "last": True, "data": b""})
         return False        # committed, or called again by _progress
 
