@@ -41,6 +41,10 @@ class LiveBuffer:
         """The oldest frame kept, None if there is none."""
         return self._frames.popleft() if self._frames else None
 
+    def clear(self):
+        """Forget what is kept."""
+        self._frames.clear()
+
 
 class Recovery:
     """One group's recovery at one spare, for *master* (its state as far as it was prefetched) up to *stored* (R)."""
@@ -70,9 +74,16 @@ class Recovery:
         self._stored = [max(k, worker.k) for k, worker in zip(self._stored, workers)]
         self._plans = [DeterminantLog(worker.k) for worker in workers]
         self._inputs = [deque() for _ in workers]
-        self._determinants_missing = self._inputs_missing = len(workers)
-        self._dropped_at_request = self.buffer.dropped
+        self._determinants_missing = len(workers)
+        self._begin_request()
         return [w.n for w in workers], [w.k for w in workers], self._stored
+
+    def _begin_request(self):
+        # what is in the buffer by now will be in the answer, too; a buffer that stays full would overflow
+        # again with the next frame, and so for ever
+        self.buffer.clear()
+        self._dropped_at_request = self.buffer.dropped
+        self._inputs_missing = len(self._inputs)
 
     # -- what arrives
 
@@ -161,6 +172,5 @@ class Recovery:
             return None
         if self.buffer.dropped == self._dropped_at_request:
             return None
-        self._dropped_at_request = self.buffer.dropped
-        self._inputs_missing = len(self._inputs)
+        self._begin_request()
         return [worker.n for worker in self.master.workers]
