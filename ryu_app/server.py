@@ -76,7 +76,7 @@ class Server:
         except OSError as error:
             _log.info("%s (%s): %s", address, connection.name or "not authenticated", error)
         finally:
-            connection.close()
+            connection.finish()
             self.connections -= 1
             self._forget(connection)
 
@@ -148,15 +148,19 @@ class _Connection:
         return True
 
     def close(self):
-        """Closed for both directions; a blocked read returns."""
+        """Both directions end: the thread that reads wakes up with nothing to read, and calls ``finish``."""
         if self._closed:
             return
         self._closed = True
-        self._writer.kill()
         try:
             self._sock.shutdown(socket.SHUT_RDWR)
         except OSError as error:
             _log.debug("%s: the peer was first to close: %s", self.name, error)
+
+    def finish(self):
+        """Give the socket and the writer back; by the reading thread only (eventlet wakes nobody on a close)."""
+        self.close()
+        self._writer.kill()
         self._sock.close()
 
     def _flush(self):
@@ -171,5 +175,5 @@ class _Connection:
                 self._sock.sendall(data)
             except OSError as error:
                 _log.info("%s: %s", self.name, error)
-                self._sock.close()
+                self.close()
                 return

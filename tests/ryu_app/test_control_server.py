@@ -1,0 +1,136 @@
+"""The control channel's server against real sockets: who is let in, and what happens to who does not behave."""
+
+import os
+
+import eventlet
+import pytest
+from eventlet.green import socket
+
+from middleboxes.core.channel import NONCE_BYTES, Channel
+from ryu_app import server as server_module
+from ryu_app.server import Server
+
+KEY = b"k" * 32
+HELLO = {"t": "hello", "node": "m1", "boot": 1, "service": ["127.0.0.1", 1], "roles": []}
+
+
+class Client:
+    """An agent's end of a connection."""
+
+    def __init__(self, port, name="m1", key=KEY):
+        self.sock = socket.create_connection(("127.0.0.1", port), timeout=5)
+        self.channel = Channel("client", key, os.urandom(NONCE_BYTES), name)
+
+    def authenticate(self):
+        while not self.channel.established:
+            data = self.sock.recv(65536)
+            if not data:
+                return self
+            self.channel.receive(data)
+            self.sock.sendall(self.channel.data_to_send())
+        return self
+
+    def send(self, message):
+        self.channel.send(message)
+        self.sock.sendall(self.channel.data_to_send())
+
+    def closed(self):
+        """Whether the server has closed the connection; waits for it."""
+        try:
+            while self.sock.recv(65536):
+                pass
+        except ConnectionResetError:
+            pass
+        return True
+
+
+@pytest.fixture
+def served(monkeypatch):
+    """(server, heard): *heard* collects what the server tells."""
+    monkeypatch.setattr(server_module, "HELLO_S", 0.3)
+    heard = eventlet.queue.LightQueue()
+    server = Server(("127.0.0.1", 0), KEY, lambda name, message: heard.put((name, message["t"])),
+                    lambda name: heard.put((name, "closed")))
+    thread = eventlet.spawn(server.serve)
+    with eventlet.Timeout(10):
+        yield server, heard
+    thread.kill()
+
+
+def test_messages_come_with_the_authenticated_name_and_the_end_is_told(served):
+    server, heard = served
+    client = Client(server.port).authenticate()
+    client.send(HELLO)
+    assert heard.get() == ("m1", "hello")
+    client.sock.close()
+    assert heard.get() == ("m1", "closed")
+    eventlet.sleep(0)
+    assert server.connections == 0
+
+
+def test_requests_reach_the_agent(served):
+    server, heard = served
+    client = Client(server.port).authenticate()
+    client.send(HELLO)
+    heard.get()
+    request = {"t": "request", "id": 1, "do": "store", "group": "nat", "epoch": 1, "args": {}}
+    server.send("m1", request)
+    assert client.channel.receive(client.sock.recv(65536)) == [request]
+
+
+def test_the_server_can_close_a_connection_that_is_being_read(served):
+    server, heard = served
+    client = Client(server.port).authenticate()
+    client.send(HELLO)
+    heard.get()
+    server.close("m1")
+    assert client.closed()
+    assert heard.get() == ("m1", "closed")
+    again = Client(server.port).authenticate()
+    again.send(HELLO)
+    assert heard.get() == ("m1", "hello")
+
+
+def test_a_wrong_key_is_refused_and_counted(served):
+    server, _ = served
+    assert Client(server.port, key=b"x" * 32).authenticate().closed()
+    assert server.counters["unauthenticated"] == 1
+
+
+@pytest.mark.parametrize("prepare", [lambda client: client, Client.authenticate])
+def test_who_says_nothing_is_closed(served, prepare):
+    server, _ = served
+    assert prepare(Client(server.port)).closed()
+
+
+def test_a_newer_connection_replaces_the_older_and_its_end_is_told_first(served):
+    server, heard = served
+    older = Client(server.port).authenticate()
+    older.send(HELLO)
+    newer = Client(server.port).authenticate()
+    newer.send(HELLO)
+    assert [heard.get(), heard.get(), heard.get()] == [("m1", "hello"), ("m1", "closed"), ("m1", "hello")]
+    assert older.closed()
+
+
+def test_no_more_connections_than_the_limit(served, monkeypatch):
+    server, heard = served
+    monkeypatch.setattr(server_module, "CONNECTIONS_MAX", 1)
+    client = Client(server.port).authenticate()
+    client.send(HELLO)
+    heard.get()
+    assert Client(server.port, "m2").closed()
+    assert server.counters["refused"] == 1
+
+
+def test_an_agent_that_does_not_read_is_closed_and_counted(served, monkeypatch):
+    server, heard = served
+    monkeypatch.setattr(server_module, "QUEUE_MESSAGES_MAX", 4)
+    client = Client(server.port).authenticate()
+    client.send(HELLO)
+    heard.get()
+    request = {"t": "request", "id": 1, "do": "store", "group": "x" * 900_000, "epoch": 1, "args": {}}
+    while not server.counters["queue_full"]:
+        server.send("m1", request)
+        eventlet.sleep(0)
+    assert heard.get() == ("m1", "closed")
