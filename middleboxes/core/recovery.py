@@ -163,6 +163,7 @@ class Recovery:
             _, number, item = decode_input(frame)
             if number < len(master.workers):
                 frames += master.process(number, item)
+            self.processed += 1             # late ones, too: whoever drives this sees that it goes on
             budget -= 1
         frames += master.flush()
 
