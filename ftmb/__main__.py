@@ -1,7 +1,13 @@
 """``python -m ftmb`` is the command ``ftmb``."""
 
+import os
+import signal
 import sys
 
-from .cli import main
+# Until the command line is there to take it properly, a signal just ends us: nothing has begun.
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, lambda *_: os._exit(130))
+
+from .cli import main  # noqa: E402
 
 sys.exit(main())

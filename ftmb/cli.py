@@ -9,8 +9,7 @@ import signal
 import sys
 
 from . import commands, config
-from .emulator.faults import WAYS
-from .emulator.report import ROLES
+from .emulator.report import ROLES, WAYS
 from .errors import UsageError
 
 INTERRUPTED = 130
@@ -18,7 +17,7 @@ INTERRUPTED = 130
 
 def main(argv=None):
     """Run the command line *argv* (sys.argv by default); the exit code."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     try:
         argv = sys.argv[1:] if argv is None else argv

@@ -51,15 +51,16 @@ def up(configuration, ryu_apps=(), recovery=True, progress=lambda text: None):
 
 def _follow(daemon, progress):
     """Pass the daemon's progress on until it is ready; what went wrong, or None."""
+    errors = []
     for line in daemon.stdout:
         message = json.loads(line)
+        if "ready" in message:
+            return None
         if "progress" in message:
             progress(message["progress"])
-        elif "error" in message:
-            return message["error"]
         else:
-            return None
-    return "the emulator ended before the network was up"
+            errors.append(message["error"])
+    return "\n".join(errors) or "the emulator ended before the network was up"
 
 
 def _end(daemon):

@@ -1,8 +1,11 @@
 """The daemon: brings an emulation up, serves requests until a signal comes, and takes everything down.
 
-It tells its starter how it gets on by JSON lines on standard output: {"progress": text}, then {"ready": pid} or
-{"error": text}. SIGTERM, SIGINT and SIGHUP end it at any moment; so does a starter that goes away before it is ready.
-One thread does everything: processes are tied to the thread that starts them.
+Two processes: the worker makes the emulation and serves; the supervisor waits for it or for a signal (SIGTERM,
+SIGINT, SIGHUP), kills it at whatever moment that is, and removes what the ledger names. So no signal can meet the
+worker half way through something, and a worker that hangs is no obstacle.
+
+The starter is told by JSON lines on standard output: {"progress": text}, then {"ready": true} or {"error": text}.
+A starter that goes away before the network is ready ends it, too.
 """
 
 import argparse
@@ -12,6 +15,8 @@ import os
 import signal
 import sys
 import traceback
+
+from topologies.network import die_with_parent
 
 from .. import config
 from ..errors import UsageError
@@ -25,55 +30,67 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 INTERRUPTED = 130
 
 
-class _Interrupted(BaseException):
-    """A signal asks us to end; not an Exception, so that nothing on the way takes it for an error."""
-
-
 def main():
     """Run the daemon; its exit code."""
     arguments = _arguments()
-    rundir, owned = RunDirectory(), False
-    code, failure = 0, None
+    # The starter blocked them already; the supervisor never lets them in, it asks for them.
+    signal.pthread_sigmask(signal.SIG_BLOCK, (*SIGNALS, signal.SIGCHLD))
+    for number in (*SIGNALS, signal.SIGCHLD):
+        signal.signal(number, signal.SIG_DFL)
+    rundir = RunDirectory()
     try:
-        try:
-            _let_signals_in()
-            configuration = config.load(arguments.configuration)
-            environment.check_root()
-            _take(rundir)
-            owned = True
-            emulation = Emulation(rundir, configuration, arguments.ryu_app, not arguments.no_recovery,
-                                  lambda text: _tell(progress=text))
-            emulation.up()
-            _serve(rundir, emulation)
-        finally:
-            _ignore_signals()
-    except (_Interrupted, BrokenPipeError):
-        code = INTERRUPTED
+        configuration = config.load(arguments.configuration)
+        environment.check_root()
+        _take(rundir)
+        worker = os.fork()
+        if worker == 0:
+            os._exit(_work(rundir, configuration, arguments))
+        code = _supervise(worker)
+        clean(rundir)
     except UsageError as error:
-        code, failure = 2, str(error)
-    except Exception:
-        code, failure = 2, f"internal error:\n{traceback.format_exc()}"
-    if owned:
-        try:
-            clean(rundir)
-        except UsageError as error:
-            code, failure = 2, f"{failure}\n{error}" if failure else str(error)
-    if failure:
-        # The starter may have gone: then there is nobody left to be told.
-        with contextlib.suppress(BrokenPipeError):
-            _tell(error=failure)
+        _tell_error(str(error))
+        return 2
     return code
 
 
-def _serve(rundir, emulation):
-    listening = server.listen(rundir.socket)
-    _tell(ready=os.getpid())
-    # From here on nobody reads our output: it goes to the log.
-    log = os.open(rundir.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-    os.dup2(log, 1)
-    os.dup2(log, 2)
-    os.close(log)
-    server.serve(listening, emulation.operations())
+def _supervise(worker):
+    """Wait until *worker* ends or a signal says that it shall; our exit code. It is gone on return."""
+    while True:
+        number = signal.sigwait((*SIGNALS, signal.SIGCHLD))
+        if number != signal.SIGCHLD:
+            os.kill(worker, signal.SIGKILL)
+            os.waitpid(worker, 0)
+            return INTERRUPTED
+        pid, status = os.waitpid(worker, os.WNOHANG)
+        if pid == worker:
+            return os.waitstatus_to_exitcode(status) if os.WIFEXITED(status) else 2
+
+
+def _work(rundir, configuration, arguments):
+    """Bring up and serve, for ever; the exit code if that fails."""
+    try:
+        supervisor = os.getppid()
+        die_with_parent()
+        if os.getppid() != supervisor:
+            return 2        # it died before the kernel knew that it matters
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        emulation = Emulation(rundir, configuration, arguments.ryu_app, not arguments.no_recovery,
+                              lambda text: _tell(progress=text))
+        emulation.up()
+        listening = server.listen(rundir.socket)
+        _tell(ready=True)
+        # From here on nobody reads our output: it goes to the log.
+        log = os.open(rundir.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        server.serve(listening, emulation.operations())
+    except UsageError as error:
+        _tell_error(str(error))
+    except BrokenPipeError:
+        return INTERRUPTED
+    except Exception:
+        _tell_error(f"internal error:\n{traceback.format_exc()}")
+    return 2
 
 
 def _arguments():
@@ -82,23 +99,6 @@ def _arguments():
     parser.add_argument("--ryu-app", action="append", default=[])
     parser.add_argument("--no-recovery", action="store_true")
     return parser.parse_args()
-
-
-def _let_signals_in():
-    """Turn signals into _Interrupted; the starter blocked them until it knew our pid."""
-    for number in SIGNALS:
-        signal.signal(number, _interrupt)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-
-
-def _ignore_signals():
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
-
-
-def _interrupt(_number, _frame):
-    _ignore_signals()       # once is enough; what follows must not be interrupted
-    raise _Interrupted
 
 
 def _take(rundir):
@@ -113,3 +113,9 @@ def _take(rundir):
 def _tell(**message):
     sys.stdout.write(json.dumps(message) + "\n")
     sys.stdout.flush()
+
+
+def _tell_error(text):
+    # The starter may have gone: then there is nobody left to be told.
+    with contextlib.suppress(BrokenPipeError):
+        _tell(error=text)

@@ -10,7 +10,7 @@ from topologies.network import Network, NetworkError
 from .. import plan as planning
 from ..errors import UsageError
 from . import environment, processes, report, rest
-from .faults import WAYS, Node
+from .faults import Node
 from .ledger import Ledger, is_alive, start_time
 from .readiness import wait_protected
 from .rundir import write_json, write_text
@@ -76,8 +76,8 @@ class Emulation:
 
     def kill(self, group, role, how="process"):
         """Kill whoever has *role* in *group* now (``-`` and ``controller``: the controller); what was done."""
-        if how not in WAYS:
-            raise UsageError(f"--how {how} is not one of {', '.join(WAYS)}")
+        if how not in report.WAYS:
+            raise UsageError(f"--how {how} is not one of {', '.join(report.WAYS)}")
         if role == "controller":
             return self._kill_controller(how)
         if role not in report.ROLES:

@@ -12,8 +12,6 @@ import time
 from ..errors import UsageError
 from .processes import empty_files
 
-WAYS = ("process", "host", "hang", "link")
-
 
 class Node:
     """A role node: its process, its links, and what was done to them."""

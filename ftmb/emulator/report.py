@@ -3,6 +3,9 @@
 ROLE_KEYS = {"master": "master", "input-logger": "input_logger", "output-logger": "output_logger", "store": "store"}
 ROLES = (*ROLE_KEYS, "spare")
 
+# How a node can be killed; faults.py does it.
+WAYS = ("process", "host", "hang", "link")
+
 
 def holder(group, role):
     """The node that has *role* in *group* (an entry of the controller's status), or None."""
