@@ -1,0 +1,16 @@
+"""A deterministic simulator of one group over the core classes: seeded clock, network, crashes, and checkers.
+
+    network     virtual time, hosts, a lossy data network, ordered control connections
+    witness     the middlebox whose outputs and state show any mistake
+    roles       input logger, output logger and store on hosts
+    master      the master's and the spare's role
+    controller  the failover sequence, false suspicions included
+    group       one group with its traffic and its faults, drawn from a seed
+    checkers    the invariants
+    run         one schedule, a campaign of schedules
+
+Everything random comes from one ``random.Random(seed)``: a failing seed is a test case.
+
+    python -m pytest tests/sim --seed N                    one schedule
+    python -m tests.sim --schedules 10000 --seed 1         a campaign
+"""

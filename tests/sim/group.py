@@ -1,0 +1,192 @@
+"""One group with its traffic and its faults, all drawn from one random.Random."""
+
+from typing import NamedTuple
+
+from middleboxes.core import checkpoint
+from middleboxes.core.checkpoint import Folded
+from middleboxes.core.frames import virtual_mac
+from middleboxes.core.inputlog import InputLogger
+from middleboxes.core.master import Master
+from middleboxes.core.outputlog import OutputLogger
+
+from .checkers import Checker, Violation, require
+from .controller import Controller
+from .master import MasterRole, SpareRole
+from .network import MS, US, Events, Host, Network
+from .roles import InputLoggerRole, OutputLoggerRole, StoreRole
+from .witness import INPUT, Witness
+
+DETECTION_NS = 2 * MS
+QUIET_NS = 1_000 * MS
+
+
+class Parts(NamedTuple):
+    """What a schedule is made of; tests of the checkers put faulty ones in."""
+
+    input_logger: type = InputLogger
+    output_logger: type = OutputLogger
+    core: type = Master
+    folded: type = Folded
+    master: type = MasterRole
+    spare: type = SpareRole
+    controller: type = Controller
+
+
+class Group:
+    """A group on hosts, ready to run. *rng* decides everything."""
+
+    number = 7
+
+    def __init__(self, rng, parts=Parts(), workers=1):
+        self.rng, self.parts, self.workers = rng, parts, workers
+        self.events = Events()
+        self.checker = Checker(self.events, workers)
+        calm = rng.random() < 0.3
+        self.network = Network(rng, self.events, ordered=calm, loss=0 if calm else rng.choice((0, 0.01, 0.05, 0.15)),
+                               duplication=rng.choice((0, 0.02)), slow=0 if calm else rng.choice((0, 0.02, 0.2)),
+                               delay_us_max=rng.choice((500, 5000)))
+        self.calm = calm
+        self.checkpoint_interval_ns = rng.choice((2, 5, 15)) * MS
+        self.keys_per_chunk = rng.choice((2, 5, 256))
+        self._unacknowledged_max = rng.choice((16, 65536))
+        self._outside = 0
+        hosts = [Host(name, number, self.network) for number, name in
+                 enumerate(("controller", "il", "ol", "st", "m1", "m2", "m3", "m4")[:7 + (rng.random() < 0.5)])]
+        controller, il, ol, st, *self.pool = hosts
+        log_bytes_max = rng.choice((1 << 24, 4000))
+        self.input_logger = InputLoggerRole(il, parts.input_logger(self.number, il.mac, workers, 1, log_bytes_max),
+                                            self.checker, rng.choice((1, 4)) * MS)
+        self.output_logger = OutputLoggerRole(ol, parts.output_logger(self.number, ol.mac, workers, 2, 1,
+                                                                      pending_max=rng.choice((8, 4096))), self.checker)
+        self.store = StoreRole(st, parts.folded(), self.checker)
+        self.network.virtual.update({virtual_mac("input-logger", self.number): il, virtual_mac("output-logger", self.number): ol})
+        for host in self.pool:
+            host.on_crash = self._crashed
+        self.controller = parts.controller(controller, self)
+        self._serial = 0
+        self.faulty = True
+        self.crashes = 0
+
+    # -- what roles ask for
+
+    def make_core(self, host, epoch):
+        """A fresh Master on *host*."""
+        return self._core(host.mac, epoch, self._outside_value)
+
+    def fresh_core(self, epoch):
+        """A fresh Master nowhere, to repeat what others did: it must not ask for outside values."""
+        def refuse():
+            raise Violation("replay asks for an outside value")
+        return self._core(bytes(6), epoch, refuse)
+
+    def _core(self, mac, epoch, outside_value):
+        seeds = [self.rng.getrandbits(64) for _ in range(self.workers)]
+        return self.parts.core(Witness(outside_value), self.number, mac, epoch, seeds, unacknowledged_max=self._unacknowledged_max)
+
+    def _outside_value(self):
+        self._outside += 1
+        return self._outside
+
+    def block_all_but(self, host):
+        """The switch drops what other hosts of the pool send."""
+        self.network.blocked.update({other.mac: True for other in self.pool if other is not host})
+
+    def went_live(self, host):
+        """A master is live: the worst moment to die."""
+        if self.faulty and self.rng.random() < 0.15:
+            self.events.after(int(self.rng.random() * 2 * MS), self.strike, host)
+
+    # -- faults
+
+    def strike(self, host):
+        """Something happens to *host*: it dies, now or in the middle of a batch, or is thought dead."""
+        if not self.faulty or not host.alive:
+            return
+        self.crashes += 1
+        kind = self.rng.random()
+        if kind < 0.3:
+            self.controller.suspect(host)
+        elif kind < 0.6:
+            host.sends_left = self.rng.randrange(6)
+        else:
+            host.crash()
+
+    def strike_somebody(self):
+        controller = self.controller
+        master = controller.master if self.rng.random() < 0.8 else controller.spare
+        if master is not None:
+            self.strike(master)
+
+    def _crashed(self, host):
+        self.events.after(int(self.rng.random() * DETECTION_NS), self.controller.suspect, host)
+        self.events.after(DETECTION_NS + int(self.rng.random() * 20 * MS), self._restart, host)
+
+    def _restart(self, host):
+        host.alive = True
+        self.controller.assign_spare()
+
+    # -- the schedule
+
+    def run(self, packets, crashes):
+        """*packets* of traffic with *crashes* in it, then quiet, then the last checks."""
+        spacing_us = self.rng.choice((100, 300, 600))
+        start_ns = self.rng.choice((0, 4 * MS))
+        time_ns = start_ns
+        for _ in range(packets):
+            time_ns += int(self.rng.expovariate(1 / spacing_us) * US)
+            self.events.at(time_ns, self._packet)
+        for _ in range(crashes):
+            self.events.at(int(self.rng.random() * time_ns), self.strike_somebody)
+        keys_per_chunk, checkpoint.KEYS_PER_CHUNK = checkpoint.KEYS_PER_CHUNK, self.keys_per_chunk
+        try:
+            self.events.run(time_ns, self._after_each)
+            self._settle()
+        finally:
+            checkpoint.KEYS_PER_CHUNK = keys_per_chunk
+
+    def _packet(self):
+        self._serial += 1
+        self.input_logger.arrive(self.rng.randrange(2), INPUT.pack(self.rng.randrange(6), self._serial))
+
+    def _after_each(self):
+        if self.events.count % 8 == 0:
+            self.checker.bounds(self)
+
+    def _settle(self):
+        """No more faults or traffic: everything must come to rest, protected, with nothing lost on the way."""
+        self.faulty = False
+        self.network.calm()
+        self._run_until(self._protected)
+        self.input_logger.ticking = False
+        self._run_until(self._quiet)
+        core = self.controller.master.role.core
+        if self.calm and self.checker.queue_overflows == 0:
+            self.checker.nothing_lost(self.checker.durable_ns + 2 * MS)
+        self.checker.finish(self, core)
+
+    def _run_until(self, condition):
+        end_ns = self.events.now_ns + QUIET_NS
+        while True:
+            self.events.run(self.events.now_ns + 20 * MS, self._after_each)
+            if condition():
+                return
+            require(self.events.now_ns < end_ns, f"the group does not come to rest: {self._describe()}")
+
+    def _protected(self):
+        """A live master, a durable checkpoint, a spare."""
+        controller = self.controller
+        return (controller.live and controller.spare is not None and isinstance(controller.master.role, MasterRole)
+                and self.checker.durable_ns is not None)
+
+    def _quiet(self):
+        """Whether all determinants are stored."""
+        core = self.controller.master.role.core
+        return core.ready and all(log.last == worker.k for log, worker in zip(self.output_logger.core.logs, core.workers))
+
+    def _describe(self):
+        controller = self.controller
+        roles = {host.name: type(host.role).__name__ if host.alive else "dead" for host in self.pool}
+        core = getattr(controller.master and controller.master.role, "core", None)
+        return (f"epoch {controller.epoch}, live {controller.live}, master {controller.master and controller.master.name},"
+                f" roles {roles}, steps {core and [w.k for w in core.workers]},"
+                f" stored {[log.last for log in self.output_logger.core.logs]}, checkpoint {self.store.folded.id}")

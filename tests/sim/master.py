@@ -1,0 +1,197 @@
+"""The master's and the spare's role on a host: what the runtime does around the core's Master and Recovery."""
+
+from collections import deque
+
+from middleboxes.core.checkpoint import Assembler
+from middleboxes.core.frames import HOP_ACK, HOP_INPUT, decode_input, hop_of
+from middleboxes.core.recovery import LiveBuffer, Recovery
+
+from .network import MS
+
+#: frames that wait in the host's receive queue while the master is at its bound; the rest is lost
+QUEUE_MAX = 64
+STEPS_PER_SLICE = 4
+LIVE_FRAMES_MAX = 24
+
+
+class MasterRole:
+    """Processes inputs (once *taking*), makes checkpoints and has them committed."""
+
+    def __init__(self, host, core, store, checker, interval_ns, taking, on_lost):
+        self.host, self.core, self.store, self.checker = host, core, store, checker
+        self._interval_ns = interval_ns
+        self._taking = taking
+        self._on_lost = on_lost
+        self._queue = deque()
+        self._cut = self._chunks = self._chunk = None
+        self._committing = False
+        host.role = self
+        self._checkpoint()
+
+    def frame(self, frame):
+        hop = hop_of(frame)[1]
+        if hop == HOP_INPUT:
+            if self._taking and len(self._queue) < QUEUE_MAX:
+                self._queue.append(frame)
+            elif self._taking:
+                self.checker.queue_overflows += 1
+        elif hop == HOP_ACK:
+            self._send(self.core.acknowledged(frame))
+        self._progress()
+
+    def _progress(self):
+        """Process what waits, as far as the bound allows; commit the checkpoint when it may be."""
+        processed = False
+        while self._queue and self.core.ready and self.host.alive:
+            _, worker, item = decode_input(self._queue.popleft())
+            self._send(self.core.process(worker, item))
+            processed = True
+        if processed:
+            self._send(self.core.flush())
+        if self._cut is not None and self._chunk is None:
+            self._commit()
+
+    def _send(self, frames):
+        for frame in frames:
+            self.checker.sent(self.core, frame)
+            self.host.send(frame)
+
+    # -- checkpoints
+
+    def _checkpoint(self):
+        self._cut, self._committing = self.core.cut(), False
+        self._chunks = self._cut.chunks()
+        self._chunk = next(self._chunks)
+        self._slice()
+
+    def _slice(self):
+        """Send one chunk; packets are processed between two of them."""
+        if self._chunk is None:
+            self._commit()
+            return
+        self.host.call(self.store.host, self.store.chunk, self.host, self.host.boot, self._cut.epoch, self._chunk)
+        self._chunk = next(self._chunks, None)
+        self.host.later(MS // 10, self._slice)
+
+    def _commit(self):
+        """The last message, once the output logger holds all determinants before the cut."""
+        cut = self._cut
+        if not self._committing and self.may_commit(cut):
+            self._committing = True
+            self.host.call(self.store.host, self.store.commit, self.host, self.host.boot, cut.epoch, cut.id, cut.base,
+                           self._stored, self._refused)
+
+    def may_commit(self, cut):
+        return self.core.acknowledged_all(cut)
+
+    def _stored(self, number):
+        if self.host.role is not self:
+            return
+        assert number == self._cut.id, "the store confirms another checkpoint"
+        cut, self._cut = self._cut, None
+        self._taking = True
+        for frame in self.core.durable(cut):
+            self.host.send(frame)
+        self.host.later(self._interval_ns, self._checkpoint)
+        self._progress()
+
+    def _refused(self, reason):
+        """The store is fenced: another master took over."""
+        if self.host.role is self:
+            self._on_lost(self.host, reason)
+
+
+class SpareRole:
+    """Follows the store, keeps live inputs, becomes the master when told to."""
+
+    recovery_class = Recovery
+
+    def __init__(self, host, core, store, checker, on_live):
+        self.host, self.core, self.store, self.checker = host, core, store, checker
+        self._on_live = on_live
+        self._buffer = LiveBuffer(LIVE_FRAMES_MAX)
+        self._assembler = Assembler()
+        self._recovery = None
+        self._stepping = False
+        host.role = self
+        host.call(store.host, store.subscribe, host, core.checkpoint_id, True, self._checkpoint_chunk, None)
+
+    def frame(self, frame):
+        hop = hop_of(frame)[1]
+        if hop == HOP_INPUT:
+            self._buffer.add(frame)
+        elif hop == HOP_ACK and self._recovery is not None:
+            self._send(self.core.acknowledged(frame))
+            self._step()
+
+    def _send(self, frames):
+        for frame in frames:
+            self.checker.sent(self.core, frame)
+            self.host.send(frame)
+
+    def _checkpoint_chunk(self, data, last):
+        if self.host.role is not self:
+            return
+        if not last:
+            self._assembler.add(data)
+            return
+        checkpoint = self._assembler.finish()[1]
+        if checkpoint.header["id"] > self.core.checkpoint_id:
+            self.core.load(checkpoint)
+
+    # -- recovery
+
+    def recover(self, epoch, stored, input_logger, output_logger):
+        """Become the master of *epoch*; *stored* is the recoverable prefix."""
+        self.core.epoch = epoch
+        self._input_logger, self._output_logger = input_logger, output_logger
+        self._recovery = self.recovery_class(self.core, stored, self._buffer)
+        self._stored_prefix = stored
+        self.host.call(self.store.host, self.store.subscribe, self.host, self.core.checkpoint_id, False,
+                       self._checkpoint_chunk, self._all_loaded)
+
+    def _all_loaded(self):
+        if self.host.role is not self:
+            return
+        after_n, after_k, to_k = self._recovery.loaded()
+        self._ask_inputs(after_n)
+        for worker, (after, to) in enumerate(zip(after_k, to_k)):
+            self.host.call(self._output_logger.host, self._output_logger.determinants, self.host, worker, after, to,
+                           self._determinants)
+
+    def _ask_inputs(self, after_n):
+        for worker, after in enumerate(after_n):
+            self.host.call(self._input_logger.host, self._input_logger.inputs, self.host, worker, after, self._inputs)
+
+    def _inputs(self, worker, frames, end):
+        if self.host.role is self:
+            self.checker.fetched(self.core, frames)
+            self._recovery.inputs(worker, frames, end)
+            self._step()
+
+    def _determinants(self, worker, data, end):
+        if self.host.role is self:
+            self._recovery.determinants(worker, data, end)
+            self._step()
+
+    def _step(self):
+        if not self._stepping and self.host.role is self:
+            self._stepping = True
+            self.host.later(MS // 20, self._slice)
+
+    def _slice(self):
+        self._stepping = False
+        recovery = self._recovery
+        before = recovery.replayed + recovery.processed
+        self._send(recovery.step(STEPS_PER_SLICE))
+        if not self.host.alive:
+            return
+        if recovery.finished:
+            self.checker.recovered(self.core, self._stored_prefix)
+            self._on_live(self.host, self.core)
+            return
+        again = recovery.again()
+        if again is not None:
+            self._ask_inputs(again)
+        if recovery.replayed + recovery.processed > before:
+            self._step()

@@ -1,0 +1,148 @@
+"""Input logger, output logger and store on their hosts: core classes behind a lossy network and ordered connections."""
+
+from middleboxes.core.checkpoint import Assembler
+from middleboxes.core.frames import HOP_OUTPUT, HOP_TRIM, decode_input, decode_trim, hop_of
+
+from .network import MS
+
+#: small, so that crashes fall between batches
+INPUTS_PER_MESSAGE = 5
+DETERMINANT_BYTES_PER_MESSAGE = 60
+
+
+class InputLoggerRole:
+    """Numbers and logs the traffic, ticks, answers a new master."""
+
+    def __init__(self, host, core, checker, tick_interval_ns):
+        self.host, self.core, self.checker = host, core, checker
+        self._tick_interval_ns = tick_interval_ns
+        self.ticking = True
+        host.role = self
+        host.later(tick_interval_ns, self._tick)
+
+    def arrive(self, port, frame):
+        """A packet came in at *port*."""
+        self._forward(self.core.accept(port, frame, self._unix_ns()))
+
+    def _tick(self):
+        if self.ticking:
+            for frame in self.core.tick(self._unix_ns()):
+                self._forward(frame)
+            self.host.later(self._tick_interval_ns, self._tick)
+
+    def _unix_ns(self):
+        return 1_700_000_000_000_000_000 + self.host.network.events.now_ns
+
+    def _forward(self, frame):
+        if frame is not None:
+            self.checker.logged(frame)
+            self.host.send(frame)
+
+    def frame(self, frame):
+        if hop_of(frame)[1] == HOP_TRIM:
+            self.core.trim(*decode_trim(frame))
+
+    def fence(self, epoch, reply):
+        self.core.fence(epoch)
+        reply()
+
+    def inputs(self, client, worker, after, on_batch):
+        """Send the inputs after number *after* to *client*, in batches."""
+        frames, end = self.core.after(worker, after, INPUTS_PER_MESSAGE)
+        self.host.call(client, on_batch, worker, frames, end)
+        if not end:
+            self.host.later(MS // 20, self.inputs, client, worker, decode_input(frames[-1])[2].n, on_batch)
+
+
+class OutputLoggerRole:
+    """Stores determinants, releases outputs to the checker, acknowledges, answers a new master."""
+
+    def __init__(self, host, core, checker):
+        self.host, self.core, self.checker = host, core, checker
+        self._timer_ns = None
+        host.role = self
+        host.later(0, self._acknowledge)
+
+    def frame(self, frame):
+        hop = hop_of(frame)[1]
+        if hop == HOP_OUTPUT:
+            self.checker.at_output_logger(self.core, frame)
+            self.checker.received(self.core, self.core.receive(frame))
+        elif hop == HOP_TRIM:
+            self.checker.received(self.core, self.core.trim(*decode_trim(frame)))
+        self._acknowledge()
+
+    def _acknowledge(self):
+        frames, again_ns = self.core.acknowledge(self.host.network.events.now_ns)
+        for frame in frames:
+            self.host.send(frame)
+        if again_ns is not None and again_ns != self._timer_ns:
+            self._timer_ns = again_ns
+            self.host.later(max(0, again_ns - self.host.network.events.now_ns), self._timer, again_ns)
+
+    def _timer(self, time_ns):
+        if time_ns == self._timer_ns:
+            self._timer_ns = None
+            self._acknowledge()
+
+    def fence(self, epoch, reply):
+        prefix = self.core.fence(epoch)
+        self.checker.fenced(prefix)
+        reply(prefix)
+
+    def determinants(self, client, worker, after, to, on_batch):
+        """Send the determinants of *worker* in (*after*, *to*] to *client*, in batches."""
+        log = self.core.logs[worker]
+        data, last = log.encode(max(after, log.trimmed), DETERMINANT_BYTES_PER_MESSAGE)
+        end = last >= to or not data
+        self.host.call(client, on_batch, worker, data, end)
+        if not end:
+            self.host.later(MS // 20, self.determinants, client, worker, last, to, on_batch)
+
+
+class StoreRole:
+    """Takes checkpoints whole or not at all; feeds followers."""
+
+    def __init__(self, host, folded, checker):
+        self.host, self.folded, self.checker = host, folded, checker
+        self._under_way = {}            # (host, boot, number of the connection) -> Assembler
+        self._followers = []
+        host.role = self
+
+    def frame(self, frame):
+        raise AssertionError("the store has no part in the data plane")
+
+    def fence(self, epoch, reply):
+        self.folded.epoch = max(self.folded.epoch, epoch)
+        reply(self.folded.id)
+
+    def chunk(self, client, boot, epoch, data):
+        self._under_way.setdefault((client.name, boot, epoch), Assembler()).add(data)
+
+    def commit(self, client, boot, epoch, number, base, on_stored, on_refused):
+        assembler = self._under_way.pop((client.name, boot, epoch))
+        refusal = self.folded.refusal(epoch, base)
+        if refusal:
+            self.host.call(client, on_refused, refusal)
+            return
+        chunks, checkpoint = assembler.finish()
+        self.folded.fold(chunks, checkpoint)
+        self.checker.durable(checkpoint)
+        self.host.call(client, on_stored, number)
+        self._followers = [entry for entry in self._followers if entry[0].alive and entry[0].boot == entry[1]]
+        for follower, _, on_checkpoint in self._followers:
+            self._send(follower, base, chunks, on_checkpoint)
+
+    def _send(self, client, base, chunks, on_checkpoint):
+        for data in chunks:
+            self.host.call(client, on_checkpoint, data, False)
+        self.host.call(client, on_checkpoint, b"", True)
+
+    def subscribe(self, client, have, follow, on_checkpoint, on_end):
+        """Everything after checkpoint *have*, then what comes (*follow*) or *on_end*."""
+        for _, base, chunks in self.folded.since(have):
+            self._send(client, base, chunks, on_checkpoint)
+        if follow:
+            self._followers.append((client, client.boot, on_checkpoint))
+        else:
+            self.host.call(client, on_end)
