@@ -25,6 +25,7 @@ class Node:
     death: Tuple[str, int] = ("never seen", 0)      # cause, last sign of life in ns
     fenced: bool = False                # a rule drops what its data port sends
     roles: Dict[Tuple[str, str], int] = field(default_factory=dict)
+    beat: list = field(default_factory=list)        # what its last beat said of its roles: counters
     retiring: Set[Tuple[str, str]] = field(default_factory=set)
     unfit: Set[str] = field(default_factory=set)    # groups that it failed, until it starts anew
 
@@ -130,7 +131,9 @@ class Context:
             return False
         if group.phase == "waiting":
             return not group.abandoned          # else: not decided yet
-        holders = [group.holders.get(key[1])] if key[1] != "spare" else [group.spare, group.holders.get("master")]
+        holders = [group.holders.get(key[1]) if key[1] != "spare" else group.spare]
+        if key[1] == "spare" and group.recovery is not None:
+            holders.append(group.holders.get("master"))     # the target stays a spare until it is live
         return any(holder is not None and holder.node == node.name and holder.boot == node.boot for holder in holders)
 
     def stale(self, node):

@@ -39,6 +39,8 @@ class Controller:
             self._break(node, f"unexpected {message['t']}", now_ns)
         else:
             self._liveness.beat(name, now_ns)
+            if message["t"] == "beat":
+                node.beat = message["roles"]
             if message["t"] == "reply":
                 self._reply(node, message, now_ns)
             elif message["t"] == "event":
@@ -214,7 +216,7 @@ class Controller:
             if group.spare is not None and group.spare.node == node.name:
                 group.spare.acked = True
             return
-        if pending.role == "master":
+        if pending.do == "recover":
             node.roles.pop((group.name, "spare"), None)
         holder = group.holders.get(pending.role)
         if holder is None or holder.node != node.name or pending.epoch != group.epoch:

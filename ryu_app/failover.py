@@ -42,6 +42,11 @@ def _choose(context, group, now_ns):
     if name is not None:
         group.holders["master"] = Holder(name, context.nodes[name].boot)
         group.recovery.cold = cold
+        asked = any(pending.node == name and pending.do == "spare" and pending.group == group.name
+                    for pending in context.pending.values())
+        if context.deployment.recovery and not asked and (group.name, "spare") not in context.nodes[name].roles:
+            # only a spare can recover; it loads while the others are fenced
+            context.request(now_ns, name, "spare", group, "spare", role_arguments(context, group, "spare"))
 
 
 def _redirect(context, group):

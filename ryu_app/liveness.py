@@ -82,7 +82,8 @@ class Liveness:
 
     def _seen(self, watch, now_ns):
         watch.last_seen_ns = now_ns
-        watch.deadline_ns = self._running_ns + self._suspect_after_ns
+        since_tick_ns = 0 if self._last_tick_ns is None else min(now_ns - self._last_tick_ns, self._step_max_ns)
+        watch.deadline_ns = self._running_ns + since_tick_ns + self._suspect_after_ns
 
     def _judge(self, node, cause):
         watch = self._watches[node]

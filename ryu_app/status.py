@@ -6,7 +6,7 @@ from .controller import state_of
 def status(context, wall_offset_ns, apps, events):
     """The value of ``GET /ftmb/status``. Adding *wall_offset_ns* to a monotonic time gives Unix time."""
     return {"groups": [_group(context, group, wall_offset_ns) for group in context.groups.values()],
-            "hosts": [{"name": node.name, "role": _role(context, node), "alive": node.alive}
+            "hosts": [{"name": node.name, "role": _role(context, node), "alive": node.alive, "beat": node.beat}
                       for node in context.nodes.values()],
             "controller": {"alive": True, "apps": apps},
             "events": events}

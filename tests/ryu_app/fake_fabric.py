@@ -21,6 +21,7 @@ class Agent:
         self.running = True
         self.connected = False
         self.hung = False
+        self.incapable = False      # every recovery fails
         self.roles = {}             # (group, role) -> epoch
         self.inbox, self.outbox = [], []
 
@@ -39,11 +40,13 @@ class Agent:
             self.roles[group, request["args"]["role"]] = epoch
             result = {"stored": [7]} if request["args"]["role"] == "output-logger" else {}
         elif do == "recover":
-            self.roles.pop((group, "spare"), None)
-            self.roles[group, "master"] = epoch
+            assert (group, "spare") in self.roles, f"{self.name} is asked to recover and is no spare"
+            self.roles[group, "spare"] = epoch          # and so until it is live
             events = [("live", {"load_ms": 1.0, "replay_ms": 2.0, "replayed_packets": 3}), ("protected", {})]
+            if self.incapable:
+                del self.roles[group, "spare"]
+                events = [("failed", {"role": "spare", "error": "no checkpoint"})]
         else:
-            self.roles.pop((group, "spare"), None)
             self.roles[group, do] = epoch
             events = [("protected", {})] if do == "master" else []
         return [{"t": "reply", "id": request["id"], "ok": True, "error": "", "result": result}] + [
@@ -136,6 +139,9 @@ class Fabric:
             agent.outbox += agent.take(agent.inbox.pop(0))
         else:
             message = self.agents[what].outbox.pop(0)
+            if message.get("name") == "live":
+                epoch = self.agents[what].roles.pop((message["group"], "spare"))
+                self.agents[what].roles[message["group"], "master"] = epoch
             self._note_answer(what, message)
             self.do(self.core.message(what, message, self.now_ns))
 

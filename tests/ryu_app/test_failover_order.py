@@ -206,18 +206,30 @@ def test_master_and_output_logger_together_are_lost_unless_the_logger_returns_as
     assert running.state() == "lost"
 
 
-def test_a_target_that_can_not_recover_is_passed_over_and_all_of_them_failing_is_loss(running):
-    for _ in range(2):
-        victim = running.master() if running.group().recovery is None else None
-        if victim:
-            running.kill(victim)
-        while running.requests[-1][1] != "recover":
-            running.step(running.choices()[0])
-        node, _, _, epoch = running.requests[-1]
-        running.requests.append((None, None, None, None))
-        running.do(running.core.message(node, {"t": "event", "name": "failed", "group": "nat", "epoch": epoch, "detail":
-                                               {"role": "master", "error": "no checkpoint"}}, running.now_ns))
+def test_a_target_that_can_not_recover_is_passed_over(running):
+    running.agents["m2"].incapable = True
+    running.kill("m1")
+    running.run()
+    assert running.master() == "m3" and running.group().epoch == 3
+    assert running.agents["m2"].roles == {}, "it is asked for nothing of this group again"
+
+
+def test_if_nobody_can_recover_the_state_is_lost_and_a_fresh_process_may_try_again(running):
+    running.agents["m2"].incapable = running.agents["m3"].incapable = True
+    running.kill("m1")
+    running.run()
     assert running.state() == "lost"
+    running.boot("m1")
+    running.run()
+    assert running.master() == "m1" and running.state() == "unprotected"
+
+
+def test_a_cold_target_becomes_a_spare_before_it_recovers(running):
+    running.kill("m1")
+    running.kill("m2")
+    running.run()
+    assert [(do, epoch) for node, do, _, epoch in running.requests if node == "m3"] == [("spare", 3), ("recover", 3)]
+    assert running.state() == "unprotected" and running.master() == "m3"
 
 
 def test_with_recovery_off_the_spare_starts_empty_after_the_same_fence():
