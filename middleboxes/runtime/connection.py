@@ -189,6 +189,11 @@ class Listener:
         self._open.add(connection)
         connection.serve()
 
+    def close(self):
+        """Stop accepting; open connections stay."""
+        self.loop.watch(self._socket.fileno())
+        self._socket.close()
+
     def _closed(self, connection, reason):
         self._open.discard(connection)
         if self.on_close:

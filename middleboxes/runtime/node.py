@@ -82,9 +82,10 @@ class Node:
         if do == "recover":
             self._role(group, "spare").recover(epoch, args)
             return {}
-        known = self._roles.get((group, do))
-        if known is not None:
-            self._drop(known)
+        # a role given again starts anew; who becomes the master of a group is no longer its spare
+        for name in {do, "spare"} if do == "master" else {do}:
+            if (group, name) in self._roles:
+                self._drop(self._roles[group, name])
         self._add(self._make(do, group, epoch, args))
         return {}
 

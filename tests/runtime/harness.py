@@ -32,7 +32,7 @@ class Harness:
 
     def __init__(self, directory, nodes, loggers):
         self.loop, self.key = Loop(), secrets.token_bytes(32)
-        self.processes, self.connections, self.hellos, self.events, self.replies = {}, {}, {}, [], {}
+        self.processes, self.connections, self.hellos, self.events, self.replies, self.beats = {}, {}, {}, [], {}, {}
         self._directory, self._ids, self._namespaces = directory, 0, []
         self._key_file = directory / "key"
         self._key_file.write_text(self.key.hex())
@@ -109,7 +109,6 @@ class Harness:
         elif message["t"] == "event":
             self.events.append((name, message))
         elif message["t"] == "beat":
-            self.beats = getattr(self, "beats", {})
             self.beats[name] = message["roles"]
 
     def _closed(self, connection, reason):
@@ -140,7 +139,8 @@ class Harness:
         """Serve until *condition* holds."""
         deadline = time.monotonic() + timeout_s
         while not condition():
-            assert time.monotonic() < deadline, f"nothing happened in {timeout_s} s; logs: {self.logs()}"
+            if time.monotonic() > deadline:
+                raise AssertionError(f"nothing happened in {timeout_s} s; logs: {self.logs()}")
             timer = self.loop.after(50_000_000, lambda: None)
             self.loop._turn()
             self.loop.cancel(timer)
@@ -154,5 +154,9 @@ class Harness:
         for process in self.processes.values():
             process.kill()
             process.wait()
+        for connection in list(self.connections.values()):
+            connection.close("the test is over")
+        if hasattr(self, "listener"):
+            self.listener.close()
         for space in self._namespaces:
             subprocess.run(["ip", "netns", "delete", space], check=True)

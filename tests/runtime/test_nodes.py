@@ -1,0 +1,151 @@
+"""Real node processes under real kills, led by a controller that the test plays itself."""
+
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+
+from .harness import PREFIX, Harness, run
+
+pytestmark = [pytest.mark.emulation,
+              pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces: needs root")]
+
+PORTS = [{"name": "inside", "mac": "02:00:5e:00:01:01", "address": "10.0.0.254/24"},
+         {"name": "outside", "mac": "02:00:5e:00:01:02", "address": "192.0.2.254/24"}]
+COMMON = {"group_id": 1, "workers": 1, "ports": PORTS}
+
+
+class Group:
+    """One NAT protected by a harness's nodes; the tests do what a controller would do."""
+
+    def __init__(self, harness):
+        self.harness, self.epoch = harness, 1
+        harness.request("st", "store", 1)
+        harness.request("ol", "output-logger", 1, **COMMON)
+        harness.request("il", "input-logger", 1, **COMMON, tick_interval_ms=50, log_bytes_max=1 << 26)
+        self.function = {**COMMON, "function": "nat", "parameters": {"external_addresses": ["192.0.2.254"]},
+                         "checkpoint_interval_ms": 50, "store": harness.address("st")}
+        harness.request("m1", "master", 1, **self.function, start=[0])
+        harness.wait_event("protected")
+
+    def spare(self, name):
+        """Let *name* follow the group."""
+        self.harness.request(name, "spare", self.epoch, **self.function)
+
+    def fail_over(self, name):
+        """Fence the loggers and let *name* recover; the `live` event's detail."""
+        harness, self.epoch = self.harness, self.epoch + 1
+        harness.request("st", "fence", self.epoch, role="store")
+        stored = harness.request("ol", "fence", self.epoch, role="output-logger")["stored"]
+        harness.request("il", "fence", self.epoch, role="input-logger")
+        harness.request(name, "recover", self.epoch, stored=stored, cold=False, store=harness.address("st"),
+                        input_logger=harness.address("il"), output_logger=harness.address("ol"))
+        return harness.wait_event("live")
+
+    def counters(self, name, role):
+        """The counters of a fresh beat."""
+        self.harness.beats.clear()
+        self.harness.until(lambda: name in self.harness.beats)
+        return next(item["counters"] for item in self.harness.beats[name] if item["role"] == role)
+
+
+@pytest.fixture
+def harness(tmp_path):
+    harness = Harness(tmp_path, ["il", "ol", "st", "m1", "m2", "m3"],
+                      {"il": ["inside", "outside"], "ol": ["inside", "outside"]})
+    try:
+        for name in harness.nodes:
+            harness.start(name)
+        run("ip address add 10.0.0.1/24 dev eth0; ip route add default via 10.0.0.254", f"{PREFIX}-h-inside")
+        run("ip address add 192.0.2.1/24 dev eth0", f"{PREFIX}-h-outside")
+        yield harness
+    finally:
+        harness.close()
+
+
+def in_host(side, *command, **options):
+    """Start a program in the host at a port's side."""
+    return subprocess.Popen(["ip", "netns", "exec", f"{PREFIX}-h-{side}", *command], stdout=subprocess.PIPE, text=True,
+                            **options)
+
+
+def serve_for(harness, seconds):
+    """Let time pass while the harness serves the nodes."""
+    deadline = time.monotonic() + seconds
+    harness.until(lambda: time.monotonic() > deadline, seconds + 5)
+
+
+def ping(count):
+    """A ping through the NAT, 200 packets a second."""
+    return in_host("inside", "ping", "-i", "0.005", "-c", str(count), "-W", "2", "-q", "192.0.2.1")
+
+
+def received(harness, process):
+    """How many replies a finished ping saw."""
+    harness.until(lambda: process.poll() is not None, 20)
+    report = process.stdout.read()
+    return int(report.split(" packets transmitted, ")[1].split()[0])
+
+
+def test_two_deaths_in_a_row_lose_at_most_what_was_on_the_wire(harness):
+    """Each death costs at most the frames between input logger and dead process; nothing logged is lost."""
+    group = Group(harness)
+    group.spare("m2")
+    process = ping(600)
+    serve_for(harness, 1)
+    harness.kill("m1")
+    harness.until(lambda: "m1" not in harness.connections)
+    first = group.fail_over("m2")
+    group.spare("m3")
+    serve_for(harness, 1)
+    harness.kill("m2")
+    harness.until(lambda: "m2" not in harness.connections)
+    second = group.fail_over("m3")
+    assert received(harness, process) >= 598
+    assert first["replayed_packets"] + second["replayed_packets"] > 0
+    counters = group.counters("ol", "output-logger")
+    assert counters["bad_frames"] == 0 and counters["dropped_pending_full"] == 0
+
+
+def test_a_master_that_was_only_slow_is_harmless(harness):
+    """Stopped, replaced, continued: nothing of the old epoch is released or stored; then it is retired."""
+    group = Group(harness)
+    group.spare("m2")
+    process = ping(600)
+    serve_for(harness, 0.8)
+    harness.kill("m1", signal.SIGSTOP)
+    group.fail_over("m2")
+    released_before = group.counters("ol", "output-logger")
+    harness.kill("m1", signal.SIGCONT)
+    assert received(harness, process) >= 595
+    after = group.counters("ol", "output-logger")
+    assert after["old_epoch"] > released_before["old_epoch"]      # it did try
+    assert after["bad_frames"] == 0
+    assert group.counters("st", "store")["checkpoint"] >> 32 == 2
+    harness.request("m1", "retire", 2, role="master")
+
+
+def test_an_idle_node_takes_over_cold(harness):
+    """A node that prefetched nothing becomes spare and recovers in one go."""
+    group = Group(harness)
+    process = ping(400)
+    serve_for(harness, 1)
+    harness.kill("m1")
+    harness.until(lambda: "m1" not in harness.connections)
+    group.spare("m3")
+    group.fail_over("m3")
+    assert received(harness, process) >= 395
+
+
+def test_requests_that_make_no_sense_are_refused_and_harm_nothing(harness):
+    """Wrong function, unknown role, nonsense ports: an error reply with a reason, the node lives."""
+    for do, args, reason in (
+            ("spare", {**COMMON, "function": "no-such", "parameters": {}, "checkpoint_interval_ms": 50,
+                       "store": harness.address("st")}, "no-such"),
+            ("fence", {"role": "store"}, "is not store"),
+            ("input-logger", {**COMMON, "tick_interval_ms": 50, "log_bytes_max": 1 << 20}, "no interface")):
+        with pytest.raises(AssertionError, match=reason):
+            harness.request("m1", do, 1, **args)
+    assert harness.request("m1", "retire", 1, role="master") == {}
