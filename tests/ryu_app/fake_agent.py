@@ -42,6 +42,7 @@ class SocketAgent(threading.Thread):
                 return
             for request in channel.receive(data or b""):
                 for message in self.agent.take(request):
+                    self.agent.say(message)
                     channel.send(message)
             if channel.established:
                 channel.send({"t": "beat", "roles": []} if said_hello else self.agent.hello())

@@ -52,6 +52,11 @@ class Agent:
         return [{"t": "reply", "id": request["id"], "ok": True, "error": "", "result": result}] + [
             {"t": "event", "name": name, "group": group, "epoch": epoch, "detail": detail} for name, detail in events]
 
+    def say(self, message):
+        """*message* leaves: what it tells of the agent is so from now on."""
+        if message.get("name") == "live":
+            self.roles[message["group"], "master"] = self.roles.pop((message["group"], "spare"))
+
 
 class Fabric:
     """The controller's core and all around it. *deployment*: the JSON value."""
@@ -139,9 +144,7 @@ class Fabric:
             agent.outbox += agent.take(agent.inbox.pop(0))
         else:
             message = self.agents[what].outbox.pop(0)
-            if message.get("name") == "live":
-                epoch = self.agents[what].roles.pop((message["group"], "spare"))
-                self.agents[what].roles[message["group"], "master"] = epoch
+            self.agents[what].say(message)
             self._note_answer(what, message)
             self.do(self.core.message(what, message, self.now_ns))
 
