@@ -42,6 +42,7 @@ class Kill:
     gap_end_ns: int
     probes_lost: int
     probes_after: int
+    caught: int         # new connections under way between the kill and the end of the gap
 
 
 @dataclasses.dataclass
@@ -144,7 +145,8 @@ def checks(wanted, kills, totals):
               client["new_failed"] == 0 and client["new_left_out"] == 0 and client["new_succeeded"] == client["new_opened"]
               and per_s >= _RATE_SHARE_MIN * wanted.new_per_s,
               f"{client['new_succeeded']:,} of {client['new_opened']:,} new connections succeeded, {per_s:.0f} a second; "
-              f"{client['new_retried']} were caught by a kill in the middle and needed TCP's retry"
+              f"{sum(kill.caught for kill in kills)} were under way while the NAT was dead, "
+              f"{client['new_retried']} needed TCP's retry"
               + _why(client["new_failed_why"])),
         Check("UDP flows", client["udp_answered_flows"] == wanted.flows and server["udp_flows"] == wanted.flows,
               f"{client['udp_answered_flows']} of {wanted.flows} UDP flows answered to the end "
@@ -195,6 +197,7 @@ def to_json(wanted, kills, totals):
                      "new_connections_per_s": wanted.new_per_s},
         "checks": {check.name: check.ok for check in checks(wanted, kills, totals)},
         "per_kill": [{"node": kill.node, "gap_ms": gap_ms, "probes_lost": kill.probes_lost,
+                      "new_connections_under_way": kill.caught,
                       "tcp_answered": kill.client["tcp_answered"], "udp_answered": kill.client["udp_answered_flows"],
                       "problems": why} for kill, gap_ms, why in zip(kills, gaps_ms, problems)],
         "traffic": {"client": totals.client, "server": totals.server, "probe": totals.probe,

@@ -220,7 +220,7 @@ class Demo:
         from_ns, to_ns, lost, after = self._traffic.gap(at_ns, end_ns)
         kill = report.Kill(node=node, at_ns=at_ns, protected=protected, failover=failover, client=client, server=server,
                            download_bytes=self._traffic.download_bytes, gap_ms=(to_ns - from_ns) / 1e6, gap_end_ns=to_ns,
-                           probes_lost=lost, probes_after=after)
+                           probes_lost=lost, probes_after=after, caught=self._traffic.caught(at_ns, to_ns))
         if protected:
             self._heal(node)
         self._quiet_since_ns = time.monotonic_ns()

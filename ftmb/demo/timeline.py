@@ -11,7 +11,8 @@ def steps(kill, how):
     """(offset_ms, text) of everything known of *kill*, in order of time."""
     known = [(kill.at_ns, _MANNER[how].format(kill.node))]
     if kill.failover is not None:
-        known += [(step["at_ns"], step["what"]) for step in kill.failover.get("timeline", [])]
+        # what the controller saw before the kill, such as the last sign of life, is not part of its course
+        known += [(step["at_ns"], step["what"]) for step in kill.failover["timeline"] if step["at_ns"] >= kill.at_ns]
     if kill.probes_after:
         known.append((kill.gap_end_ns, "the client's packets arrive again"))
     known.sort(key=lambda step: step[0])        # stable: equal times stay in the order of telling
@@ -27,7 +28,8 @@ def lines(number, kill, how):
                            ("detect", "fence", "redirect", "load", "replay", "total")
                            if kill.failover.get(part + "_ms") is not None)
         drawn.append(f"  in ms: {parts}; {kill.failover['replayed_packets']} packets replayed")
-    drawn.append(f"  client saw a gap of {kill.gap_ms:.1f} ms ({kill.probes_lost} of its 1 kHz packets lost)")
+    drawn.append(f"  client saw a gap of {kill.gap_ms:.1f} ms ({kill.probes_lost} of its 1 kHz packets lost); "
+                 f"{kill.caught} new connections were under way")
     return drawn
 
 

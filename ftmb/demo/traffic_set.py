@@ -65,6 +65,10 @@ class TrafficSet:
         from_ns, to_ns = longest_silence(received_ns, start_ns, end_ns)
         return from_ns, to_ns, lost_between(numbers, received_ns, start_ns, end_ns), arrived_after(received_ns, to_ns)
 
+    def caught(self, from_ns, to_ns):
+        """How many new connections were under way between two moments of the last half minute."""
+        return self._client.ask(f"caught {from_ns} {to_ns}", "caught", _ANSWER_TIMEOUT_S)["count"]
+
     def quiet_ms(self, windows):
         """The longest silence of the probe flow in *windows* of (start_ns, end_ns), in milliseconds."""
         self._receiver.ask("flush", "flushed", _ANSWER_TIMEOUT_S)

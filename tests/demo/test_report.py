@@ -22,7 +22,7 @@ DOWNLOAD = {"bytes": 9_000_000, "sha256": "ab", "served_bytes": 9_000_000, "serv
 def kill(**changes):
     fields = {"node": "m1", "at_ns": 1000, "protected": True, "failover": {"total_ms": 6.0, "timeline": []},
               "client": copy.deepcopy(CLIENT), "server": copy.deepcopy(SERVER), "download_bytes": 1000, "gap_ms": 8.0,
-              "gap_end_ns": 9000, "probes_lost": 7, "probes_after": 50}
+              "gap_end_ns": 9000, "probes_lost": 7, "probes_after": 50, "caught": 4}
     return report.Kill(**{**fields, **changes})
 
 
@@ -38,6 +38,7 @@ def test_a_clean_run_holds_and_its_json_has_the_keys_of_the_contract():
                 "download_ok": True, "nat_mappings_changed": 0, "failovers": [kills[0].failover, kills[1].failover]}
     assert {key: result[key] for key in contract} == contract
     assert report.held(WANTED, kills, totals) and result["held"]
+    assert any("8 were under way while the NAT was dead" in text for text, _ in report.summary(WANTED, kills, totals))
     assert result["client_gap_ms_distribution"] == {"p50": 8.0, "p90": 12.0, "max": 12.0}
     json.dumps(result)
     assert "every connection went on" in report.verdict(WANTED, kills, totals)

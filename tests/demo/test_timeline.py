@@ -6,7 +6,7 @@ from .test_report import kill
 
 FAILOVER = {"detect_ms": 1.2, "fence_ms": 0.5, "redirect_ms": None, "load_ms": 0.0, "replay_ms": 2.0, "total_ms": 6.0,
             "replayed_packets": 57,
-            "timeline": [{"what": "recover sent", "at_ns": 5_001_000}, {"what": "detected", "at_ns": 1_201_000}]}
+            "timeline": [{"what": "last sign of life", "at_ns": 500}, {"what": "recover sent", "at_ns": 5_001_000}, {"what": "detected", "at_ns": 1_201_000}]}
 
 
 def test_steps_are_in_order_of_time_from_the_kill_to_the_client():
@@ -17,7 +17,7 @@ def test_steps_are_in_order_of_time_from_the_kill_to_the_client():
                      "       +5.0 ms  recover sent",
                      "       +8.0 ms  the client's packets arrive again",
                      "  in ms: detect 1.2 | fence 0.5 | load 0.0 | replay 2.0 | total 6.0; 57 packets replayed",
-                     "  client saw a gap of 8.0 ms (7 of its 1 kHz packets lost)"]
+                     "  client saw a gap of 8.0 ms (7 of its 1 kHz packets lost); 4 new connections were under way"]
 
 
 def test_a_kill_without_failover_or_return_shows_only_what_is_known():

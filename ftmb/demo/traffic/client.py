@@ -3,8 +3,9 @@
     python -m ftmb.demo.traffic.client --to 192.0.2.1 [--connections 120] [--flows 120] [--new-per-s 200]
 
 Commands: ``confirm MS`` answers ``confirmed`` once every connection and flow has had an answer to something
-sent after the command, and all connections begun before it are done, or after MS milliseconds; ``finish MS`` opens no more,
-lets what is under way end in order within MS milliseconds and tells the ``result``.
+sent after the command, and all connections begun before it are done, or after MS milliseconds. ``caught FROM TO``
+answers how many new connections were under way between two moments (ns, CLOCK_MONOTONIC). ``finish MS`` opens
+no more, lets what is under way end in order within MS milliseconds and tells the ``result``.
 """
 
 import argparse
@@ -55,6 +56,8 @@ class Client:
     def _on_command(self, words):
         if len(words) == 2 and words[0] == "confirm":
             self._confirm(self._tell_confirmed, int(words[1]))
+        elif len(words) == 3 and words[0] == "caught":
+            emit("caught", count=self._openings.under_way(int(words[1]), int(words[2])))
         elif words[0:1] == ["finish"]:
             self._finish_ms = int(words[1]) if len(words) == 2 else _FINISH_MS
             self._openings.stop()

@@ -7,10 +7,13 @@ import collections
 import errno
 import select
 import socket
+import time
 
 from .loop import Wheel
 from .payload import FLOW_MAX, MESSAGE_BYTES, message
 
+#: Ended new connections that are remembered, some 40 seconds' worth.
+_ENDED_MAX = 8192
 #: The kernel's shortest wait before it sends again: what takes this long was caught in an outage.
 _RETRIED_NS = 190_000_000
 #: New connections under way at once; beyond it no more are opened, and that is counted.
@@ -175,15 +178,15 @@ class Openings:
         self._loop, self._target, self._timeout_ns = loop, target, timeout_ns
         self._interval_ns = 1_000_000_000 // per_s
         self._start_ns = self._next_ns = now_ns
-        self._now_ns = self._stopped_ns = now_ns
+        self._stopped_ns = now_ns
         self._opened = self._succeeded = self._left_out = self._retried = self._slowest_ns = 0
         self._failed = collections.Counter()
         self._pending = {}          # in order of opening
+        self._ended = collections.deque(maxlen=_ENDED_MAX)     # (opened_ns, ended_ns)
         self._open = True
 
     def on_tick(self, now_ns):
         """Open what is due, give up what takes too long."""
-        self._now_ns = now_ns
         if self._open:
             self._stopped_ns = now_ns
         while self._open and self._next_ns <= now_ns:
@@ -203,13 +206,20 @@ class Openings:
 
     def _on_end(self, short, reason):
         self._pending.pop(short, None)
+        ended_ns = time.monotonic_ns()
+        self._ended.append((short.opened_ns, ended_ns))
         if reason is None:
-            took_ns = self._now_ns - short.opened_ns
+            took_ns = ended_ns - short.opened_ns
             self._succeeded += 1
             self._retried += took_ns >= _RETRIED_NS
             self._slowest_ns = max(self._slowest_ns, took_ns)
         else:
             self._failed[reason] += 1
+
+    def under_way(self, from_ns, to_ns):
+        """How many had been opened and not yet ended at some time in [from_ns, to_ns], of those not long past."""
+        return (sum(1 for opened_ns, ended_ns in self._ended if opened_ns <= to_ns and ended_ns >= from_ns)
+                + sum(1 for short in self._pending if short.opened_ns <= to_ns))
 
     def oldest_ns(self, now_ns):
         """When the oldest connection under way was opened; *now_ns* if there is none."""
