@@ -30,7 +30,7 @@ def status(arguments):
     deadline = time.monotonic() + arguments.timeout
     while True:
         now = client.status()
-        held = arguments.wait is None or all(group["state"] == arguments.wait for group in now["groups"])
+        held = arguments.wait is None or _all_are(arguments.wait, now)
         if held or time.monotonic() >= deadline:
             break
         time.sleep(_POLL_S)
@@ -81,6 +81,11 @@ def demo(arguments):
     check_root()
     from .demo import run
     return run.main(arguments)
+
+
+def _all_are(state, now):
+    # What a dead controller said last is no news.
+    return now["controller"]["alive"] and all(group["state"] == state for group in now["groups"])
 
 
 def _table(now):

@@ -4,6 +4,8 @@
 the line of the value that is wrong.
 """
 
+from middleboxes import functions, sdk
+
 from . import document
 
 
@@ -24,6 +26,8 @@ class _Check:
         for group in self.configuration.groups.values():
             self.group(group)
         self.addresses()
+        for group in self.configuration.groups.values():
+            self.function(group)
         self.first_masters()
         self.controller()
         self.management()
@@ -96,6 +100,18 @@ class _Check:
                 if name in owner:
                     self.fail(f"{what} host {name!r} is already at port {owner[name]!r}", *where)
                 owner[name] = port.name
+
+    def function(self, group):
+        """The function exists and accepts its parameters and ports."""
+        path = ("groups", group.name)
+        try:
+            function = functions.load(group.function)
+        except sdk.ConfigurationError as error:
+            self.fail(f"group {group.name}: {error}", *path, "function")
+        try:
+            function(group.parameters, [sdk.Port.parse(port.name, port.mac, str(port.address)) for port in group.ports])
+        except sdk.ConfigurationError as error:
+            self.fail(f"group {group.name}: {group.function}: {error}", *path, "parameters")
 
     def addresses(self):
         taken = {}

@@ -12,7 +12,7 @@ from ..errors import UsageError
 from . import environment, processes, report, rest
 from .faults import Node
 from .ledger import Ledger, is_alive, start_time
-from .readiness import wait_protected
+from .readiness import check_running, wait_protected
 from .rundir import write_json, write_text
 
 _CONTROLLER_WAYS = ("process", "hang")
@@ -183,7 +183,8 @@ class Emulation:
         address, port = self._plan.description["controller"]
         deadline = time.monotonic() + _LISTEN_TIMEOUT_S
         while not environment.is_listening(ipaddress.IPv4Address(address), port):
-            if not self._controller.is_running() or time.monotonic() > deadline:
-                raise UsageError(f"the controller does not listen on port {port}; the end of its log:\n"
+            check_running([self._controller])
+            if time.monotonic() > deadline:
+                raise UsageError(f"the controller does not listen on port {port} after {_LISTEN_TIMEOUT_S} s; the end of its log:\n"
                                  f"{self._controller.log_tail()}")
             time.sleep(_POLL_S)

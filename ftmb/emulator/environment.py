@@ -12,7 +12,7 @@ from ..errors import UsageError
 from .cleanup import existing
 
 _PROGRAMS = {"ip": "iproute2", "ethtool": "ethtool", "ifconfig": "net-tools", "mnexec": "mininet",
-             "ovs-vsctl": "openvswitch-switch", "ovs-ofctl": "openvswitch-switch", "nsenter": "util-linux"}
+             "ovs-vsctl": "openvswitch-switch", "ovs-ofctl": "openvswitch-switch"}
 _OVS_TIMEOUT_S = 5
 _SERVICE_TIMEOUT_S = 60
 _LISTEN = "0A"

@@ -6,10 +6,10 @@ hang      SIGSTOP: all is there, nothing moves
 link      the data link is cut, as if the cable were pulled; the process lives and has its management network
 """
 
-import subprocess
 import time
 
 from ..errors import UsageError
+from .interfaces import Interfaces
 from .processes import empty_files
 
 
@@ -21,7 +21,8 @@ class Node:
         self.process = process
         self._rundir = rundir
         self._links = links
-        self._namespace_pid = pid
+        self._own = Interfaces(pid)
+        self._root = Interfaces()
         self._cut = False
 
     def is_alive(self):
@@ -41,7 +42,7 @@ class Node:
         if how == "host":
             # Links first: the kernel must not close the dead host's connections for it.
             self._cut = True
-            self._set_own("down")
+            self._own.set_up(self._links.all(), False)
         if how in ("process", "host"):
             self.process.kill()
         if how == "hang":
@@ -49,27 +50,17 @@ class Node:
         if how == "link":
             self._cut = True
             # At the switch's end: the process sees no carrier, not a disabled interface.
-            _set_links([self._links.at_switch[self._links.data]], "down")
+            self._root.set_up([self._links.at_switch[self._links.data]], False)
         return at_ns
 
     def heal(self):
         """Links up, SIGCONT, and a new process if there is none; its pid then, otherwise None."""
         if self._cut:
-            _set_links(self._links.at_switch.values(), "up")
-            self._set_own("up")
+            self._root.set_up(self._links.at_switch.values(), True)
+            self._own.set_up(self._links.all(), True)
             self._cut = False
         if not self.process.is_running():
             return self.start()
         if self.process.stopped:
             self.process.resume()
         return None
-
-    def _set_own(self, state):
-        _set_links(self._links.all(), state, ["nsenter", f"--net=/proc/{self._namespace_pid}/ns/net"])
-
-
-def _set_links(interfaces, state, enter=()):
-    lines = "\n".join(f"link set {interface} {state}" for interface in interfaces)
-    done = subprocess.run([*enter, "ip", "-batch", "-"], input=lines, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise UsageError(f"cannot set links {state}: {done.stderr.strip()}")

@@ -15,18 +15,22 @@ def wait_protected(fetch, processes, timeout_s=PROTECTED_TIMEOUT_S, clock=time.m
     """
     deadline = clock() + timeout_s
     while True:
-        for process in processes:
-            if process.exit_code() is not None:
-                raise UsageError(f"{process.name} ended (exit code {process.exit_code()}); the end of its log:\n"
-                                 f"{process.log_tail()}")
+        check_running(processes)
         status = fetch()
         if status is not None and all(group["state"] == "protected" for group in status["groups"]):
             return status
         if clock() > deadline:
             raise UsageError(f"not every group is protected after {timeout_s:g} s: {_missing(status)}\n"
                              f"the end of the controller's log:\n{processes[0].log_tail()}")
-        # The controller is asked, it does not tell: the file that it answers from is its own.
-        sleep(_POLL_S)
+        sleep(_POLL_S)      # the controller answers, it does not tell by itself
+
+
+def check_running(processes):
+    """Raises UsageError, with the end of its log, when one of *processes* has ended."""
+    for process in processes:
+        if process.exit_code() is not None:
+            raise UsageError(f"{process.name} ended (exit code {process.exit_code()}); the end of its log:\n"
+                             f"{process.log_tail()}")
 
 
 def _missing(status):

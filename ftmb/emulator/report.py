@@ -35,10 +35,23 @@ def compose(status, alive, nodes, controller_alive, kills):
     roles = roles_of(status["groups"])
     hosts = [{"name": name, "role": roles.get(name, "idle") if name in nodes else "host", "alive": is_alive}
              for name, is_alive in alive.items()]
-    groups = [{**group, "failovers": corrected(group["failovers"], group["name"], kills)}
+    groups = [{**group, "state": state(group, alive), "failovers": corrected(group["failovers"], group["name"], kills)}
               for group in status["groups"]]
     controller = {**status.get("controller", {}), "alive": controller_alive}
     return {"groups": groups, "hosts": hosts, "controller": controller, "kills": kills}
+
+
+def state(group, alive):
+    """The state of *group*; "protected" no longer, from the moment that one of its nodes is dead.
+
+    The controller needs a while to notice: whoever waits for protection after a kill must not meet the time before.
+    """
+    if group["state"] != "protected":
+        return group["state"]
+    if not alive[group["master"]]:
+        return "recovering"
+    holders = [holder(group, role) for role in ROLES]
+    return "protected" if all(alive[name] for name in holders) else "unprotected"
 
 
 def corrected(failovers, group, kills):
