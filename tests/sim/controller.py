@@ -116,7 +116,7 @@ class Controller:
             self._prefix = result
         elif who == "store":
             self._checkpoint_id = result
-        del self._waiting[who]
+        self._waiting.pop(who, None)
         if not self._waiting and self.master is not None:
             if self._checkpoint_id == 0:
                 # nothing was ever durable, so nothing was ever processed

@@ -156,6 +156,8 @@ class Group:
         """No more faults or traffic: everything must come to rest, protected, with nothing lost on the way."""
         self.faulty = False
         self.network.calm()
+        for host in self.pool:
+            host.sends_left = None
         self._run_until(self._protected)
         self.input_logger.ticking = False
         self._run_until(self._quiet)
