@@ -1,0 +1,249 @@
+"""The checkers can fail: each deliberate fault of the protocol is caught by some schedule within a bounded search."""
+
+import re
+
+import pytest
+
+from middleboxes.core import recovery
+from middleboxes.core.checkpoint import Folded
+from middleboxes.core.frames import decode_output, encode_trim
+from middleboxes.core.inputlog import InputLogger
+from middleboxes.core.master import Master
+from middleboxes.core.outputlog import OutputLogger
+
+from .checkers import Violation
+from .controller import Controller
+from .group import Parts
+from .master import MasterRole, SpareRole
+from .run import run
+
+SCHEDULES_MAX = 400
+
+
+class ReleasesTooEarly(OutputLogger):
+    """An output leaves when the determinants up to the step before it are stored."""
+
+    def _admit(self, output, released):
+        if output.k == self.logs[output.worker].last + 1:
+            self._release(output, released)
+        else:
+            super()._admit(output, released)
+
+
+class ReleasesUnstored(OutputLogger):
+    """An output leaves at once, whatever is stored."""
+
+    def _admit(self, output, released):
+        self._release(output, released)
+
+
+class LosesDeterminantsAtFence(OutputLogger):
+    """The last stored step is not in the recoverable prefix that the fence tells."""
+
+    def fence(self, epoch):
+        if epoch > self.epoch:
+            for log in self.logs:
+                log.cut_off(max(log.trimmed, log.last - 1))
+        return super().fence(epoch)
+
+
+class IsNotFenced(OutputLogger):
+    """The fence tells the prefix, but older epochs go on being taken."""
+
+    def receive(self, frame):
+        current, self.epoch = self.epoch, min(decode_output(frame).epoch, self.epoch)
+        try:
+            return super().receive(frame)
+        finally:
+            self.epoch = current
+
+
+class ForgetsWhatLeft(OutputLogger):
+    """No duplicate suppression."""
+
+    def _release(self, output, released):
+        self._released[output.worker].clear()
+        super()._release(output, released)
+
+
+class ForgetsAtFence(OutputLogger):
+    """Duplicate suppression only within an epoch."""
+
+    def fence(self, epoch):
+        if epoch > self.epoch:
+            for known in self._released:
+                known.clear()
+        return super().fence(epoch)
+
+
+class TrimsInputsTooFar(InputLogger):
+    """The input log forgets one input more than the checkpoint covers."""
+
+    def trim(self, epoch, positions):
+        super().trim(epoch, {worker: (n + 1, k) for worker, (n, k) in positions.items()})
+
+
+class TrimsOutputsTooFar(OutputLogger):
+    """The output logger forgets a step that no checkpoint covers."""
+
+    def trim(self, epoch, positions):
+        return super().trim(epoch, {worker: (n, min(k + 1, self.logs[worker].last)) for worker, (n, k) in positions.items()})
+
+
+class TurnsBackTheClock(InputLogger):
+    """Time goes back when the epoch changes."""
+
+    def fence(self, epoch):
+        super().fence(epoch)
+        self._last_ns = 0
+
+    def _log(self, worker, port, kind, frame, now_ns):
+        return super()._log(worker, port, kind, frame, now_ns - self.epoch * 5_000_000)
+
+
+class TrimsBeforeDurable(MasterRole):
+    """The loggers trim when the checkpoint is cut, not when it is durable."""
+
+    def _checkpoint(self):
+        super()._checkpoint()
+        for role in ("input-logger", "output-logger"):
+            for frame in encode_trim(role, self.core.group_id, self.core.source, self.core.epoch, self._cut.positions):
+                self.host.send(frame)
+
+
+class CommitsAheadOfTheOutputLogger(MasterRole):
+    """A checkpoint is committed without waiting for the output logger."""
+
+    def may_commit(self, cut):
+        return True
+
+
+class StartsUnprotected(MasterRole):
+    """A fresh master processes before its first checkpoint is durable."""
+
+    def __init__(self, host, core, store, checker, interval_ns, taking, on_lost):
+        super().__init__(host, core, store, checker, interval_ns, True, on_lost)
+
+
+class AppliesDeltasTwice(Master):
+    """A delta is applied again after the next one."""
+
+    def load(self, checkpoint):
+        super().load(checkpoint)
+        last, self._last = getattr(self, "_last", None), checkpoint
+        if last is not None and last.header["base"]:
+            for name, removed, items in last.records:
+                self.function.variables[name].apply(removed, items)
+
+
+class IsNotFencedStore(Folded):
+    """The store takes checkpoints of any epoch."""
+
+    def refusal(self, epoch, base):
+        return None
+
+
+class KeepsEpoch(Controller):
+    """The new master runs in the epoch of the old one."""
+
+    def next_epoch(self):
+        return self.epoch
+
+
+class DropsOrder(Master):
+    """A restored state has its keys in another order."""
+
+    def load(self, checkpoint):
+        super().load(checkpoint)
+        flows = self.function.flows
+        items = sorted(flows.items())
+        for key, _ in items:
+            dict.pop(flows, key)
+        for key, value in items:
+            dict.__setitem__(flows, key, value)
+
+
+class ForgetsRandomState(Master):
+    """The PRNG's state is not restored."""
+
+    def load(self, checkpoint):
+        states = [worker.context.random_state for worker in self.workers]
+        super().load(checkpoint)
+        for worker, state in zip(self.workers, states):
+            worker.context.random_state = state
+
+
+class RecordsAgain(Master):
+    """Replay asks the outside again."""
+
+    def replay(self, number, item, extra):
+        return self.process(number, item)
+
+
+class SkipsTheLog(recovery.Recovery):
+    """Inputs beyond the recoverable prefix are not taken from the log."""
+
+    def _catch_up(self, budget, frames):
+        for inputs in self._inputs:
+            inputs.clear()
+        super()._catch_up(budget, frames)
+
+
+class SkipsTheLogSpare(SpareRole):
+    recovery_class = SkipsTheLog
+
+
+class ForgetsOverflow(recovery.Recovery):
+    """An overflow of the live buffer is not made good."""
+
+    def _catch_up(self, budget, frames):
+        self._dropped_at_request = self.buffer.dropped
+        super()._catch_up(budget, frames)
+
+
+class ForgetsOverflowSpare(SpareRole):
+    recovery_class = ForgetsOverflow
+
+
+#: each fault with what must be said about it: being caught by accident proves nothing
+FAULTS = [
+    (Parts(output_logger=ReleasesTooEarly), "left before its determinants were stored"),
+    (Parts(output_logger=ReleasesUnstored), "left before its determinants were stored"),
+    (Parts(output_logger=LosesDeterminantsAtFence), "left and are not in the recoverable prefix"),
+    (Parts(output_logger=IsNotFenced), "came in order|an output of epoch . left in epoch"),
+    (Parts(output_logger=ForgetsWhatLeft), "left twice"),
+    (Parts(output_logger=ForgetsAtFence), "left twice"),
+    (Parts(output_logger=TrimsOutputsTooFar), "determinants of worker 0 have a gap|are trimmed"),
+    (Parts(input_logger=TrimsInputsTooFar), "is needed by step|is trimmed|got lost in the failover"),
+    (Parts(input_logger=TurnsBackTheClock), "time goes back"),
+    (Parts(master=TrimsBeforeDurable), "have a gap|came in order"),
+    (Parts(master=CommitsAheadOfTheOutputLogger), "durable before its determinants are stored"),
+    (Parts(master=StartsUnprotected), "depend on which left|left and are not in|does not come to rest"),
+    (Parts(folded=IsNotFencedStore), "checkpoint numbers go back|a delta on checkpoint"),
+    (Parts(controller=KeepsEpoch), "is used again|two masters in epoch"),
+    (Parts(core=AppliesDeltasTwice), "do not give the surviving state|not in the surviving history|does not give|other values"
+                                     "|was not logged|left twice"),
+    (Parts(core=DropsOrder), "do not give the surviving state|does not give the surviving state"),
+    (Parts(core=ForgetsRandomState), "was not logged|other values|surviving"),
+    (Parts(core=RecordsAgain), "surviving|replay asks for an outside value"),
+    (Parts(spare=SkipsTheLogSpare), "got lost in the failover"),
+    (Parts(spare=ForgetsOverflowSpare), "never processed, though the network lost nothing"),
+]
+
+
+def name_of(value):
+    if isinstance(value, str):
+        return ""
+    (faulty,) = [part for part, default in zip(value, Parts()) if part is not default]
+    return faulty.__name__
+
+
+@pytest.mark.parametrize("parts, said", FAULTS, ids=name_of)
+def test_a_faulty_protocol_is_caught(parts, said):
+    for seed in range(SCHEDULES_MAX):
+        try:
+            run(seed, parts)
+        except Violation as violation:
+            assert re.search(said, str(violation))
+            return
+    pytest.fail(f"{name_of(parts)} passed {SCHEDULES_MAX} schedules")
