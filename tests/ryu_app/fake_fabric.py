@@ -189,8 +189,8 @@ class Fabric:
             assert self.fences.get((group, epoch), set()) == set(FENCED_ROLES), "recover before all fences"
             assert self.steering.active[group, "master"] == action.node, "recover before the redirect"
             dead = [name for (g, e), (name, boot) in self.masters.items() if g == group and e < epoch
-                    and boot == self.agents[name].boot and self.agents[name].running and ((g, "master") in self.agents[name].roles)
-                    and name != action.node]
+                    and boot == self.agents[name].boot and self.agents[name].running
+                    and (g, "master") in self.agents[name].roles and name != action.node]
             assert set(dead) <= self.steering.fenced, f"{dead} may still send"
         if do != "retire":
             assert epoch >= self.epochs.get(group, 0), "an epoch that goes back"
