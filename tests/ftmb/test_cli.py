@@ -1,0 +1,74 @@
+"""The command line: help for everything, clear lines and exit code 2 for wrong use."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from ftmb import cli
+from ftmb.emulator import client, server
+from ftmb.emulator.rundir import RunDirectory
+from ftmb.errors import UsageError
+
+COMMANDS = ["up", "status", "exec", "kill", "heal", "down", "demo"]
+
+
+@pytest.fixture
+def nothing_up(tmp_path, monkeypatch):
+    """Commands that find no network: as root, in an empty place."""
+    monkeypatch.setattr(client, "_RUNDIR", RunDirectory(tmp_path / "run"))
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example(command, capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main([command, "--help"])
+    assert ended.value.code == 0
+    assert f"ftmb {command}" in capsys.readouterr().out.split("example: ")[1]
+
+
+@pytest.mark.parametrize("command", [[], ["nothing"], ["up"], ["kill", "nat"], ["kill", "nat", "king"],
+                                     ["kill", "nat", "master", "--how", "slowly"], ["status", "--wait", "happy"],
+                                     ["status", "--timeout", "-1"], ["status", "--timeout", "nan"]])
+def test_wrong_arguments_end_with_2(command):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(command)
+    assert ended.value.code == 2
+
+
+@pytest.mark.parametrize("command, message", [
+    (["status"], "nothing is up"), (["kill", "nat", "master"], "nothing is up"), (["heal"], "nothing is up"),
+    (["exec", "client1", "--", "true"], "nothing is up"), (["exec", "client1"], "which command?"),
+    (["kill", "-", "master"], "the controller belongs to no group"),
+    (["kill", "nat", "controller"], "the controller belongs to no group")])
+def test_what_cannot_be_done_is_one_clear_line(nothing_up, command, message, capsys):
+    assert cli.main(command) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+
+
+def test_down_may_be_repeated(nothing_up, capsys):
+    assert cli.main(["down"]) == 0 and cli.main(["down"]) == 0
+    assert capsys.readouterr().out == "nothing is up\n" * 2
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
+@pytest.mark.parametrize("arguments", [["up", "single"], ["status"], ["down"], ["demo"], ["exec", "client1", "--", "true"]])
+def test_without_root_there_is_one_clear_line(arguments):
+    done = subprocess.run([sys.executable, "-m", "ftmb", *arguments], user=65534, group=65534, extra_groups=[], cwd="/",
+                          capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 2
+    assert "needs root" in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_the_daemon_answers_whatever_comes():
+    def refuse():
+        raise UsageError("not now")
+    operations = {"add": lambda a, b: a + b, "refuse": refuse}
+    assert server.answer_to(b'{"op": "add", "arguments": {"a": 1, "b": 2}}', operations) == {"result": 3}
+    assert server.answer_to(b'{"op": "refuse"}', operations) == {"error": "not now"}
+    for nonsense in (b"", b"[]", b"null", b'{"op": "subtract"}', b'{"op": []}', b"\xff"):
+        assert "not a request" in server.answer_to(nonsense, operations)["error"]
+    assert "internal error" in server.answer_to(b'{"op": "add", "arguments": {"a": 1}}', operations)["error"]

@@ -1,0 +1,129 @@
+"""A configuration is read with defaults, and every mistake is an error with file, line and what is allowed."""
+
+import pytest
+
+from ftmb import config
+from ftmb.document import ConfigurationError
+from ftmb.errors import UsageError
+
+from .example import GOOD
+
+def read(text):
+    return config.read(text, "file.yaml")
+
+
+def test_values_and_defaults():
+    got = read(GOOD)
+    assert got.switches == ["s1", "s2"] and got.links == [["s1", "s2"]]
+    assert str(got.hosts["a"].gateway) == "10.0.0.254" and got.hosts["b"].gateway is None
+    group = got.groups["nat"]
+    assert [port.name for port in group.ports] == ["inside", "outside"]
+    assert (group.workers, group.checkpoint_interval_ms, group.log_bytes_max) == (1, 100, 64 << 20)
+    assert (got.controller.rest_port, got.controller.openflow_port, got.controller.priority) == (8081, 16653, 40000)
+    assert str(got.management) == "10.254.0.0/24"
+
+
+def test_the_controller_section_may_be_left_out():
+    assert read(GOOD.split("controller:")[0]).controller == config.Controller()
+
+
+@pytest.mark.parametrize("name", config.names())
+def test_named_configurations_are_good(name):
+    assert config.load(name).groups
+
+
+def test_single_has_the_hosts_that_users_know():
+    got = config.load("single")
+    assert list(got.hosts) == ["client1", "client2", "server1", "server2"]
+    assert list(got.nodes) == ["il", "ol", "st", "m1", "m2", "m3"]
+
+
+@pytest.mark.parametrize("old, new, line, message", [
+    # unknown and missing keys
+    ("gateway:", "gatway:", 5, "unknown key 'gatway' (allowed: switch, address, gateway)"),
+    ("  rest_port:", "  restport:", 20, "unknown key 'restport' (allowed: openflow_port, rest_port, control_port"),
+    ("    store: st\n", "", 10, "'store' is missing"),
+    ("    pool: [m1", "    store: st\n    pool: [m1", 18, "'store' is given twice"),
+    # types and ranges
+    ("8081", "high", 20, "controller: rest_port must be a whole number from 1 to 65535"),
+    ("8081", "80.5", 20, "controller: rest_port must be a whole number"),
+    ("8081", "true", 20, "controller: rest_port must be a whole number"),
+    ("8081", "65536", 20, "controller: rest_port must be a whole number from 1 to 65535"),
+    ("[m1, m2]", "m1", 18, "pool must be a list"),
+    ("[m1, m2]", "[m1, 2]", 18, "pool must be text (put it in quotes)"),
+    ("[m1, m2]", "[]", 18, "the pool is empty"),
+    ("[s1, s2]\n  links", "[]\n  links", 2, "at least one switch"),
+    ("[[s1, s2]]", "[[s1]]", 3, "a link joins two switches"),
+    ("10.0.0.1/24", "10.0.0.1", 5, "host a: address must look like 10.0.0.1/24"),
+    ("10.0.0.1/24", "10.0.0.300/24", 5, "host a: address must look like 10.0.0.1/24"),
+    ('"02:00:5e:00:01:01"', '"03:00:5e:00:01:01"', 13, "unicast MAC"),
+    ('"02:00:5e:00:01:01"', '"02:46:54:00:01:01"', 13, "02:46:54:... are given by us"),
+    ("parameters: {external", "parameters: !!python/object:os.system {external", 11, "parameters"),
+    ("parameters: {external_addresses: [192.0.2.254]}", "parameters: [1]", 11, "parameters must be a mapping"),
+    ("parameters: {external_addresses: [192.0.2.254]}", "parameters: {a: 2020-01-01}", 11, "must be plain data"),
+    # names
+    ("    a: {sw", "    A: {sw", 5, "'A' cannot name a host"),
+    ("    a: {sw", "    verylonghost: {sw", 5, "at most 9 characters"),
+    ("    b: {sw", "    m1: {sw", 7, "the name 'm1' is already taken (in network.hosts)"),
+    ("    b: {sw", "    s1: {sw", 6, "the name 's1' is already taken (in network.switches)"),
+    # references
+    ("{switch: s2,", "{switch: s9,", 6, "switch 's9' is not defined (defined: s1, s2)"),
+    ("[[s1, s2]]", "[[s1, s9]]", 3, "switch 's9' is not defined"),
+    ("m2: s2}", "m2: s9}", 7, "switch 's9' is not defined"),
+    ("store: st", "store: sx", 17, "node 'sx' is not defined (defined: il, ol, st, m1, m2)"),
+    ("[m1, m2]", "[m1, a]", 18, "node 'a' is not defined"),
+    ("[m1, m2]", "[m1, m1]", 18, "'m1' is in the pool twice"),
+    ("[m1, m2]", "[m1, st]", 18, "'st' is in the pool and has another role too"),
+    ("hosts: [b]", "hosts: [c]", 14, "host 'c' is not defined"),
+    ("hosts: [b]", "hosts: [a]", 14, "host 'a' is already at port 'inside'"),
+    ("function: nat", "function: nut", 10, "unknown function 'nut'"),
+    ("external_addresses", "external", 11, "unknown parameters external"),
+    # addresses
+    ("192.0.2.1/24", "10.0.0.1/24", 6, "the address 10.0.0.1 of host b is already that of host a"),
+    ("10.0.0.254/24", "10.0.0.1/24", 13, "the address 10.0.0.1 of group nat, port inside is already that of host a"),
+    ("00:01:02", "00:01:01", 14, "the address 02:00:5e:00:01:01"),
+    ("gateway: 10.0.0.254", "gateway: 10.0.1.254", 5, "the gateway 10.0.1.254 is not in 10.0.0.0/24"),
+    # the controller's values among themselves
+    ("rest_port: 8081", "rest_port: 16653", 20, "rest_port 16653 is already openflow_port"),
+    ("rest_port: 8081", "suspect_after_ms: 99", 20, "at least twice heartbeat_interval_ms"),
+    ("  links:", "  management: 10.254.0.0/29\n  links:", 3, "10.254.0.0/29 has too few addresses"),
+    # not YAML
+    ("[m1, m2]", "[m1, m2", 19, ""),
+])
+def test_mistakes_are_named_with_their_line(old, new, line, message):
+    assert old in GOOD
+    with pytest.raises(ConfigurationError) as caught:
+        read(GOOD.replace(old, new, 1))
+    assert str(caught.value).startswith(f"file.yaml:{line}: ") and message in str(caught.value)
+
+
+def test_two_groups_may_share_spares_but_not_the_first_master():
+    second = GOOD.split("groups:\n")[1].split("controller:")[0].replace("nat:", "nat2:", 1)
+    for old, new in (("01:01", "02:01"), ("01:02", "02:02"), ("10.0.0.254/24", "10.0.0.253/24"),
+                     ("192.0.2.254", "192.0.2.253")):
+        second = second.replace(old, new)
+    both = GOOD.replace("controller:", second + "controller:")
+    with pytest.raises(ConfigurationError, match="group nat2: 'm1' is already the first master of group nat"):
+        read(both)
+    assert list(read(both.replace(second, second.replace("[m1, m2]", "[m2]"))).groups) == ["nat", "nat2"]
+
+
+def test_a_file_that_refers_to_itself_is_refused():
+    with pytest.raises(ConfigurationError, match="file.yaml:11: .*plain data"):
+        read(GOOD.replace("parameters: {external_addresses: [192.0.2.254]}", "parameters: &x {a: *x}"))
+
+
+@pytest.mark.parametrize("text, message", [("", "file.yaml:1: the file is empty"), ("- 1", "must be a mapping"),
+                                           ("x" * (2 << 20), "longer than")])
+def test_files_that_are_no_configuration(text, message):
+    with pytest.raises(ConfigurationError, match=message):
+        read(text)
+
+
+def test_an_unknown_name_lists_the_known_ones(tmp_path):
+    with pytest.raises(UsageError, match="neither a file nor one of .*single"):
+        config.load(str(tmp_path / "nothing"))
+    binary = tmp_path / "binary.yaml"
+    binary.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UsageError, match="cannot read"):
+        config.load(str(binary))

@@ -1,0 +1,96 @@
+"""A plan resolves a configuration to interfaces, addresses and files that fit together."""
+
+import json
+
+import pytest
+
+from ftmb import config, plan
+from ryu_app import deployment
+
+from .example import GOOD
+
+
+def made(text=GOOD, **options):
+    return plan.make(config.read(text, "file.yaml"), "/run/x", **options)
+
+
+def ends(got):
+    return [end for link in got.description["links"] for end in link["ends"]]
+
+
+def test_names_of_interfaces_are_ours_short_and_unique():
+    got = made()
+    names = [end["interface"] for end in ends(got)]
+    assert all(name.startswith("ft") and len(name) <= 15 for name in names)
+    assert len(set(names)) == len(names)
+
+
+def test_the_longest_names_still_fit():
+    text = GOOD.replace("il: s1", "n23456789: s1").replace("input_logger: il", "input_logger: n23456789")
+    text = text.replace("s2", "s2345678")
+    assert max(len(end["interface"]) for end in ends(made(text))) <= 15
+
+
+def test_mac_addresses_never_meet_each_other_nor_the_virtual_ones_of_roles():
+    macs = [end["mac"] for end in ends(made()) if "mac" in end]
+    assert len(set(macs)) == len(macs)
+    assert not any(mac.startswith(f"02:46:54:{role:02x}:") for mac in macs for role in (1, 2, 3))
+
+
+def test_ports_of_each_switch_are_numbered_without_gaps_and_as_deployed():
+    got = made()
+    by_place = {(end["node"], end["port"]): end["interface"] for end in ends(got) if "port" in end}
+    for switch, count in (("fts1", 7), ("fts2", 6)):
+        assert sorted(port for name, port in by_place if name == switch) == list(range(1, count + 1))
+    data = got.deployment["nodes"]["m2"]["data"]
+    assert got.nodes["m2"].at_switch["ftm2-d"] == by_place["ft" + data["switch"], data["port"]]
+    link = got.deployment["links"][0]
+    assert {link["a"]["switch"], link["b"]["switch"]} == {"s1", "s2"}
+
+
+def test_only_loggers_have_port_interfaces():
+    got = made()
+    assert [name for name, node in got.deployment["nodes"].items() if node["ports"]] == ["il", "ol"]
+    assert got.node_files["il"]["ports"] == {"nat": {"inside": "ftil-p0", "outside": "ftil-p1"}}
+    assert "ports" not in got.node_files["m1"]
+
+
+def test_frames_between_roles_fit_and_only_edges_are_flooded():
+    got = made()
+    for link in got.description["links"]:
+        names = [end["interface"] for end in link["ends"]]
+        if "ftm1-d" in names:
+            assert link["mtu"] == 9000 and link["ends"][1]["flood"] is False and link["ends"][0]["silent"]
+        if "fta-d" in names:
+            assert link["mtu"] == 1500 and link["ends"][1]["flood"] and link["ends"][0]["address"] == "10.0.0.1/24"
+
+
+def test_root_interfaces_are_all_that_appears_in_the_root_namespace():
+    got = made()
+    inside = {host["name"] for host in got.description["hosts"] if not host.get("root")}
+    assert sorted(got.root_interfaces()) == sorted(end["interface"] for end in ends(got) if end["node"] not in inside)
+    assert "ftcontrol" in got.root_interfaces()
+
+
+@pytest.mark.parametrize("recovery", [True, False])
+def test_files_are_plain_json_and_agree(recovery):
+    got = made(recovery=recovery)
+    assert json.loads(json.dumps(got.deployment))["recovery"] is recovery
+    assert got.deployment["control"] == {"address": "10.254.0.1", "port": 9777}
+    assert got.deployment["groups"]["nat"]["id"] == 1 and "name" not in got.deployment["groups"]["nat"]
+    services = [tuple(node["service"]) for node in got.node_files.values()]
+    assert len(set(services)) == len(services) == 5
+    assert all(node["controller"] == ["10.254.0.1", 9777] for node in got.node_files.values())
+
+
+def test_the_same_configuration_gives_the_same_plan():
+    assert made() == made()
+
+
+def test_the_controllers_own_reader_accepts_the_deployment(tmp_path):
+    got = plan.make(config.load("single"), tmp_path)
+    (tmp_path / "key").write_text("00" * 32)
+    path = tmp_path / "deployment.json"
+    path.write_text(json.dumps(got.deployment))
+    loaded = deployment.load(str(path))
+    assert loaded.recovery is True
