@@ -65,9 +65,21 @@ class Check(typing.NamedTuple):
 
 def tcp_resets(client, server):
     """Resets, as far as the two kernels know: those sent or those felt, whichever is more."""
+    return max(_sent_and_felt(client, server))
+
+
+def _sent_and_felt(client, server):
     sent = client["kernel"]["OutRsts"] + server["kernel"]["OutRsts"]
     felt = client["kernel"]["EstabResets"] + server["kernel"]["EstabResets"]
-    return max(sent, felt, server["tcp_resets_seen"])
+    return sent, max(felt, server["tcp_resets_seen"])
+
+
+def _resets_text(client, server):
+    sent, felt = _sent_and_felt(client, server)
+    if sent == felt:
+        return ""
+    # a segment sent again that comes after the connection's end is answered with a reset, and hurts nobody
+    return f" ({sent} sent, {felt} met a living connection)"
 
 
 def tcp_broken(client):
@@ -140,7 +152,7 @@ def checks(wanted, kills, totals):
               client["tcp_broken"] == 0 and client["tcp_closed_in_order"] == wanted.connections,
               f"{client['tcp_closed_in_order']} of {wanted.connections} TCP connections lived from beginning to end "
               f"and closed in order ({client['tcp_messages']:,} messages, each checked)" + _why(client["tcp_broken_why"])),
-        Check("TCP resets", resets == 0, f"{resets} TCP resets, by the kernels' count"),
+        Check("TCP resets", resets == 0, f"{resets} TCP resets, by the kernels' count" + _resets_text(client, server)),
         Check("new TCP",
               client["new_failed"] == 0 and client["new_left_out"] == 0 and client["new_succeeded"] == client["new_opened"]
               and per_s >= _RATE_SHARE_MIN * wanted.new_per_s,
@@ -185,12 +197,14 @@ def to_json(wanted, kills, totals):
     """The result as a map for ``--json``."""
     problems = all_problems(wanted, kills)
     gaps_ms = [round(kill.gap_ms, 3) for kill in kills]
+    sent, felt = _sent_and_felt(totals.client, totals.server)
     return {
         "kills": wanted.kills, "survived": survived(wanted, kills), "client_gap_ms": gaps_ms,
         "tcp_resets": tcp_resets(totals.client, totals.server), "tcp_broken": tcp_broken(totals.client),
         "download_ok": download_ok(totals), "nat_mappings_changed": mappings_changed(totals),
         "failovers": [kill.failover for kill in kills if kill.failover is not None],
         "held": held(wanted, kills, totals), "recovery": wanted.recovery, "seed": wanted.seed, "how": wanted.how,
+        "tcp_resets_sent": sent, "tcp_resets_met_connection": felt,
         "kills_done": len(kills), "client_gap_ms_distribution": distribution(gaps_ms),
         "longest_silence_without_kill_ms": round(totals.probe["quiet_ms"], 3),
         "spanning": {"tcp_connections": wanted.connections, "udp_flows": wanted.flows,

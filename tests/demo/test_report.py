@@ -122,3 +122,11 @@ def test_the_contrast_is_named_as_such():
     assert "contrasts with nothing" in report.verdict(without, kills, totals)
     totals.client["tcp_broken"] = 120
     assert "without recovery" in report.verdict(without, kills, totals)
+
+
+def test_resets_that_met_no_living_connection_are_told_apart_and_still_counted():
+    kills, totals = clean()
+    totals.server["kernel"] = {**KERNEL, "OutRsts": 2}
+    text = dict((check.name, check.text) for check in report.checks(WANTED, kills, totals))["TCP resets"]
+    assert text == "2 TCP resets, by the kernels' count (2 sent, 0 met a living connection)"
+    assert not report.held(WANTED, kills, totals)
