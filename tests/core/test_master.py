@@ -1,0 +1,318 @@
+"""The master: order and lateness of inputs, backpressure, a function's faults, records, checkpoints, replay and its errors."""
+
+import pytest
+
+from middleboxes.core.channel import pack
+from middleboxes.core.determinants import EXTRA_BYTES_MAX, DeterminantError, encode_extra
+from middleboxes.core.frames import FrameError, decode_output, decode_trim, encode_ack
+from middleboxes.core.master import OUTPUTS_MAX, RECORDED_BYTES_MAX, RECORDS_MAX, RecordError, ReplayError
+from middleboxes.sdk import Map
+
+from .boxes import GROUP, MAC, Stamp, checkpoint, contents, master, output_logger, outputs, packet, released, tick
+
+
+def ack(core, k, resend=False, epoch=1, worker=0):
+    return core.acknowledged(encode_ack(GROUP, MAC, epoch, worker, k, resend))
+
+
+def steps_in(frames):
+    """(first k, last k) of the determinants in each frame."""
+    log = output_logger()
+    spans = []
+    for frame in frames:
+        before = log.logs[0].last
+        log.receive(frame)
+        spans.append((before + 1, log.logs[0].last))
+    return spans
+
+
+# -- inputs
+
+def test_outputs_carry_the_determinants_of_their_step():
+    core, logger = master(), output_logger()
+    for n in range(1, 6):
+        assert released(logger, core.process(0, packet(n))) == [b"%d x 0" % n]
+    assert logger.logs[0].last == 5 and core.flush() == []
+
+
+def test_steps_without_outputs_are_told_by_flush_and_before_the_next_output():
+    core, logger = master(), output_logger()
+    assert core.process(0, packet(1, b"drop x")) == ()
+    released(logger, core.flush())
+    assert logger.logs[0].last == 1 and core.flush() == []
+    core.process(0, packet(2, b"drop x"))
+    assert released(logger, core.process(0, packet(5))) == [b"3 x 0"]
+    assert [(k, n) for k, n, _ in logger.logs[0].steps()] == [(1, 1), (2, 2), (3, 5)]
+
+
+def test_determinants_too_long_for_an_output_travel_before_it():
+    core, logger = master(), output_logger()
+    for n in range(1, 100, 2):
+        core.process(0, packet(n, b"drop x"))
+    frames = core.process(0, packet(101))
+    assert len(frames) == 2 and decode_output(frames[0]).k == 0 and decode_output(frames[1]).determinants == b""
+    assert released(logger, frames) == [b"51 x 0"]
+
+
+def test_late_and_doubled_inputs_are_dropped_and_counted():
+    core = master()
+    for n in (1, 3, 2, 3, 4):
+        core.process(0, packet(n, b"drop %d" % n))
+    assert list(core.function.seen) == [b"1", b"3", b"4"] and core.counters["late_inputs"] == 2
+    assert core.workers[0].k == 3 and core.workers[0].n == 4
+
+
+def test_ticks_and_ports_beyond_the_declared_ones_are_steps_too():
+    core = master()
+    core.process(0, tick(1))
+    core.process(0, packet(2, b"drop x", port=9))
+    assert core.function.seen == {b"tick": 1_000_000, b"x": 1}
+
+
+# -- backpressure
+
+def test_at_the_bound_the_master_is_not_ready_until_acknowledged():
+    core = master(unacknowledged_max=4)
+    for n in range(1, 5):
+        assert core.ready
+        core.process(0, packet(n))
+    assert not core.ready
+    ack(core, 1)
+    assert core.ready
+    core.process(0, packet(5))
+    assert not core.ready
+    core.durable(core.cut())
+    assert core.ready
+
+
+@pytest.mark.parametrize("wrong", [{"epoch": 2}, {"epoch": 0}, {"k": 99}])
+def test_acknowledgements_of_other_epochs_or_unknown_steps_are_ignored(wrong):
+    core = master(unacknowledged_max=2)
+    core.process(0, packet(1)), core.process(0, packet(2))
+    assert ack(core, **{"k": 2, "resend": True, **wrong}) == [] and not core.ready
+
+
+def test_an_acknowledgement_for_no_worker_is_an_error():
+    with pytest.raises(FrameError):
+        ack(master(), 0, worker=3)
+
+
+def test_what_is_asked_for_again_is_what_is_not_acknowledged():
+    core = master()
+    for n in range(1, 10):
+        core.process(0, packet(n * 2))
+    core.flush()
+    assert steps_in(ack(core, 0, resend=True))[-1][1] == 9
+    (frame,) = ack(core, 4, resend=True)
+    assert decode_output(frame).determinants[:8] == (5).to_bytes(8, "big")
+    assert ack(core, 9, resend=True) == [] and core.counters["resent"] == 3
+
+
+# -- a function's faults
+
+def test_a_fault_is_one_step_told_once_and_replay_does_the_same():
+    told = []
+    core = master(on_event=lambda name, detail: told.append((name, detail)))
+    frames = [frame for n in (1, 2) for frame in core.process(0, packet(n, b"fail x"))]
+    assert core.counters["function_errors"] == 2 and core.workers[0].k == 2
+    assert [name for name, _ in told] == ["function-error"] and "KeyError" in told[0][1]
+    copy = master()
+    again = [frame for n in (1, 2) for frame in copy.replay(0, packet(n, b"fail x"), None)]
+    assert [output.frame for output in outputs(again)] == [output.frame for output in outputs(frames)]
+    assert contents(copy) == contents(core)
+
+
+class Faulty(Stamp):
+    """Does what its test says."""
+
+    def handle(self, frame, ctx):
+        self.seen[b"before"] = 1
+        self.does(ctx)
+        self.seen[b"after"] = 1
+
+
+def faulty(does):
+    return master(type("Faulty", (Faulty,), {"does": staticmethod(does)}))
+
+
+def one_step(core):
+    """(frames, extra) of one step."""
+    frames = core.process(0, packet(1))
+    ((_, _, extra),) = core.workers[0].log.steps()
+    return list(frames), extra
+
+
+def replayed(does, extra):
+    core = faulty(does)
+    return core, list(core.replay(0, packet(1), extra))
+
+
+def many_outputs(ctx):
+    for _ in range(OUTPUTS_MAX + 1):
+        ctx.emit("inside", b"")
+
+
+@pytest.mark.parametrize("does", [lambda ctx: ctx.emit("inside", None), lambda ctx: ctx.emit("inside", 5), many_outputs,
+                                  lambda ctx: ctx.emit("nowhere", b""), lambda ctx: ctx.emit("inside", "text"),
+                                  lambda ctx: 1 // 0], ids=range(6))
+def test_no_fault_of_a_function_surfaces_in_the_master(does):
+    core = faulty(does)
+    frames, extra = one_step(core)
+    assert core.counters["function_errors"] == 1 and list(core.function.seen) == [b"before"]
+    copy, again = replayed(does, extra)
+    assert contents(copy) == contents(core) and len(again) == len(outputs(frames))
+
+
+# -- records
+
+def test_a_recorded_value_is_asked_for_once_and_replayed():
+    core = master()
+    core.function.outside_value = lambda: (1, b"x", "y", None)
+    frames = core.process(0, packet(1, b"record "))
+    ((_, _, extra),) = core.workers[0].log.steps()
+    copy = master()
+    copy.function.outside_value = lambda: 1 // 0
+    assert [o.frame for o in outputs(copy.replay(0, packet(1, b"record "), extra))] == [o.frame for o in outputs(frames)]
+
+
+def test_a_live_step_sees_what_replay_will_see():
+    """A list would come back as a tuple: it is refused in the live step already."""
+    values = []
+
+    def does(ctx):
+        values.append(ctx.record(lambda: (1, (2, 3))))
+    one_step(faulty(does))
+    assert values == [(1, (2, 3))]
+    for bad in ([1], {"a": 1}, {1}, 1 << 70, object(), "\ud800"):
+        core = faulty(lambda ctx, bad=bad: ctx.record(lambda: bad))
+        _, extra = one_step(core)
+        assert core.counters["function_errors"] == 1
+        assert contents(replayed(lambda ctx: ctx.record(lambda: 1), extra)[0]) == contents(core)
+
+
+def test_a_record_that_failed_fails_again_in_replay_even_if_the_function_goes_on():
+    seen = []
+
+    def does(ctx):
+        try:
+            seen.append(ctx.record(lambda: 1 // 0))
+        except RecordError as error:
+            seen.append(str(error))
+        seen.append(ctx.record(lambda: 7))
+    core = faulty(does)
+    _, extra = one_step(core)
+    copy, _ = replayed(does, extra)
+    assert seen == ["ZeroDivisionError", 7] * 2 and contents(copy) == contents(core)
+
+
+@pytest.mark.parametrize("sizes", [[RECORDED_BYTES_MAX + 1], [1000] * 6, [1] * (RECORDS_MAX + 1), [RECORDED_BYTES_MAX] * RECORDS_MAX])
+def test_what_a_step_records_is_bounded_and_always_fits_a_frame(sizes):
+    def does(ctx):
+        for size in sizes:
+            try:
+                ctx.record(lambda size=size: bytes(size))
+            except RecordError:
+                continue
+    core = faulty(does)
+    frames, extra = one_step(core)
+    frames += core.flush()
+    assert len(extra) <= EXTRA_BYTES_MAX and max(map(len, frames)) < 9000
+    assert contents(replayed(does, extra)[0]) == contents(core)
+
+
+def test_a_step_of_the_largest_extra_still_fits_a_frame():
+    reasons = ["e" * 24] * (RECORDS_MAX - 1) + [pack(bytes(RECORDED_BYTES_MAX - 3))]
+    assert len(encode_extra((), reasons)) < EXTRA_BYTES_MAX
+
+
+@pytest.mark.parametrize("extra", [None, encode_extra((), [pack(1), pack(2)])])
+def test_replay_that_records_otherwise_is_an_error(extra):
+    with pytest.raises(ReplayError):
+        master().replay(0, packet(1, b"record "), extra)
+
+
+def test_damaged_extras_are_an_error():
+    with pytest.raises(DeterminantError):
+        master().replay(0, packet(1), b"\xc1")
+
+
+def test_events_are_not_repeated_in_replay():
+    told = []
+
+    class Tells(Stamp):
+        def handle(self, frame, ctx):
+            ctx.event("seen", "x")
+    for replaying in (False, True):
+        core = master(Tells, on_event=lambda name, detail: told.append(name))
+        if replaying:
+            core.replay(0, packet(1), None)
+        else:
+            core.process(0, packet(1))
+    assert told == ["seen"]
+
+
+# -- checkpoints
+
+def test_a_cut_may_be_committed_once_the_output_logger_has_what_precedes_it():
+    core = master()
+    core.process(0, packet(1))
+    cut = core.cut()
+    core.process(0, packet(2))
+    assert not core.acknowledged_all(cut)
+    ack(core, 1)
+    assert core.acknowledged_all(cut)
+
+
+def test_durable_tells_both_loggers_and_trims():
+    core = master()
+    for n in (1, 5):
+        core.process(0, packet(n))
+    frames = core.durable(core.cut())
+    assert [frame[:6].hex() for frame in frames] == ["024654010007", "024654030007"]
+    assert [decode_trim(frame) for frame in frames] == [(1, {0: (5, 2)})] * 2
+    assert core.workers[0].log.trimmed == 2 and core.flush() == []
+
+
+def test_a_cut_costs_the_same_for_any_size_of_state():
+    """It copies nothing: the dirty records change hands."""
+    core = master()
+    before = {name: variable._dirty for name, variable in core.function.variables.items() if isinstance(variable, Map)}
+    for n in range(1, 200):
+        core.process(0, packet(n, b"drop %d" % n))
+    changes = {name: dirty for name, _, dirty in core.cut().changes}
+    assert before and all(changes[name] is dirty for name, dirty in before.items())
+
+
+def test_a_restored_master_goes_on_exactly_as_the_one_that_was_cut():
+    class Random(Stamp):
+        def handle(self, frame, ctx):
+            ctx.emit("inside", b"%d" % ctx.random())
+    core, copy = master(Random), master(Random)
+    core.workers[0].context.random_state = 12345
+    for n in range(1, 50):
+        core.process(0, packet(n))
+    copy.load(checkpoint(core.cut()))
+    assert contents(copy) == contents(core)
+    assert ([o[2:] for o in outputs(core.process(0, packet(50)))] == [o[2:] for o in outputs(copy.process(0, packet(50)))])
+
+
+def test_a_fresh_master_may_count_on_from_others_steps():
+    core, logger = master(epoch=2), output_logger(epoch=1)
+    released(logger, [frame for n in (1, 2, 3) for frame in master().process(0, packet(n))][:1])
+    (prefix,) = logger.fence(2)
+    core.start_at([prefix])
+    assert released(logger, core.process(0, packet(9))) == [b"1 x 0"] and logger.logs[0].last == prefix + 1
+
+
+def test_replay_of_everything_gives_the_same_state_and_the_same_outputs():
+    core, logger = master(), output_logger()
+    words = (b"send a", b"record ", b"drop b", b"many 3", b"fail c")
+    items = [packet(n * 2, words[n % 5]) if n % 7 else tick(n * 2) for n in range(1, 200)]
+    frames = [frame for item in items for frame in core.process(0, item)] + core.flush()
+    for frame in frames:
+        logger.receive(frame)
+    copy, again, by_n = master(), [], {item.n: item for item in items}
+    for _, n, extra in logger.logs[0].steps():
+        again += copy.replay(0, by_n[n], extra)
+    assert contents(copy) == contents(core)
+    assert [(o.k, o.j, o.port, o.frame) for o in outputs(again)] == [(o.k, o.j, o.port, o.frame) for o in outputs(frames)]
