@@ -8,9 +8,9 @@ import os
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import time
-from pathlib import Path
 
 from ..errors import UsageError
 from .ledger import Ledger
@@ -112,5 +112,5 @@ def _remove_interfaces(names):
 
 
 def existing(interface):
-    """Whether an interface of that name is in the root namespace."""
-    return Path("/sys/class/net", interface).exists()
+    """Whether an interface of that name is in our namespace (/sys may show another one's)."""
+    return interface in (name for _index, name in socket.if_nameindex())
