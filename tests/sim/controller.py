@@ -107,7 +107,7 @@ class Controller:
 
     def _redirect(self, host):
         self.group.network.virtual[virtual_mac("master", self.group.number)] = host
-        self.group.network.blocked.pop(host.mac, None)
+        self.group.network.blocked.discard(host.mac)
 
     def _answer(self, epoch, who, result):
         if epoch != self.epoch:

@@ -89,7 +89,7 @@ class Group:
 
     def block_all_but(self, host):
         """The switch drops what other hosts of the pool send."""
-        self.network.blocked.update({other.mac: True for other in self.pool if other is not host})
+        self.network.blocked.update(other.mac for other in self.pool if other is not host)
 
     def went_live(self, host):
         """A master is live: the worst moment to die."""

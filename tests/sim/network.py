@@ -82,11 +82,12 @@ class Network:
         self.ordered = ordered          # data frames, too, arrive in the order of sending
         self.loss, self.duplication, self.slow = loss, duplication, slow
         self.virtual = {}               # virtual MAC -> host
-        self.blocked = {}               # MAC of a fenced host -> True: its port drops what it sends
+        self.blocked = set()            # MACs of fenced hosts: their ports drop what they send
         self.counters = {"lost": 0, "doubled": 0, "carried": 0}
         self._rng = rng
         self._delay_us_max = delay_us_max
-        self._busy_until = {}           # (host, boot, host, boot) -> when the connection's last message arrives
+        self._busy_until_ns = {}        # (host, boot, host, boot) -> when the connection's last message arrives
+        self._broken = set()            # connections that lost something: nothing arrives any more
 
     def calm(self):
         """No more faults."""
@@ -122,17 +123,15 @@ class Network:
         arrival_ns = self.events.now_ns + int((100 + self._rng.random() * 900) * US)
         if self.slow and self._rng.random() < self.slow:
             arrival_ns += int(self._rng.random() * self._delay_us_max * US)
-        arrival_ns = max(arrival_ns, self._busy_until.get(ends, 0))
-        self._busy_until[ends] = arrival_ns
-        # what was sent before the sender's crash may still arrive, or not, but nothing after a hole
-        survives_ns = arrival_ns if self._rng.random() < 0.5 else None
-        self.events.at(arrival_ns, self._message, ends, source, target, survives_ns, action, args)
+        arrival_ns = self._busy_until_ns[ends] = max(arrival_ns, self._busy_until_ns.get(ends, 0))
+        # what was on its way when the sender died may still arrive, or not
+        survives = self._rng.random() < 0.5
+        self.events.at(arrival_ns, self._message, ends, source, target, survives, action, args)
 
-    def _message(self, ends, source, target, survives_ns, action, args):
+    def _message(self, ends, source, target, survives, action, args):
         if not target.alive or target.boot != ends[3]:
             return
-        if source.boot != ends[1] and survives_ns is None:
-            self._busy_until[ends] = -1
-        if self._busy_until[ends] == -1:
-            return
-        action(*args)
+        if source.boot != ends[1] and not survives:
+            self._broken.add(ends)
+        if ends not in self._broken:
+            action(*args)

@@ -231,14 +231,12 @@ FAULTS = [
 ]
 
 
-def name_of(value):
-    if isinstance(value, str):
-        return ""
-    (faulty,) = [part for part, default in zip(value, Parts()) if part is not default]
+def name_of(parts):
+    (faulty,) = [part for part, default in zip(parts, Parts()) if part is not default]
     return faulty.__name__
 
 
-@pytest.mark.parametrize("parts, said", FAULTS, ids=name_of)
+@pytest.mark.parametrize("parts, said", [pytest.param(*fault, id=name_of(fault[0])) for fault in FAULTS])
 def test_a_faulty_protocol_is_caught(parts, said):
     for seed in range(SCHEDULES_MAX):
         try:

@@ -3,9 +3,7 @@
 import struct
 
 from middleboxes.core.channel import pack
-from middleboxes.core.state import Map
-from middleboxes.sdk import Counter, IdleTimers, Middlebox, Port
-from middleboxes.sdk import Map as SdkMap
+from middleboxes.sdk import Counter, IdleTimers, Map, Middlebox, Port
 
 IDLE_NS = 8_000_000
 PORTS = (Port.parse("inside", "02:00:5e:00:01:01", "10.0.0.254/24"),
@@ -20,7 +18,7 @@ class Witness(Middlebox):
 
     ports = ("inside", "outside")
     number = Counter()
-    flows = SdkMap()                    # flow -> (born, count)
+    flows = Map()                    # flow -> (born, count)
     timers = IdleTimers()
 
     def __init__(self, outside_value):
