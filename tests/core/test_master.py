@@ -94,7 +94,7 @@ def test_acknowledgements_of_other_epochs_or_unknown_steps_are_ignored(wrong):
 
 def test_an_acknowledgement_for_no_worker_is_an_error():
     with pytest.raises(FrameError):
-        ack(master(), 0, worker=3)
+        ack(master(), 0, worker=1)
 
 
 def test_what_is_asked_for_again_is_what_is_not_acknowledged():
@@ -242,12 +242,10 @@ def test_events_are_not_repeated_in_replay():
     class Tells(Stamp):
         def handle(self, frame, ctx):
             ctx.event("seen", "x")
-    for replaying in (False, True):
-        core = master(Tells, on_event=lambda name, detail: told.append(name))
-        if replaying:
-            core.replay(0, packet(1), None)
-        else:
-            core.process(0, packet(1))
+    core = master(Tells, on_event=lambda name, detail: told.append(name))
+    core.process(0, packet(1))
+    assert told == ["seen"]
+    core.replay(0, packet(2), None)
     assert told == ["seen"]
 
 

@@ -139,7 +139,7 @@ def test_trims_of_older_epochs_and_unknown_workers_are_refused():
     logger, worker = output_logger(epoch=2), sender(3, epoch=2)
     released(logger, [worker.batch()])
     logger.trim(1, {0: (3, 3)})
-    logger.trim(2, {5: (3, 3)})
+    logger.trim(2, {1: (3, 3)})
     assert logger.logs[0].trimmed == 0
 
 
@@ -172,6 +172,10 @@ def test_a_repeated_fence_tells_the_same_and_an_older_one_changes_nothing():
     logger, old = output_logger(), sender(3)
     released(logger, [old.batch()])
     assert logger.fence(2) == logger.fence(2) == logger.fence(1) == [3] and logger.epoch == 2
+    new = sender(5, epoch=2)
+    assert released(logger, [new.output(5)]) == []
+    logger.fence(2)                                 # asked again: what waits in this epoch goes on waiting
+    assert released(logger, [new.batch()]) == [b"0/5/0"]
 
 
 def test_an_epoch_that_nobody_fenced_for_is_an_error():

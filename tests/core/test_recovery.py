@@ -193,6 +193,18 @@ def test_at_the_masters_bound_recovery_waits_for_acknowledgements():
     assert scene.recovery.finished and scene.left == undisturbed(25)[1]
 
 
+def test_at_the_masters_bound_live_frames_wait_too():
+    scene = Scene(logged=20)
+    scene.spare.unacknowledged_max = 8
+    scene.load()
+    scene.give_all()
+    for _ in range(10):
+        scene.buffer.add(scene.arrive())
+    for _ in range(10):
+        scene.recovery.step(100)
+    assert not scene.recovery.finished and scene.spare.workers[0].k == 15 + 8
+
+
 def test_a_prefix_behind_the_checkpoint_needs_no_determinants():
     """The output logger lost them, the durable checkpoint stands for them."""
     scene = Scene(stored=3)
