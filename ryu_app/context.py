@@ -210,6 +210,9 @@ def role_arguments(context, group, role, start=None):
     elif role in ("master", "spare"):
         args.update(function=spec.function, parameters=spec.parameters,
                     checkpoint_interval_ms=spec.checkpoint_interval_ms, store=context.nodes[spec.store].service)
+    if role == "spare":
+        args.update(input_logger=context.nodes[spec.input_logger].service,
+                    output_logger=context.nodes[spec.output_logger].service)
     if role == "master":
         args["start"] = start if start is not None else [0] * spec.workers
     return args

@@ -1,11 +1,11 @@
 """Spares: each group has one that prefetches its checkpoints; the pool is shared by all groups. Pure."""
 
-from .context import Holder, role_arguments
+from .context import LOGS, Holder, role_arguments
 
 
 def step(context, group, now_ns):
     """Give *group* a spare if it has none; to be called whenever anything has changed."""
-    if group.spare is None and context.intact(group, "store"):
+    if group.spare is None and all(context.intact(group, role) for role in LOGS):
         name = candidate(context, group)
         if name is not None:
             group.spare = Holder(name, context.nodes[name].boot)

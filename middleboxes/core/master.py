@@ -221,8 +221,11 @@ class Master:
 
     # -- replay
 
-    def replay(self, number, item, extra):
-        """Repeat a step as its determinant says; the frames of its outputs. Raises ReplayError."""
+    def replay(self, number, item, extra, released=frozenset()):
+        """Repeat a step as its determinant says; the frames of its outputs, but for those *released* (keys k << 16 | j).
+
+        Raises ReplayError.
+        """
         worker = self.workers[number]
         _, records = decode_extra(extra)
         worker.context.begin_replay(records)
@@ -232,7 +235,9 @@ class Master:
             raise ReplayError(f"step {worker.k} of worker {number} recorded other values than were logged")
         worker.log.trim(worker.k)
         worker.sent_k = worker.k
-        return self._encode_outputs(number, worker) if worker.context.outputs else ()
+        k, outputs = worker.k, worker.context.outputs
+        return [self._encoder.encode(self.epoch, number, k, j, port, (), b"", frame)
+                for j, (port, frame) in enumerate(outputs) if k << 16 | j not in released]
 
     # -- checkpoints
 

@@ -23,7 +23,8 @@ REQUESTS = {
     "master": {"group_id": int, "workers": int, "ports": list, "function": str, "parameters": dict,
                "checkpoint_interval_ms": int, "store": list, "start": list},
     "spare": {"group_id": int, "workers": int, "ports": list, "function": str, "parameters": dict,
-              "checkpoint_interval_ms": int, "store": list},
+              "checkpoint_interval_ms": int, "store": list, "input_logger": list,
+              "output_logger": list},
     # refuse everything below the request's epoch; asked of store, output-logger and input-logger
     "fence": {"role": str},
     # a spare becomes the master: `stored` is R, the recoverable prefix, one k per worker
@@ -53,7 +54,8 @@ _TYPES = {
     "input_batch": {"group": str, "worker": int, "frames": list, "end": bool},
     # new master -> output logger: determinants in (after, to] of each worker
     "determinants": {"group": str, "after": list, "to": list},
-    "determinant_batch": {"group": str, "worker": int, "data": bytes, "end": bool},
+    # `released`: which outputs in that range left already, packed as outputlog.pack_keys does
+    "determinant_batch": {"group": str, "worker": int, "data": bytes, "released": bytes, "end": bool},
     # any service -> its client: the request can't be served
     "refused": {"group": str, "error": str},
 }

@@ -16,6 +16,7 @@ Bounds: ``pending_max`` waiting outputs (beyond it the newest is dropped and cou
 determinant items per worker (beyond it nothing is stored or acknowledged, and the master, bounded itself, waits).
 """
 
+import struct
 from collections import deque
 
 from .determinants import DeterminantLog, first_step, recoverable_prefix
@@ -24,6 +25,18 @@ from .frames import FrameError, decode_output, encode_ack
 ACK_INTERVAL_NS = 5_000_000
 RESEND_INTERVAL_NS = 2_000_000
 IDLE_INTERVAL_NS = 100_000_000
+
+
+def pack_keys(keys):
+    """Keys of outputs (k << 16 | j) as bytes."""
+    return struct.pack(f">{len(keys)}Q", *keys)
+
+
+def unpack_keys(data):
+    """The keys in *data*. Raises FrameError."""
+    if len(data) % 8:
+        raise FrameError("keys of outputs are truncated")
+    return struct.unpack(f">{len(data) // 8}Q", data)
 
 
 class OutputLogger:
@@ -114,6 +127,11 @@ class OutputLogger:
             self._released_order[worker].append(key)
             self.counters["released"] += 1
             released.append((output.port, output.frame))
+
+    def released(self, worker, after, to):
+        """Keys of the outputs of *worker*'s steps in (*after*, *to*] that left and are remembered, in order."""
+        low, high = (after + 1) << 16, (to + 1) << 16
+        return sorted(key for key in self._released[worker] if low <= key < high)
 
     def _recheck(self, worker, released):
         waiting, self._waiting[worker] = self._waiting[worker], []

@@ -12,7 +12,8 @@ Inputs of the log beyond R were never explained to the outside: they are process
 live ones. Since the input logger is asked after the redirect is in force, what its answer does not hold comes live;
 if the bounded live buffer overflowed in the meantime, the input logger is asked again.
 
-Outputs of replayed steps are sent again; the output logger releases those that never left.
+Outputs of replayed steps are sent again, but for those of which the output logger says that they left; the duplicate
+check there has the last word.
 """
 
 from collections import deque
@@ -20,6 +21,7 @@ from collections import deque
 from .determinants import DeterminantError, DeterminantLog
 from .frames import decode_input
 from .master import ReplayError
+from .outputlog import unpack_keys
 
 
 class LiveBuffer:
@@ -60,6 +62,7 @@ class Recovery:
         self._loaded = False
         self._determinants_missing = self._inputs_missing = 0
         self._plans = []                    # per worker: the determinants to repeat
+        self._released = []                 # per worker: keys of the outputs that left before
         self._inputs = []                   # per worker: logged inputs, in order
         self._dropped_at_request = 0
 
@@ -73,6 +76,7 @@ class Recovery:
         self._loaded = True
         self._stored = [max(k, worker.k) for k, worker in zip(self._stored, workers)]
         self._plans = [DeterminantLog(worker.k) for worker in workers]
+        self._released = [set() for _ in workers]
         self._inputs = [deque() for _ in workers]
         self._determinants_missing = len(workers)
         self._begin_request()
@@ -99,6 +103,10 @@ class Recovery:
                 raise ReplayError(f"determinants of worker {worker} end at step {self._plans[worker].last},"
                                   f" {self._stored[worker]} were promised")
             self._determinants_missing -= 1
+
+    def released(self, worker, data):
+        """Outputs of *worker* that left before (packed keys): not worth sending again. Raises FrameError."""
+        self._released[worker].update(unpack_keys(data))
 
     def inputs(self, worker, frames, end):
         """A batch of logged INPUT frames of *worker*; *end*: the last one. Raises FrameError."""
@@ -137,7 +145,7 @@ class Recovery:
                 break
             if inputs[0].n != n:
                 raise ReplayError(f"input {n} of worker {number} is needed by step {k}, the log goes on at {inputs[0].n}")
-            frames += master.replay(number, inputs.popleft(), extra)
+            frames += master.replay(number, inputs.popleft(), extra, self._released[number])
             done += 1
         plan.trim(master.workers[number].k)
         self.replayed += done

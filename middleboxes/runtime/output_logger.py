@@ -2,11 +2,12 @@
 
 from ..core.determinants import DeterminantError
 from ..core.frames import HOP_OUTPUT, HOP_TRIM, FrameError, decode_trim
-from ..core.outputlog import OutputLogger
+from ..core.outputlog import OutputLogger, pack_keys
 from .link import port_link
 from .role import Role, RoleError
 
 BYTES_PER_MESSAGE = 64 << 10
+KEYS_PER_MESSAGE = BYTES_PER_MESSAGE // 8
 
 
 class OutputLoggerRole(Role):
@@ -69,14 +70,18 @@ class OutputLoggerRole(Role):
             super().message(connection, message)
 
     def _batches(self, after, to):
+        """Per worker: what left already, then the determinants, so that a replay knows the former when it starts."""
         for worker, log in enumerate(self._core.logs):
+            head = {"t": "determinant_batch", "group": self.group, "worker": worker}
             k, goal = after[worker], to[worker]
-            while True:
+            keys = self._core.released(worker, k, goal)
+            for first in range(0, len(keys), KEYS_PER_MESSAGE):
+                yield {**head, "data": b"", "released": pack_keys(keys[first:first + KEYS_PER_MESSAGE]), "end": False}
+            end = False
+            while not end:
                 data, k = log.encode(max(k, log.trimmed), BYTES_PER_MESSAGE)
                 end = k >= goal or not data
-                yield {"t": "determinant_batch", "group": self.group, "worker": worker, "data": data, "end": end}
-                if end:
-                    break
+                yield {**head, "data": data, "released": b"", "end": end}
 
     def close(self):
         self.loop.cancel(self._timer)

@@ -12,6 +12,7 @@ from .role import Role, RoleError
 
 RETRY_NS = 200_000_000
 STEPS_PER_SLICE = 256
+PEERS = ("store", "input_logger", "output_logger")
 
 
 def build_master(node, group, epoch, args, on_event):
@@ -33,10 +34,12 @@ class SpareRole(Role):
         self._core = build_master(node, group, epoch, args, lambda name, detail: self.event(name, text=detail))
         self._assembler = Assembler()
         self._recovery = None
-        self._peers = {}                # name -> Connection
+        self._wanted = None             # what the loggers are asked for, once all checkpoints are loaded
         self._times_ns = {}
-        self._store_address = args["store"]
-        self._follow()
+        # open before they are needed: a recovery has no time for handshakes
+        self._peers = {}
+        for name in PEERS:
+            self._dial(name)
 
     def counters(self):
         return {"checkpoint": self._core.checkpoint_id, "live_dropped": self.node.buffer(self.group_id).dropped}
@@ -52,37 +55,55 @@ class SpareRole(Role):
             for output in self._core.acknowledged(frame):
                 self.node.send(output)
 
-    # -- following the store
+    # -- connections to the store and the loggers
 
-    def _follow(self):
-        self._peers["store"] = self.node.connect(self, self._store_address, self._store_opened, self._store_message,
-                                                 self._store_closed)
+    def _dial(self, name):
+        self._peers[name] = self.node.connect(self, self._args[name], self._opened, self._message, self._lost)
 
-    def _store_opened(self, connection):
-        self._assembler = Assembler()
-        connection.send({"t": "subscribe", "group": self.group, "have": self._core.checkpoint_id,
-                         "follow": self._recovery is None})
+    def _name_of(self, connection):
+        return next((name for name, known in self._peers.items() if known is connection), None)
 
-    def _store_closed(self, connection, reason):
+    def _opened(self, connection):
+        if self._name_of(connection) == "store":
+            self._assembler = Assembler()
+            connection.send({"t": "subscribe", "group": self.group, "have": self._core.checkpoint_id,
+                             "follow": self._recovery is None})
+        elif self._wanted is not None:
+            self._ask(connection)
+
+    def _lost(self, connection, reason):
+        name = self._name_of(connection)
+        if name is None:
+            return                      # replaced already
         if self._recovery is not None:
-            raise RoleError(f"the store went away during recovery: {reason}")
-        self.after(RETRY_NS, self._follow)
+            raise RoleError(f"the {name.replace('_', ' ')} went away during recovery: {reason}")
+        self.after(RETRY_NS, self._redial)
 
-    def _store_message(self, connection, message):
+    def _redial(self):
+        for name, connection in list(self._peers.items()):
+            if connection.closed:
+                self._dial(name)
+
+    def _message(self, connection, message):
         if message["t"] == "refused":
-            raise RoleError(f"the store refused: {message['error']}")
-        if message["t"] != "chunk":
-            return
+            raise RoleError(f"the {self._name_of(connection)} refused: {message['error']}")
+        if message["t"] == "chunk":
+            self._chunk(message)
+        elif self._wanted is not None:
+            self._logged(message)
+
+    # -- checkpoints
+
+    def _chunk(self, message):
         if message["id"] == 0:
-            self._all_loaded()
-            return
-        if message["id"] <= self._core.checkpoint_id:
-            return                      # prefetched already
-        if not message["last"]:
-            self._assembler.add(message["data"])
-            return
-        _, checkpoint = self._assembler.finish()
-        self._core.load(checkpoint)
+            if self._recovery is not None and self._wanted is None:
+                self._all_loaded()
+        elif message["id"] > self._core.checkpoint_id:      # else it was prefetched already
+            if not message["last"]:
+                self._assembler.add(message["data"])
+                return
+            _, checkpoint = self._assembler.finish()
+            self._core.load(checkpoint)
 
     # -- recovery
 
@@ -91,13 +112,16 @@ class SpareRole(Role):
         if self._recovery is not None:
             raise RoleError("is recovering already")
         self.epoch = self._core.epoch = epoch
-        self._args = {**self._args, **args}
         self._times_ns = {"begin": self.loop.now_ns()}
         self._recovery = Recovery(self._core, args["stored"], self.node.buffer(self.group_id))
-        for name in ("input_logger", "output_logger"):
-            self._peers[name] = self.node.connect(self, args[name], self._peer_opened, self._peer_message, self._peer_closed)
+        for name in PEERS:
+            moved, self._args[name] = self._args[name] != args[name], args[name]
+            old = self._peers[name]
+            if moved or old.closed:
+                self._dial(name)        # first: what is replaced is nobody's loss
+                old.close("moved")
         store = self._peers["store"]
-        if store.channel.established and not store.closed:
+        if store.channel.established:
             store.send({"t": "subscribe", "group": self.group, "have": self._core.checkpoint_id, "follow": False})
 
     def _all_loaded(self):
@@ -110,10 +134,6 @@ class SpareRole(Role):
             if connection.channel.established:
                 self._ask(connection)
 
-    def _peer_opened(self, connection):
-        if "loaded" in self._times_ns:
-            self._ask(connection)
-
     def _ask(self, connection):
         after_n, after_k, to_k = self._wanted
         if connection is self._peers["input_logger"]:
@@ -121,18 +141,15 @@ class SpareRole(Role):
         elif connection is self._peers["output_logger"]:
             connection.send({"t": "determinants", "group": self.group, "after": after_k, "to": to_k})
 
-    def _peer_closed(self, connection, reason):
-        raise RoleError(f"a logger went away during recovery: {reason}")
-
-    def _peer_message(self, connection, message):
-        if message["t"] == "refused":
-            raise RoleError(f"a logger refused: {message['error']}")
-        worker = message.get("worker", 0)
-        if worker >= len(self._core.workers) or worker < 0:
+    def _logged(self, message):
+        """What a logger had."""
+        worker = message.get("worker", -1)
+        if not 0 <= worker < len(self._core.workers):
             raise RoleError(f"a logger speaks of worker {worker}: there is no such")
         if message["t"] == "input_batch":
             self._recovery.inputs(worker, message["frames"], message["end"])
         elif message["t"] == "determinant_batch":
+            self._recovery.released(worker, message["released"])
             self._recovery.determinants(worker, message["data"], message["end"])
         self.work(self._step)
 
@@ -154,9 +171,6 @@ class SpareRole(Role):
     def _go_live(self):
         now_ns = self.loop.now_ns()
         times, recovery = self._times_ns, self._recovery
-        for connection in self._peers.values():
-            connection.on_close = None
-            connection.close("recovery is done")
         role = MasterRole(self.node, self.group, self.epoch, self._core, self._args["store"],
                           self._args["checkpoint_interval_ms"])
         self.node.replace(self, role)

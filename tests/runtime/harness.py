@@ -158,5 +158,7 @@ class Harness:
             connection.close("the test is over")
         if hasattr(self, "listener"):
             self.listener.close()
+        # a namespace goes later than `ip netns delete` returns; the root's end of the link must not wait for that
+        subprocess.run(["ip", "link", "delete", f"{PREFIX}-root"], check=False, capture_output=True)
         for space in self._namespaces:
             subprocess.run(["ip", "netns", "delete", space], check=True)

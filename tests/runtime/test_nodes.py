@@ -32,7 +32,8 @@ class Group:
 
     def spare(self, name):
         """Let *name* follow the group."""
-        self.harness.request(name, "spare", self.epoch, **self.function)
+        self.harness.request(name, "spare", self.epoch, **self.function, input_logger=self.harness.address("il"),
+                             output_logger=self.harness.address("ol"))
 
     def fail_over(self, name):
         """Fence the loggers and let *name* recover; the `live` event's detail."""
@@ -143,7 +144,8 @@ def test_requests_that_make_no_sense_are_refused_and_harm_nothing(harness):
     """Wrong function, unknown role, nonsense ports: an error reply with a reason, the node lives."""
     for do, args, reason in (
             ("spare", {**COMMON, "function": "no-such", "parameters": {}, "checkpoint_interval_ms": 50,
-                       "store": harness.address("st")}, "no-such"),
+                       "store": harness.address("st"), "input_logger": harness.address("il"),
+                       "output_logger": harness.address("ol")}, "no-such"),
             ("fence", {"role": "store"}, "is not store"),
             ("input-logger", {**COMMON, "tick_interval_ms": 50, "log_bytes_max": 1 << 20}, "no interface")):
         with pytest.raises(AssertionError, match=reason):

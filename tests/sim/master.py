@@ -169,8 +169,9 @@ class SpareRole:
             self._recovery.inputs(worker, frames, end)
             self._step()
 
-    def _determinants(self, worker, data, end):
+    def _determinants(self, worker, data, released, end):
         if self.host.role is self:
+            self._recovery.released(worker, released)
             self._recovery.determinants(worker, data, end)
             self._step()
 

@@ -176,7 +176,7 @@ class ForgetsRandomState(Master):
 class RecordsAgain(Master):
     """Replay asks the outside again."""
 
-    def replay(self, number, item, extra):
+    def replay(self, number, item, extra, released=frozenset()):
         return self.process(number, item)
 
 
