@@ -6,7 +6,7 @@ import pytest
 
 from middleboxes.core.determinants import DeterminantLog, encode_extra
 from middleboxes.core.frames import FrameError, OutputEncoder, decode_ack
-from middleboxes.core.outputlog import ACK_INTERVAL_NS, IDLE_INTERVAL_NS, RESEND_INTERVAL_NS
+from middleboxes.core.outputlog import ACK_INTERVAL_NS, IDLE_INTERVAL_NS, RESEND_INTERVAL_NS, pack_keys, unpack_keys
 
 from .boxes import GROUP, MAC, output_logger, released
 
@@ -297,3 +297,16 @@ def test_memory_of_what_left_follows_the_checkpoints():
         if k % 10 == 0:
             logger.trim(1, {0: (k - 5, k - 5)})
             assert len(logger._released[0]) == len(logger._released_order[0]) == 10
+
+
+# -- what a new master need not send again
+
+def test_the_keys_of_what_left_in_a_range_of_steps():
+    logger, worker = output_logger(), sender(5)
+    released(logger, [worker.batch(), *(worker.output(k, j) for k, j in ((4, 0), (2, 1), (2, 0), (5, 0), (1, 0)))])
+    assert logger.released(0, 1, 4) == [2 << 16, 2 << 16 | 1, 4 << 16]
+    assert unpack_keys(pack_keys(logger.released(0, 0, 5))) == (1 << 16, 2 << 16, 2 << 16 | 1, 4 << 16, 5 << 16)
+    logger.trim(1, {0: (2, 2)})
+    assert logger.released(0, 0, 5) == [4 << 16, 5 << 16]
+    with pytest.raises(FrameError):
+        unpack_keys(bytes(7))
