@@ -307,6 +307,6 @@ def test_the_keys_of_what_left_in_a_range_of_steps():
     assert logger.released(0, 1, 4) == [2 << 16, 2 << 16 | 1, 4 << 16]
     assert unpack_keys(pack_keys(logger.released(0, 0, 5))) == (1 << 16, 2 << 16, 2 << 16 | 1, 4 << 16, 5 << 16)
     logger.trim(1, {0: (2, 2)})
-    assert logger.released(0, 0, 5) == [4 << 16, 5 << 16]
+    assert logger.released(0, 2, 5) == [4 << 16, 5 << 16]
     with pytest.raises(FrameError):
         unpack_keys(bytes(7))
