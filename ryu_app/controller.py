@@ -5,7 +5,7 @@ in which nodes connect, answer and die decides nothing that is not a fact. One c
 """
 
 from . import failover, spares, startup
-from .context import LOGS, REQUEST_TIMEOUT_NS, Context
+from .context import LOGS, REQUEST_TIMEOUT_NS, Context, Holder
 from .liveness import Liveness
 
 GATHER_NS = 1_000_000_000       # how long hellos are awaited, from the first on
@@ -221,7 +221,7 @@ class Controller:
         holder = group.holders.get(pending.role)
         if holder is None or holder.node != node.name or pending.epoch != group.epoch:
             return
-        if group.phase == "assigning":
+        if group.phase == "assigning" or pending.do == "store":
             holder.acked = True
         elif pending.do == "master":
             # recovery is switched off: an empty master is all there is to wait for
@@ -290,6 +290,7 @@ class Controller:
             if group.phase == "recovering":
                 failover.step(self.context, group, now_ns)
             if group.phase == "running":
+                self._refill_store(group, now_ns)
                 spares.step(self.context, group, now_ns)
         self._clean(now_ns)
         for group in self.context.groups.values():
@@ -305,6 +306,14 @@ class Controller:
         if not self.context.standing(holder):
             cause, last_seen_ns = self.context.nodes[holder.node].death
             failover.begin(self.context, group, cause, holder.node, last_seen_ns, now_ns)
+
+    def _refill_store(self, group, now_ns):
+        """A store whose process is new gets its role again; the master then sends it a base checkpoint."""
+        holder, node = group.holders["store"], self.context.nodes[self.context.home(group, "store")]
+        if node.alive and node.boot != holder.boot and group.name not in node.unfit and not self.context.stale(node):
+            group.holders["store"] = Holder(node.name, node.boot)
+            group.durable = False
+            self.context.request(now_ns, node.name, "store", group, "store", {})
 
     def _clean(self, now_ns):
         """Processes give up what they should not have; one that has nothing such is fenced no more."""

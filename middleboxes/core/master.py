@@ -241,11 +241,17 @@ class Master:
 
     # -- checkpoints
 
-    def cut(self):
-        """A consistent cut at this packet boundary: returns a Cut, whose chunks are made afterwards."""
+    def cut(self, full=False):
+        """A consistent cut at this packet boundary: returns a Cut, whose chunks are made afterwards.
+
+        *full*: a base instead of a delta, for a store that lost what this master's deltas build on. Only then does the
+        pause grow with the state (a copy of references, about 10 ns a key).
+        """
         # above all of older epochs: a follower must not take this one for what an older master numbered the same
-        base, self.checkpoint_id = self.checkpoint_id, max(self.checkpoint_id, self.epoch << 32) + 1
+        base, self.checkpoint_id = 0 if full else self.checkpoint_id, max(self.checkpoint_id, self.epoch << 32) + 1
         changes = [(name, *variable.cut()) for name, variable in self.function.variables.items()]
+        if full:
+            changes = [(name, (), variable.everything()) for name, variable in self.function.variables.items()]
         return Cut(id=self.checkpoint_id, base=base, epoch=self.epoch, function=type(self.function).__name__,
                    positions=[(worker.n, worker.k) for worker in self.workers],
                    random=[worker.context.random_state for worker in self.workers],

@@ -51,6 +51,10 @@ class Variable:
         """Take the changes since the last cut: (removed keys, {key: value} in order)."""
         raise NotImplementedError
 
+    def everything(self):
+        """All that a base checkpoint carries: {key: value} in order. Its cost grows with the variable."""
+        raise NotImplementedError
+
     def apply(self, removed, items):
         """Apply changes from a checkpoint: removed keys, then a flat list key, value, key, value ..."""
         raise NotImplementedError
@@ -119,6 +123,9 @@ class Map(dict, Variable):
         self._removed, self._dirty = {}, {}
         return changes
 
+    def everything(self):
+        return dict(self)
+
     def apply(self, removed, items):
         remove, insert = super().pop, super().__setitem__
         for key in removed:
@@ -172,6 +179,9 @@ class Counter(Variable):
     def cut(self):
         changed, self._changed = self._changed, False
         return {}, ({None: self.value} if changed else {})
+
+    def everything(self):
+        return {None: self.value}
 
     def apply(self, removed, items):
         if items:

@@ -89,12 +89,12 @@ class MasterRole(Role):
         self._connection = self.node.connect(self, self._store_address, self._store_opened, self._store_message,
                                              self._store_closed)
 
-    def _checkpoint(self):
+    def _checkpoint(self, full=False):
         """Cut now; the chunks go out in slices between packets."""
         self._timer = None
         if self._store is None:
             return
-        self._cut = self.core.cut()
+        self._cut = self.core.cut(full)
         self._begin_sending()
 
     def _begin_sending(self):
@@ -123,10 +123,16 @@ class MasterRole(Role):
 
     def _store_message(self, connection, message):
         if message["t"] == "refused":
-            # fenced, or the store lost its base: no delta of this master will ever be taken
+            # fenced: no checkpoint of this master will ever be taken
             raise RoleError(f"the store refused checkpoint {self._cut.id if self._cut else '-'}: {message['error']}")
-        elif message["t"] == "stored" and self._cut is not None and message["id"] == self._cut.id:
+        if message["t"] != "stored" or self._cut is None:
+            return
+        if message["id"] == self._cut.id:
             self._durable()
+        else:
+            # a store that came back empty: what this delta builds on is gone, and not protected until the base is there
+            self._protected_told = False
+            self._checkpoint(full=True)
 
     def _durable(self):
         cut, self._cut = self._cut, None

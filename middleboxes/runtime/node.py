@@ -184,8 +184,9 @@ class Node:
                   "determinants": "output-logger"}.get(message["t"])
         role = self._roles.get((group, wanted))
         if role is None:
-            connection.send({"t": "refused", "group": str(group),
-                             "error": f"node {self.name} does not serve {message['t']!r} of group {group!r}"})
+            # not yet or no longer: the client comes again, or its controller knows better
+            self.log(f"{connection.channel.peer} asks for {message['t']!r} of group {group!r}, which is not served here")
+            connection.close("not served here")
             return
         role.guarded(role.message)(connection, message)
 

@@ -56,6 +56,10 @@ class StoreRole(Role):
             connection.send({"t": "stored", "group": self.group, "id": self._folded.id})
             return
         refusal = self._folded.refusal(message["epoch"], message["base"])
+        if refusal and message["epoch"] >= self._folded.epoch:
+            # not fenced, only lost: tell what there is, and the master sends a base
+            connection.send({"t": "stored", "group": self.group, "id": self._folded.id})
+            return
         if refusal:
             connection.send({"t": "refused", "group": self.group, "error": refusal})
             return

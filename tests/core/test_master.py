@@ -314,3 +314,21 @@ def test_replay_of_everything_gives_the_same_state_and_the_same_outputs():
         again += copy.replay(0, by_n[n], extra)
     assert contents(copy) == contents(core)
     assert [(o.k, o.j, o.port, o.frame) for o in outputs(again)] == [(o.k, o.j, o.port, o.frame) for o in outputs(frames)]
+
+
+def test_a_full_cut_is_a_base_that_holds_everything_and_deltas_go_on_from_it():
+    """What a store that lost its checkpoints is filled with."""
+    core, copy = master(), master()
+    for n in range(1, 6):
+        core.process(0, packet(n, b"drop %d" % n))
+    core.durable(core.cut())
+    core.process(0, packet(6, b"drop 6"))
+    full = core.cut(full=True)
+    assert full.base == 0 and full.id > 1
+    copy.load(checkpoint(full))
+    assert contents(copy) == contents(core)
+    core.process(0, packet(7, b"drop 7"))
+    delta = core.cut()
+    assert delta.base == full.id
+    copy.load(checkpoint(delta))
+    assert contents(copy) == contents(core)

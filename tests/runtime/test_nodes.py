@@ -151,3 +151,20 @@ def test_requests_that_make_no_sense_are_refused_and_harm_nothing(harness):
         with pytest.raises(AssertionError, match=reason):
             harness.request("m1", do, 1, **args)
     assert harness.request("m1", "retire", 1, role="master") == {}
+
+
+def test_a_store_that_comes_back_empty_is_filled_from_the_living_master(harness):
+    """Then the group is protected again: the master's death after it loses no mapping and no packet."""
+    group = Group(harness)
+    group.spare("m2")
+    process = ping(600)
+    serve_for(harness, 0.5)
+    harness.kill("st")
+    harness.until(lambda: "st" not in harness.connections)
+    harness.start("st")
+    harness.request("st", "store", 1)
+    harness.wait_event("protected")
+    harness.kill("m1")
+    harness.until(lambda: "m1" not in harness.connections)
+    group.fail_over("m2")
+    assert received(harness, process) >= 595

@@ -186,6 +186,21 @@ def test_the_loss_of_a_logger_or_store_is_said_loudly(running, role, name):
     assert any("came back empty" in text for text in running.texts())
 
 
+def test_a_store_that_comes_back_empty_gets_its_role_and_protects_again_once_it_has_a_base(running):
+    running.kill("st")
+    running.boot("st")
+    running.run()
+    assert running.agents["st"].roles == {("nat", "store"): running.group().epoch}
+    assert running.state() == "unprotected", "the base is not there yet"
+    running.agents["m1"].outbox.append({"t": "event", "name": "protected", "group": "nat",
+                                        "epoch": running.group().epoch, "detail": {}})
+    running.run()
+    assert running.state() == "protected"
+    running.kill("m1")
+    running.run()
+    assert running.state() == "protected" and len(running.group().failovers) == 1
+
+
 def test_a_logger_whose_connection_only_broke_is_as_good_as_before(running):
     running.cut("ol")
     assert running.state() == "unprotected"
