@@ -34,8 +34,9 @@ def up(configuration, ryu_apps=(), recovery=True, progress=lambda text: None):
     command += [] if recovery else ["--no-recovery"]
     # No signal may come between the start of the daemon and our knowing of it; it lets them in by itself.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    # It outlives us: whoever waits for the end of our error output must not have to wait for it.
     daemon = subprocess.Popen([*command, "--", str(configuration)], stdin=subprocess.DEVNULL,
-                              stdout=subprocess.PIPE, start_new_session=True)
+                              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True)
     try:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         error = _follow(daemon, progress)

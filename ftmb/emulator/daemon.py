@@ -42,13 +42,16 @@ def main():
         configuration = config.load(arguments.configuration)
         environment.check_root()
         _take(rundir)
-        worker = os.fork()
+        supervisor, worker = os.getpid(), os.fork()
         if worker == 0:
-            os._exit(_work(rundir, configuration, arguments))
+            os._exit(_work(supervisor, rundir, configuration, arguments))
         code = _supervise(worker)
         clean(rundir)
     except UsageError as error:
         _tell_error(str(error))
+        return 2
+    except Exception:
+        _tell_error(f"internal error:\n{traceback.format_exc()}")
         return 2
     return code
 
@@ -66,29 +69,27 @@ def _supervise(worker):
             return os.waitstatus_to_exitcode(status) if os.WIFEXITED(status) else 2
 
 
-def _work(rundir, configuration, arguments):
+def _work(supervisor, rundir, configuration, arguments):
     """Bring up and serve, for ever; the exit code if that fails."""
     try:
-        supervisor = os.getppid()
         die_with_parent()
         if os.getppid() != supervisor:
             return 2        # it died before the kernel knew that it matters
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        log = os.open(rundir.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        os.dup2(log, 2)
         emulation = Emulation(rundir, configuration, arguments.ryu_app, not arguments.no_recovery,
                               lambda text: _tell(progress=text))
         emulation.up()
         listening = server.listen(rundir.socket)
         _tell(ready=True)
-        # From here on nobody reads our output: it goes to the log.
-        log = os.open(rundir.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        os.dup2(log, 1)
-        os.dup2(log, 2)
+        os.dup2(log, 1)         # nobody reads it any more
         server.serve(listening, emulation.operations())
     except UsageError as error:
         _tell_error(str(error))
     except BrokenPipeError:
         return INTERRUPTED
-    except Exception:
+    except (Exception, SystemExit):     # Mininet exits when it does not like the machine
         _tell_error(f"internal error:\n{traceback.format_exc()}")
     return 2
 
