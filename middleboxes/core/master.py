@@ -133,6 +133,11 @@ class Master:
         """Whether a further input may be processed."""
         return all(worker.k - worker.log.trimmed < self.unacknowledged_max for worker in self.workers)
 
+    def ahead(self, number):
+        """How many steps worker *number* is ahead of the output logger's acknowledgements."""
+        worker = self.workers[number]
+        return worker.k - worker.log.trimmed
+
     def process(self, number, item):
         """Process *item* (an Input) at worker *number*: the frames for the output logger."""
         worker = self.workers[number]

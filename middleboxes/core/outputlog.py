@@ -23,6 +23,7 @@ from .determinants import DeterminantLog, first_step, recoverable_prefix
 from .frames import FrameError, decode_output, encode_ack
 
 ACK_INTERVAL_NS = 5_000_000
+ACK_STEPS_MAX = 32                  # an acknowledgement is due before its time with this many new steps
 RESEND_INTERVAL_NS = 2_000_000
 IDLE_INTERVAL_NS = 100_000_000
 
@@ -178,7 +179,7 @@ class OutputLogger:
         ack_due, resend_due, idle = now_ns >= self._next_ack_ns, now_ns >= self._next_resend_ns, now_ns >= self._next_idle_ns
         for worker, log in enumerate(self.logs):
             resend = idle or resend_due and self._seen[worker] > log.last
-            if resend or ack_due and log.last != self._acked[worker]:
+            if resend or log.last != self._acked[worker] and (ack_due or log.last - self._acked[worker] >= ACK_STEPS_MAX):
                 self._acked[worker] = log.last
                 frames.append(encode_ack(self._group_id, self._source, self.epoch, worker, log.last, resend))
         if frames:

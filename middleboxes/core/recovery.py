@@ -24,6 +24,11 @@ from .master import ReplayError
 from .outputlog import unpack_keys
 
 
+#: What piled up during a failover goes out this many steps ahead of the acknowledgements, so that it does not overrun the
+#: queues of the switch: what is lost there is lost for good.
+CATCH_UP_STEPS_MAX = 64
+
+
 class LiveBuffer:
     """Live input frames of a group that this node does not process yet; at the bound the oldest are dropped, counted."""
 
@@ -154,7 +159,7 @@ class Recovery:
     def _catch_up(self, budget, frames):
         master = self.master
         for number, inputs in enumerate(self._inputs):
-            while inputs and budget > 0 and master.ready:
+            while inputs and budget > 0 and self._room(number):
                 frames += master.process(number, inputs.popleft())
                 self.processed += 1
                 budget -= 1
@@ -163,7 +168,7 @@ class Recovery:
             return
         if self.buffer.dropped > self._dropped_at_request:
             return                          # `again` says so: ask the input logger for the rest
-        while budget > 0 and master.ready:
+        while budget > 0 and all(map(self._room, range(len(self._inputs)))):
             frame = self.buffer.take()
             if frame is None:
                 self.finished = True
@@ -174,6 +179,9 @@ class Recovery:
             self.processed += 1             # late ones, too: whoever drives this sees that it goes on
             budget -= 1
         frames += master.flush()
+
+    def _room(self, number):
+        return self.master.ahead(number) < min(CATCH_UP_STEPS_MAX, self.master.unacknowledged_max)
 
     def again(self):
         """After an overflow of the live buffer: (after n) per worker to ask the input logger for, else None."""

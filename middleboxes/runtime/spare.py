@@ -3,6 +3,7 @@
 import os
 
 from ..core.checkpoint import Assembler
+from ..core.frames import HOP_ACK
 from ..core.master import Master
 from ..core.recovery import Recovery
 from ..functions import load
@@ -50,10 +51,11 @@ class SpareRole(Role):
             add(frame)
 
     def frame(self, hop, frame):
-        # acknowledgements for what was sent in recovery
-        if self._recovery is not None and self._recovery.master.workers:
+        # an acknowledgement of what was sent in recovery makes room for more
+        if hop == HOP_ACK and self._recovery is not None:
             for output in self._core.acknowledged(frame):
                 self.node.send(output)
+            self.work(self._step)
 
     # -- connections to the store and the loggers
 
@@ -166,7 +168,7 @@ class SpareRole(Role):
         if again is not None:
             self._peers["input_logger"].send({"t": "inputs", "group": self.group, "after": again})
         # nothing done: what is missing comes by message, or an acknowledgement makes room
-        return recovery.replayed + recovery.processed > before or not self._core.ready
+        return recovery.replayed + recovery.processed > before
 
     def _go_live(self):
         now_ns = self.loop.now_ns()
