@@ -1,7 +1,10 @@
 """The built-in network functions, one per file; each file's docstring is its manual.
 
-- ``nat``     network address and port translation (NAPT) for TCP, UDP, ICMP
-- ``router``  not a function: what functions with IPv4 addresses of their own share (ARP, next hops, ICMP errors)
+- ``nat``             network address and port translation (NAPT) for TCP, UDP, ICMP
+- ``sequencer``       a router that numbers datagrams: a witness, whose every packet shows whether state went back
+- ``shared_counter``  a router that counts datagrams per source and in total: another witness
+- ``router``          not a function: what functions with IPv4 addresses of their own share (ARP, next hops, ICMP errors)
+- ``stamping_router`` not a function: what the witnesses share
 
 ``nat`` in turn uses ``port_pool`` (which external port next), ``tcp_sessions`` (when a connection is over) and
 ``icmp_errors`` (errors and the packets that they quote).
@@ -12,7 +15,9 @@ import importlib
 from ..sdk import ConfigurationError, Middlebox
 
 #: name in a configuration -> where it is
-FUNCTIONS = {"nat": "middleboxes.functions.nat:Nat"}
+FUNCTIONS = {"nat": "middleboxes.functions.nat:Nat",
+             "sequencer": "middleboxes.functions.sequencer:Sequencer",
+             "shared-counter": "middleboxes.functions.shared_counter:SharedCounter"}
 
 
 def load(name):
