@@ -59,14 +59,17 @@ def mininet_name(name):
     return f"ft{name}"
 
 
-def make(configuration, directory, recovery=True):
-    """The Plan of *configuration*, with its files below *directory*; *recovery* off disables failover."""
-    return _Planner(configuration, Path(directory), recovery).make()
+def make(configuration, directory, recovery=True, faults=None):
+    """The Plan of *configuration*, with its files below *directory*; *recovery* off disables failover.
+
+    *faults*: a bad network between the roles, as middleboxes/runtime/faults.py has it; its seed is drawn on for each node.
+    """
+    return _Planner(configuration, Path(directory), recovery, faults).make()
 
 
 class _Planner:
-    def __init__(self, configuration, directory, recovery):
-        self.configuration, self.directory, self.recovery = configuration, directory, recovery
+    def __init__(self, configuration, directory, recovery, faults):
+        self.configuration, self.directory, self.recovery, self.faults = configuration, directory, recovery, faults
         self.next_port = dict.fromkeys(configuration.switches, 1)
         self.next_mac = dict.fromkeys((_HOST_MAC, _DATA_MAC, _PORT_MAC), 1)
         self.links, self.hosts, self.nodes = [], {}, {}
@@ -186,7 +189,7 @@ class _Planner:
     def node_files(self):
         controller = self.configuration.controller
         files = {}
-        for name, links in self.nodes.items():
+        for number, (name, links) in enumerate(self.nodes.items()):
             files[name] = {
                 "node": name, "key_file": str(self.directory / "key"),
                 "controller": [str(self.configuration.management[1]), controller.control_port],
@@ -196,4 +199,6 @@ class _Planner:
             }
             if links.ports:
                 files[name]["ports"] = links.ports
+            if self.faults is not None:
+                files[name]["faults"] = {**self.faults, "seed": self.faults["seed"] + number}
         return files

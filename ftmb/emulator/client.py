@@ -24,14 +24,16 @@ _TIMEOUT_S = 30
 _NOTHING = "nothing is up: `ftmb up single` starts a network"
 
 
-def up(configuration, ryu_apps=(), recovery=True, progress=lambda text: None):
+def up(configuration, ryu_apps=(), recovery=True, progress=lambda text: None, faults=None):
     """Bring *configuration* (a name or a file) up; returns once every group is protected.
 
+    *faults*: {"seed", "loss", "duplicate", "reorder"}, a bad network between the roles (middleboxes/runtime/faults.py).
     *progress* is called with a line for each step. When interrupted (KeyboardInterrupt and the like) everything is
     down again before the exception goes on.
     """
     command = [sys.executable, "-m", "ftmb.emulator", *(f"--ryu-app={name}" for name in ryu_apps)]
     command += [] if recovery else ["--no-recovery"]
+    command += [] if faults is None else [f"--faults={json.dumps(faults)}"]
     # No signal may come between the start of the daemon and our knowing of it; it lets them in by itself.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     # It outlives us: whoever waits for the end of our error output must not have to wait for it.
@@ -77,9 +79,12 @@ def status():
     return _ask("status")
 
 
-def kill(group, role, how="process"):
-    """Kill the holder of *role* in *group*; {"at_ns" (monotonic, just before), "group", "role", "node", "how"}."""
-    return _ask("kill", group=group, role=role, how=how)
+def kill(group, role, how="process", node=None):
+    """Kill the holder of *role* in *group*; {"at_ns" (monotonic, just before), "group", "role", "node", "how"}.
+
+    *node*: kill this one, at once, whoever has the role by now.
+    """
+    return _ask("kill", group=group, role=role, how=how, node=node)
 
 
 def heal(host=None):

@@ -79,7 +79,7 @@ def _work(supervisor, rundir, configuration, arguments):
         log = os.open(rundir.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         os.dup2(log, 2)
         emulation = Emulation(rundir, configuration, arguments.ryu_app, not arguments.no_recovery,
-                              lambda text: _tell(progress=text))
+                              arguments.faults, lambda text: _tell(progress=text))
         emulation.up()
         listening = server.listen(rundir.socket)
         _tell(ready=True)
@@ -99,6 +99,7 @@ def _arguments():
     parser.add_argument("configuration")
     parser.add_argument("--ryu-app", action="append", default=[])
     parser.add_argument("--no-recovery", action="store_true")
+    parser.add_argument("--faults", type=json.loads)
     return parser.parse_args()
 
 

@@ -23,9 +23,9 @@ _POLL_S = 0.02
 class Emulation:
     """What ``ftmb up`` makes of *configuration*; *progress* takes lines for the user."""
 
-    def __init__(self, rundir, configuration, applications, recovery, progress):
+    def __init__(self, rundir, configuration, applications, recovery, faults, progress):
         self._rundir, self._configuration = rundir, configuration
-        self._plan = planning.make(configuration, rundir.path, recovery)
+        self._plan = planning.make(configuration, rundir.path, recovery, faults)
         self._progress = progress
         self._controller = processes.controller(rundir, configuration.controller, applications)
         self._ledger = Ledger()
@@ -74,20 +74,20 @@ class Emulation:
         alive.update({name: node.is_alive() for name, node in self._nodes.items()})
         return report.compose(self._status, alive, self._nodes, current is not None, self._kills)
 
-    def kill(self, group, role, how="process"):
-        """Kill whoever has *role* in *group* now (``-`` and ``controller``: the controller); what was done."""
+    def kill(self, group, role, how="process", node=None):
+        """Kill whoever has *role* in *group* now (``-`` and ``controller``: the controller); what was done.
+
+        *node*: kill this one, at once, whoever has the role by now.
+        """
         if how not in report.WAYS:
             raise UsageError(f"--how {how} is not one of {', '.join(report.WAYS)}")
         if role == "controller":
             return self._kill_controller(how)
         if role not in report.ROLES:
             raise UsageError(f"{role!r} is no role: {', '.join(report.ROLES)}, controller")
-        groups = {entry["name"]: entry for entry in self.status()["groups"]}
-        if group not in groups:
-            raise UsageError(f"there is no group {group!r}: {', '.join(groups)}")
-        name = report.holder(groups[group], role)
-        if name is None:
-            raise UsageError(f"group {group} has no {role} at the moment")
+        name = self._holder(group, role) if node is None else node
+        if name not in self._nodes:
+            raise UsageError(f"{name!r} is no node: {', '.join(self._nodes)}")
         return self._record(self._nodes[name].kill(how), group, role, name, how)
 
     def heal(self, host=None):
@@ -109,6 +109,15 @@ class Emulation:
         return {"healed": broken}
 
     # -- inside
+
+    def _holder(self, group, role):
+        groups = {entry["name"]: entry for entry in self.status()["groups"]}
+        if group not in groups:
+            raise UsageError(f"there is no group {group!r}: {', '.join(groups)}")
+        name = report.holder(groups[group], role)
+        if name is None:
+            raise UsageError(f"group {group} has no {role} at the moment")
+        return name
 
     def _record(self, at_ns, group, role, node, how):
         kill = {"at_ns": at_ns, "group": group, "role": role, "node": node, "how": how}

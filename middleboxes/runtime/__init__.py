@@ -10,6 +10,7 @@
     store          StoreRole           checkpoints
     loop           descriptors, timers, work in slices
     link           raw packet sockets
+    faults         fault switches: a bad network between the roles
     connection     authenticated TCP connections
 
 A frame's way: Link.receive -> Node -> role -> core -> Link.send. A role that can't go on raises RoleError and friends; the

@@ -9,6 +9,7 @@ from ..core.frames import HOP_INPUT
 from ..core.recovery import LiveBuffer
 from .agent import Agent
 from .connection import Connection, Listener
+from .faults import Faults
 from .input_logger import InputLoggerRole
 from .link import data_links
 from .loop import Loop
@@ -40,7 +41,10 @@ class Node:
         self._buffers = {}
         self._inputs, self._others = data_links(settings["data_interface"], HOP_INPUT)
         self.mac = self._others.mac
-        self.send = self._others.send
+        self.send, self.fault_counters = self._others.send, {}
+        if "faults" in settings:
+            self.send = Faults(self.send, self.loop, settings["faults"])
+            self.fault_counters = self.send.counters
         self.loop.watch(self._inputs.fileno(), self._receive_inputs)
         self._reading = True
         self.loop.watch(self._others.fileno(), self._receive_others)

@@ -61,7 +61,8 @@ class Role:
 
     def status(self):
         """What a beat says of this role."""
-        return {"group": self.group, "role": self.role, "epoch": self.epoch, "counters": self.counters()}
+        return {"group": self.group, "role": self.role, "epoch": self.epoch,
+                "counters": {**self.counters(), **self.node.fault_counters}}
 
     def counters(self):
         """Counters by name."""

@@ -94,3 +94,10 @@ def test_the_controllers_own_reader_accepts_the_deployment(tmp_path):
     path.write_text(json.dumps(got.deployment))
     loaded = deployment.load(str(path))
     assert loaded.recovery is True
+
+
+def test_faults_come_into_every_node_file_each_with_a_seed_of_its_own():
+    assert all("faults" not in content for content in made().node_files.values())
+    got = plan.make(config.load("single"), "/run/x", faults={"seed": 7, "loss": 0.1})
+    faults = [content["faults"] for content in got.node_files.values()]
+    assert {fault["loss"] for fault in faults} == {0.1} and len({fault["seed"] for fault in faults}) == len(faults)
