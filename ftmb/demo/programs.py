@@ -21,16 +21,16 @@ class ProgramError(Exception):
 
 
 class Program:
-    """One program of ftmb.demo.traffic in one host.
+    """One program in one host: *module* of ftmb.demo.traffic, or of another *package*.
 
     *popen* is ``popen(host, argv, **keywords)`` as ``ftmb.emulator.client`` has it.
     """
 
-    def __init__(self, popen, host, module, *arguments):
+    def __init__(self, popen, host, module, *arguments, package="ftmb.demo.traffic"):
         self.name = f"{module} in {host}"
         self._stderr = tempfile.TemporaryFile()
         self._rest = b""
-        argv = [sys.executable, "-m", f"ftmb.demo.traffic.{module}", *map(str, arguments)]
+        argv = [sys.executable, "-m", f"{package}.{module}", *map(str, arguments)]
         # a session of its own: Ctrl-C is for the demo, which then ends its programs itself
         self._process = popen(host, argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._stderr,
                               start_new_session=True)

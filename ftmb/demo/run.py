@@ -6,18 +6,15 @@ down, and report.py says what held. Exit code 0: it held; 1: it ran and did not 
 that is what is expected); 130: interrupted.
 """
 
-import argparse
 import contextlib
 import dataclasses
-import json
-import os
 import random
 import secrets
-import signal
 import sys
 import time
 
 from ..errors import UsageError
+from ..running import between, check_writable, undisturbed, write_json
 from . import report, timeline
 from .progress import Progress
 from .programs import ProgramError
@@ -45,29 +42,19 @@ class DemoError(Exception):
 
 def add_arguments(parser):
     """Declare the options of ``ftmb demo``."""
-    parser.add_argument("--kills", type=_count(1, KILLS_MAX), default=3, metavar="N", help="kills of the master (default 3)")
+    parser.add_argument("--kills", type=between(1, KILLS_MAX), default=3, metavar="N", help="kills of the master (default 3)")
     parser.add_argument("--how", choices=HOWS, default="process",
                         help="process: SIGKILL; host: processes and links; hang: SIGSTOP; link: data link (default process)")
     parser.add_argument("--no-recovery", action="store_true",
                         help="the contrast: a fresh master with empty state takes over; exit code 1 as connections break")
-    parser.add_argument("--seed", type=_count(0, 2 ** 63), help="decides when kills come (default: drawn, and printed)")
-    parser.add_argument("--connections", type=_count(1, FLOWS_MAX), default=120, metavar="N",
+    parser.add_argument("--seed", type=between(0, 2 ** 63), help="decides when kills come (default: drawn, and printed)")
+    parser.add_argument("--connections", type=between(1, FLOWS_MAX), default=120, metavar="N",
                         help="TCP connections that live throughout (default 120)")
-    parser.add_argument("--flows", type=_count(1, FLOWS_MAX), default=120, metavar="N",
+    parser.add_argument("--flows", type=between(1, FLOWS_MAX), default=120, metavar="N",
                         help="UDP flows that live throughout (default 120)")
-    parser.add_argument("--new-connections-per-s", type=_count(1, NEW_PER_S_MAX), default=200, metavar="N",
+    parser.add_argument("--new-connections-per-s", type=between(1, NEW_PER_S_MAX), default=200, metavar="N",
                         help="new TCP connections each second (default 200)")
     parser.add_argument("--json", metavar="FILE", help="write the result to FILE")
-
-
-def _count(least, most):
-    def convert(text):
-        value = int(text)
-        if not least <= value <= most:
-            raise argparse.ArgumentTypeError(f"must be between {least} and {most}, is {value}")
-        return value
-    convert.__name__ = "number"         # argparse names it in its messages
-    return convert
 
 
 def main(args, emulator=None, stream=None):
@@ -75,7 +62,7 @@ def main(args, emulator=None, stream=None):
     if emulator is None:
         from ..emulator import client as emulator
     progress = Progress(stream or sys.stdout)
-    _check_writable(args.json)
+    check_writable(args.json)
     seed = args.seed if args.seed is not None else secrets.randbits(31)
     wanted = report.Wanted(args.kills, args.connections, args.flows, args.new_connections_per_s,
                            not args.no_recovery, seed, args.how)
@@ -88,37 +75,9 @@ def main(args, emulator=None, stream=None):
         progress.line(progress.colour(f"the demo could not go on: {error}", "bad"))
         return 1
     if args.json:
-        _write_json(args.json, report.to_json(wanted, kills, totals))
+        write_json(args.json, report.to_json(wanted, kills, totals))
     _tell(progress, wanted, kills, totals)
     return 0 if report.held(wanted, kills, totals) else 1
-
-
-def _check_writable(path):
-    if path is None:
-        return
-    folder = os.path.dirname(os.path.abspath(path))
-    if not os.path.isdir(folder) or not os.access(folder, os.W_OK) or os.path.isdir(path):
-        raise UsageError(f"--json: cannot write {path}")
-
-
-def _write_json(path, result):
-    beside = f"{path}.{os.getpid()}"
-    with open(beside, "w", encoding="ascii") as file:
-        json.dump(result, file, indent=1)
-        file.write("\n")
-    os.replace(beside, path)
-
-
-@contextlib.contextmanager
-def _undisturbed():
-    """Removing things is not interrupted by a second Ctrl-C."""
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    old = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)
 
 
 def _tell(progress, wanted, kills, totals):
@@ -181,11 +140,11 @@ class Demo:
         return totals
 
     def _stop_traffic(self):
-        with _undisturbed():
+        with undisturbed():
             self._traffic.stop()
 
     def _take_down(self):
-        with _undisturbed():
+        with undisturbed():
             self._emulator.down()
 
     def _kill_all(self):
