@@ -1,0 +1,253 @@
+"""Programs that know nothing of us go on while the middlebox between them dies: curl, iperf3, ping, ssh, nc."""
+
+import contextlib
+import getpass
+import hashlib
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from .product import TIMEOUT_S, Counting, Session, clean_machine
+
+pytestmark = [pytest.mark.emulation, pytest.mark.filterwarnings("ignore:distutils:DeprecationWarning")]
+
+CLIENT, SERVER, ADDRESS = "client1", "server1", "192.0.2.1"
+DOWNLOAD_BYTES = 24 << 20
+
+
+@pytest.fixture
+def ftmb(tmp_path):
+    """A network with one protected NAT; afterwards the machine must be as before."""
+    with clean_machine(tmp_path) as product:
+        product("up", "single")
+        yield product
+
+
+@pytest.fixture
+def started():
+    """Ends, after the test, whatever the test put into it."""
+    with contextlib.ExitStack() as stack:
+        yield lambda session: stack.callback(session.stop) and session
+
+
+class Relay:
+    """A netcat at either end of a connection; a line is passed to and fro."""
+
+    def __init__(self, ftmb, started, port):
+        self._far = started(Session(ftmb, SERVER, "nc", "-nlv", str(port)))
+        self._far.wait_for("Listening on")
+        self._near = started(Session(ftmb, CLIENT, "nc", "-nN", ADDRESS, str(port)))
+        self._count = 0
+
+    def goes_on(self):
+        """Return after a line went there and another one came back."""
+        self._count += 1
+        for sender, receiver in ((self._near, self._far), (self._far, self._near)):
+            sender.tell(f"line {self._count}")
+            receiver.wait_for(f"^line {self._count}$")
+
+    def end(self):
+        """Close it from the client; both must end well."""
+        assert self._near.end() == (0, "")
+        assert self._far.end() == (0, "")
+
+
+class Shell(Session):
+    """An ssh session whose far end sends each line back."""
+
+    def __init__(self, ftmb, started, directory):
+        port, config = _write_ssh_files(directory)
+        server = started(Session(ftmb, SERVER, shutil.which("sshd", path="/usr/sbin:/sbin:" + os.environ["PATH"]),
+                                 "-D", "-e", "-f", str(directory / "sshd_config")))
+        server.wait_for("Server listening")
+        super().__init__(ftmb, CLIENT, "ssh", "-F", str(config), "-p", str(port), ADDRESS, "cat; exit 3")
+        started(self)
+        self._count = 0
+
+    def goes_on(self):
+        """Return after a line came back."""
+        self._count += 1
+        self.tell(f"line {self._count}")
+        self.wait_for(f"^line {self._count}$")
+
+
+def _write_ssh_files(directory):
+    for name in ("host", "user"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", directory / name], check=True)
+    shutil.copy(directory / "user.pub", directory / "authorized_keys")
+    port = 2222
+    (directory / "sshd_config").write_text(
+        f"Port {port}\nHostKey {directory}/host\nAuthorizedKeysFile {directory}/authorized_keys\nPidFile none\n"
+        "PasswordAuthentication no\nPermitRootLogin yes\nStrictModes no\nUsePAM no\nUseDNS no\n", encoding="ascii")
+    config = directory / "ssh_config"
+    config.write_text(
+        f"User {getpass.getuser()}\nIdentityFile {directory}/user\nIdentitiesOnly yes\nBatchMode yes\n"
+        f"StrictHostKeyChecking accept-new\nUserKnownHostsFile {directory}/known_hosts\nLogLevel ERROR\n",
+        encoding="ascii")
+    return port, config
+
+
+class Download(threading.Thread):
+    """A curl whose output is read slowly, until it is told to finish."""
+
+    def __init__(self, ftmb, started, directory):
+        super().__init__(daemon=True)
+        content = random.Random(1).randbytes(DOWNLOAD_BYTES)
+        (directory / "file").write_bytes(content)
+        self._wanted = hashlib.sha256(content).hexdigest()
+        server = started(Session(ftmb, SERVER, sys.executable, "-u", "-m", "http.server", "8000", "--directory",
+                                 str(directory)))
+        server.wait_for("Serving HTTP")
+        # No more than this may be on its way already when the middlebox dies.
+        ftmb("exec", CLIENT, "--", "sh", "-c", "echo 4096 65536 131072 >/proc/sys/net/ipv4/tcp_rmem")
+        self._curl = ftmb.start("exec", CLIENT, "--", "curl", "-sS", f"http://{ADDRESS}:8000/file")
+        self._got, self._sum = 0, hashlib.sha256()
+        self._hurry = threading.Event()
+        self.start()
+
+    def run(self):
+        """Read to the end, about 1.5 MB a second at first."""
+        while chunk := self._curl.stdout.read(1 << 15):
+            self._got += len(chunk)
+            self._sum.update(chunk)
+            self._hurry.wait(0.02)
+
+    def goes_on(self):
+        """Return when more has come than could be on its way before."""
+        enough = self._got + (1 << 19)
+        deadline = time.monotonic() + TIMEOUT_S
+        while self._got < enough:
+            assert time.monotonic() < deadline and self.is_alive(), f"the download stands still at {self._got} bytes"
+            time.sleep(0.01)
+
+    def end(self):
+        """Let it come to its end; what came must be what was served."""
+        assert self.is_alive(), "the download did not last as long as the kills"
+        self._hurry.set()
+        self.join(TIMEOUT_S)
+        assert self._curl.wait(TIMEOUT_S) == 0
+        assert (self._got, self._sum.hexdigest()) == (DOWNLOAD_BYTES, self._wanted)
+
+    def stop(self):
+        """End it at once."""
+        self._hurry.set()
+        self._curl.kill()
+        self.join(TIMEOUT_S)
+        self._curl.communicate()
+
+
+@pytest.fixture
+def privilege_separation():
+    """The directory that every sshd wants; a service would make it."""
+    directory = Path("/run/sshd")
+    existed = directory.is_dir()
+    directory.mkdir(mode=0o755, exist_ok=True)
+    yield
+    if not existed:
+        directory.rmdir()
+
+
+def _iperf(ftmb, started, port, *how):
+    """(server, client) of an iperf3 that would last longer than the test."""
+    per_second = r"\[ *\d+\] .* [1-9][\d.]* [KM]?Bytes .*bits/sec"
+    server = started(Counting(ftmb, SERVER, per_second, "iperf3", "-s", "-1", "-p", str(port), "-i", "0.2", "--forceflush"))
+    server.wait_for("Server listening")
+    client = started(Session(ftmb, CLIENT, "iperf3", "-c", ADDRESS, "-p", str(port), "-t", "600", "-i", "0", *how))
+    return server, client
+
+
+def test_programs_live_through_two_deaths_of_the_master(ftmb, started, tmp_path, privilege_separation):
+    """Once its process dies, once its host; everything that was under way comes to a good end."""
+    download = Download(ftmb, started, tmp_path)
+    started(download)
+    tcp, tcp_client = _iperf(ftmb, started, 5201, "-b", "2M")
+    udp, udp_client = _iperf(ftmb, started, 5202, "-u", "-b", "500K", "-l", "500")
+    ping = started(Counting(ftmb, CLIENT, "bytes from", "ping", "-i", "0.05", ADDRESS))
+    shell = Shell(ftmb, started, tmp_path)
+    relay = Relay(ftmb, started, 7000)
+    programs = [download, tcp, udp, ping, shell, relay]
+
+    def all_go_on():
+        for program in programs:
+            program.goes_on()
+
+    all_go_on()
+    for how in ("process", "host"):
+        ftmb.wait_protected()
+        ftmb("kill", "nat", "master", "--how", how)
+        all_go_on()
+    assert ftmb.group()["state"] != "protected", "two of three nodes are dead: nobody is left to take over"
+    ftmb("heal")
+    group = ftmb.wait_protected()
+    assert [(failover["from"], failover["to"]) for failover in group["failovers"]
+            if failover["role"] == "master"] == [("m1", "m2"), ("m2", "m3")]
+    assert all(host["alive"] for host in ftmb.status()["hosts"])
+    all_go_on()
+
+    download.end()
+    relay.end()
+    assert shell.end() == (3, ""), "ssh tells the exit code of the far end"
+    _check_ping(*ping.end(signal.SIGINT))
+    for server, client in ((tcp, tcp_client), (udp, udp_client)):
+        assert "the client has terminated" in client.end(signal.SIGINT)[1]
+        _, said = server.end()
+        assert "the client has terminated" in said
+    lost, sent = re.findall(r"(\d+)/(\d+) \(", said)[-1]
+    assert int(sent) > 0 and int(lost) < int(sent) / 10
+
+
+def _check_ping(code, said):
+    assert code == 0 and "DUP!" not in said
+    sent, received = re.search(r"(\d+) packets transmitted, (\d+) received", said).groups()
+    assert int(received) > 0.9 * int(sent)
+
+
+def test_traffic_goes_on_without_a_controller(ftmb, started):
+    """Old and new connections pass while it is dead; when it is back, it sees a master die."""
+    relay = Relay(ftmb, started, 7000)
+    relay.goes_on()
+    ftmb("kill", "-", "controller")
+    assert ftmb.status()["controller"]["alive"] is False
+    relay.goes_on()
+    new = Relay(ftmb, started, 7001)
+    new.goes_on()
+    ftmb("heal", "controller")
+    assert ftmb.wait_protected()["master"] == "m1", "it found everybody in the role that they had"
+    for each in (relay, new):
+        each.goes_on()
+    ftmb("kill", "nat", "master")
+    for each in (relay, new):
+        each.goes_on()
+    assert ftmb.group()["master"] == "m2"
+    for each in (relay, new):
+        each.end()
+
+
+def test_a_store_may_die_and_come_back(ftmb, started):
+    """It comes back empty, and is filled: the next death of the master costs nothing."""
+    relay = Relay(ftmb, started, 7000)
+    ftmb("kill", "nat", "store")
+    assert ftmb.group()["state"] == "unprotected"
+    relay.goes_on()
+    ftmb("heal")
+    ftmb.wait_protected()
+    ftmb("kill", "nat", "master", "--how", "host")
+    relay.goes_on()
+    assert ftmb.group()["master"] == "m2"
+    relay.end()
+
+
+def test_exec_is_transparent(ftmb):
+    """Input, output, errors and the exit code are those of the command."""
+    done = ftmb("exec", CLIENT, "--", "sh", "-c", "cat; echo oops >&2; exit 7", code=7, input="x" * (1 << 20))
+    assert (done.stdout, done.stderr) == ("x" * (1 << 20), "oops\n")
+    ftmb("exec", CLIENT, "--", "sh", "-c", "kill -TERM $$", code=-15)
