@@ -97,6 +97,11 @@ def _demo(parser):
     run.add_arguments(parser)
 
 
+def _chaos(parser):
+    from .chaos import run
+    run.add_arguments(parser)
+
+
 def _seconds(text):
     value = float(text)
     if not 0 <= value < float("inf"):
@@ -113,4 +118,6 @@ _PARSERS = {
     "heal": (commands.heal, "undo hang, link and host; dead processes start anew", "ftmb heal m1", _heal),
     "down": (commands.down, "remove everything that up made, also after a crash", "ftmb down", _nothing),
     "demo": (commands.demo, "bring up, run real traffic, kill, measure, bring down", "ftmb demo --kills 3", _demo),
+    "chaos": (commands.chaos, "kill real processes at random under traffic, and check the invariants",
+              "ftmb chaos --kills 20 --seed 7 --loss 0.01", _chaos),
 }

@@ -83,6 +83,13 @@ def demo(arguments):
     return run.main(arguments)
 
 
+def chaos(arguments):
+    """``ftmb chaos``; 1 when an invariant did not hold."""
+    check_root()
+    from .chaos import run
+    return run.main(arguments)
+
+
 def _all_are(state, now):
     # What a dead controller said last is no news.
     return now["controller"]["alive"] and all(group["state"] == state for group in now["groups"])

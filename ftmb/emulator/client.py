@@ -7,10 +7,12 @@ line for the user. Whoever calls ``up`` and wants nothing left after Ctrl-C call
 import json
 import os
 import select
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 from ..errors import UsageError
 from . import environment, server
@@ -90,6 +92,16 @@ def kill(group, role, how="process", node=None):
 def heal(host=None):
     """Mend *host* (a node, or "controller"), or everything; {"healed": [names]}."""
     return _ask("heal", host=host)
+
+
+def save_logs(directory):
+    """Copy the logs of emulator, controller and nodes into *directory*, which is made."""
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    shutil.copy(_RUNDIR.controller_log, directory / "controller.log")
+    shutil.copy(_RUNDIR.log, directory / "emulator.log")
+    for log in _RUNDIR.path.glob("nodes/*/log"):
+        shutil.copy(log, directory / f"{log.parent.name}.log")
 
 
 def down():

@@ -26,7 +26,7 @@ class Emulation:
     def __init__(self, rundir, configuration, applications, recovery, faults, progress):
         self._rundir, self._configuration = rundir, configuration
         self._plan = planning.make(configuration, rundir.path, recovery, faults)
-        self._progress = progress
+        self._progress, self._applications = progress, applications
         self._controller = processes.controller(rundir, configuration.controller, applications)
         self._ledger = Ledger()
         self._network = None
@@ -38,6 +38,7 @@ class Emulation:
     def up(self):
         """Make everything; returns once every group is protected. Raises UsageError; ``cleanup`` removes the parts."""
         environment.check_programs()
+        environment.check_applications(self._applications)
         environment.check_openvswitch()
         environment.check_ports(self._configuration)
         environment.check_names(self._plan, self._configuration)

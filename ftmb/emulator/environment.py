@@ -62,6 +62,17 @@ def _openvswitch_answers():
     return True
 
 
+def check_applications(names):
+    """Each Ryu app that the user named is a module that can be found, or a file."""
+    for name in names:
+        try:
+            found = os.path.exists(name) or importlib.util.find_spec(name) is not None
+        except (ImportError, ValueError):       # a package of it is missing; not a name at all
+            found = False
+        if not found:
+            raise UsageError(f"--ryu-app {name}: there is no such module or file")
+
+
 def check_ports(configuration):
     """The controller's ports are free where it will listen."""
     controller = configuration.controller

@@ -33,8 +33,9 @@ def compose(status, alive, nodes, controller_alive, kills):
     *kills*: what the emulator killed, in order.
     """
     roles = roles_of(status["groups"])
-    hosts = [{"name": name, "role": roles.get(name, "idle") if name in nodes else "host", "alive": is_alive}
-             for name, is_alive in alive.items()]
+    beats = {host["name"]: host["beat"] for host in status.get("hosts", [])}
+    hosts = [{"name": name, "role": roles.get(name, "idle") if name in nodes else "host", "alive": is_alive,
+              **({"beat": beats.get(name, [])} if name in nodes else {})} for name, is_alive in alive.items()]
     groups = [{**group, "state": state(group, alive), "failovers": corrected(group["failovers"], group["name"], kills)}
               for group in status["groups"]]
     controller = {**status.get("controller", {}), "alive": controller_alive}
