@@ -38,6 +38,7 @@ class Emulation:
     def up(self):
         """Make everything; returns once every group is protected. Raises UsageError; ``cleanup`` removes the parts."""
         environment.check_programs()
+        environment.check_namespaces()
         environment.check_applications(self._applications)
         environment.check_openvswitch()
         environment.check_ports(self._configuration)

@@ -36,6 +36,14 @@ def check_programs():
                          "environment with --system-site-packages (scripts/setup does both)")
 
 
+def check_namespaces():
+    """Mininet's hosts can be made: it would wait for ever for one whose namespaces the kernel refuses."""
+    done = subprocess.run(["mnexec", "-n", "true"], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise UsageError("network and mount namespaces can't be made here (a container without the privilege, or a chroot "
+                         f"that is no mount point?): `mnexec -n true` said: {done.stderr.strip() or done.returncode}")
+
+
 def check_openvswitch():
     """Open vSwitch answers; it is started once if it does not run."""
     if not _openvswitch_answers():
