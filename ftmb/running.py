@@ -21,21 +21,29 @@ def between(least, most):
 
 
 def check_writable(path):
-    """Raises UsageError unless the file *path* (or None) can be written later."""
+    """Raises UsageError unless the file *path* (or None) can be written later; it stays as it is."""
     if path is None:
         return
-    folder = os.path.dirname(os.path.abspath(path))
-    if not os.path.isdir(folder) or not os.access(folder, os.W_OK) or os.path.isdir(path):
-        raise UsageError(f"--json: cannot write {path}")
+    existed = os.path.exists(path)
+    if existed and not os.path.isfile(path) and not os.path.isdir(path):
+        return      # a pipe or a device: its reader would notice a first try
+    try:
+        with open(path, "ab"):
+            pass
+    except OSError as error:
+        raise UsageError(f"--json: cannot write {path!r}: {error.strerror}") from error
+    if not existed:
+        os.unlink(os.path.realpath(path))
 
 
 def write_json(path, result):
-    """Write *result* to *path* so that a reader sees all of it or the file before."""
-    beside = f"{path}.{os.getpid()}"
-    with open(beside, "w", encoding="ascii") as file:
-        json.dump(result, file, indent=1)
-        file.write("\n")
-    os.replace(beside, path)
+    """Write *result* to *path*, whatever that is: a file, a pipe, /dev/stdout. Raises UsageError."""
+    text = json.dumps(result, indent=1) + "\n"
+    try:
+        with open(path, "w", encoding="ascii") as file:
+            file.write(text)
+    except OSError as error:
+        raise UsageError(f"--json: cannot write {path!r}: {error.strerror}") from error
 
 
 @contextlib.contextmanager

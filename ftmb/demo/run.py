@@ -74,9 +74,9 @@ def main(args, emulator=None, stream=None):
     except (DemoError, ProgramError) as error:
         progress.line(progress.colour(f"the demo could not go on: {error}", "bad"))
         return 1
+    _tell(progress, wanted, kills, totals)
     if args.json:
         write_json(args.json, report.to_json(wanted, kills, totals))
-    _tell(progress, wanted, kills, totals)
     return 0 if report.held(wanted, kills, totals) else 1
 
 
