@@ -109,9 +109,10 @@ def load(name_or_file):
     named = name_or_file in names()
     path = CONFIGURATIONS / f"{name_or_file}.yaml" if named else Path(name_or_file)
     try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise UsageError(f"no configuration {name_or_file!r}: neither a file nor one of {', '.join(names())}") from error
+        if not path.is_file():      # nor anything else that could be read without end
+            raise UsageError(f"no configuration {name_or_file!r}: neither a file nor one of {', '.join(names())}")
+        with path.open("rb") as file:
+            text = file.read(document.DOCUMENT_BYTES_MAX + 1).decode()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read the configuration {name_or_file}: {error}") from error
     return read(text, str(path))
