@@ -109,6 +109,9 @@ def _seconds(text):
     return value
 
 
+_seconds.__name__ = "number"        # argparse names it in its messages
+
+
 _PARSERS = {
     "up": (commands.up, "start an emulated network, the controller and all roles", "ftmb up single", _up),
     "status": (commands.status, "show what runs where, each group's state, the failovers so far",
