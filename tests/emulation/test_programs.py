@@ -248,6 +248,6 @@ def test_a_store_may_die_and_come_back(ftmb, started):
 
 def test_exec_is_transparent(ftmb):
     """Input, output, errors and the exit code are those of the command."""
-    done = ftmb("exec", CLIENT, "--", "sh", "-c", "cat; echo oops >&2; exit 7", code=7, input="x" * (1 << 20))
+    done = ftmb("exec", CLIENT, "--", "sh", "-c", "cat; echo oops >&2; exit 7", code=7, stdin="x" * (1 << 20))
     assert (done.stdout, done.stderr) == ("x" * (1 << 20), "oops\n")
     ftmb("exec", CLIENT, "--", "sh", "-c", "kill -TERM $$", code=-15)
