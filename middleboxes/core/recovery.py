@@ -9,8 +9,10 @@
     step(budget)   replays or processes up to *budget* inputs, returns frames for the output logger
 
 Inputs of the log beyond R were never explained to the outside: they are processed as new ones, in order, and after them the
-live ones. Since the input logger is asked after the redirect is in force, what its answer does not hold comes live;
-if the bounded live buffer overflowed in the meantime, the input logger is asked again.
+live ones. Since the input logger is asked after the redirect is in force, what its answer does not hold comes live.
+That is watched: a switch may confirm a redirect and still send the next frames where its caches say. So the log and the live
+stream must be seen to join: if the live stream goes on beyond a gap, or the bounded live buffer overflowed in the
+meantime, the input logger is asked again.
 
 Outputs of replayed steps are sent again, but for those of which the output logger says that they left; the duplicate
 check there has the last word.
@@ -27,6 +29,8 @@ from .outputlog import unpack_keys
 #: What piled up during a failover goes out this many steps ahead of the acknowledgements, so that it does not overrun the
 #: queues of the switch: what is lost there is lost for good.
 CATCH_UP_STEPS_MAX = 64
+#: A gap between log and live stream is asked for so often; on a network that goes on losing inputs there is always another one.
+GAP_REQUESTS_MAX = 8
 
 
 class LiveBuffer:
@@ -70,6 +74,14 @@ class Recovery:
         self._released = []                 # per worker: keys of the outputs that left before
         self._inputs = []                   # per worker: logged inputs, in order
         self._dropped_at_request = 0
+        self._joins = [False] * len(master.workers)
+        self._gap = False
+        self._gap_requests = 0
+
+    @property
+    def joined(self):
+        """Whether a live input was seen to follow the logged ones without a gap, for each worker."""
+        return all(self._joins)
 
     # -- what to ask for
 
@@ -124,9 +136,10 @@ class Recovery:
     def step(self, budget):
         """Up to *budget* steps; returns frames for the output logger. Raises ReplayError, FrameError.
 
-        ``finished`` is set once nothing is left but live traffic.
+        ``finished`` is set once nothing is left but live traffic; what comes then tells whether it ``joined``.
         """
         frames = []
+        self.finished = False
         if not self._loaded or self._determinants_missing:
             return frames
         for number in range(len(self._plans)):
@@ -166,7 +179,7 @@ class Recovery:
         if any(self._inputs):
             frames += master.flush()
             return
-        if self.buffer.dropped > self._dropped_at_request:
+        if self._gap or self.buffer.dropped > self._dropped_at_request:
             return                          # `again` says so: ask the input logger for the rest
         while budget > 0 and all(map(self._room, range(len(self._inputs)))):
             frame = self.buffer.take()
@@ -175,7 +188,11 @@ class Recovery:
                 break
             _, number, item = decode_input(frame)
             if number < len(master.workers):
+                if item.n > master.workers[number].n + 1 and self._gap_requests < GAP_REQUESTS_MAX:
+                    self._gap = True        # this input is in the log as well as those before it
+                    break
                 frames += master.process(number, item)
+                self._joins[number] = True
             self.processed += 1             # late ones, too: whoever drives this sees that it goes on
             budget -= 1
         frames += master.flush()
@@ -184,10 +201,12 @@ class Recovery:
         return self.master.ahead(number) < min(CATCH_UP_STEPS_MAX, self.master.unacknowledged_max)
 
     def again(self):
-        """After an overflow of the live buffer: (after n) per worker to ask the input logger for, else None."""
+        """After an overflow of the live buffer or a gap: (after n) per worker to ask the input logger for, else None."""
         if self._inputs_missing or not self._loaded or any(self._inputs) or any(map(len, self._plans)):
             return None
-        if self.buffer.dropped == self._dropped_at_request:
+        if self.buffer.dropped == self._dropped_at_request and not self._gap:
             return None
+        self._gap_requests += self._gap
+        self._gap = False
         self._begin_request()
         return [worker.n for worker in self.master.workers]

@@ -52,10 +52,13 @@ class InputLoggerRole(Role):
                 send(encoded)
 
     def _tick(self):
-        for frame in self._core.tick(time.time_ns()):
-            self.node.send(frame)
+        self._send_ticks()
         # from the planned time on, so that ticks do not drift; after a stall the missed ones are not made up for
         self._timer = self.loop.at(max(self._timer[0] + self._tick_ns, self.loop.now_ns()), self._tick)
+
+    def _send_ticks(self):
+        for frame in self._core.tick(time.time_ns()):
+            self.node.send(frame)
 
     def frame(self, hop, frame):
         if hop == HOP_TRIM:
@@ -74,6 +77,8 @@ class InputLoggerRole(Role):
                 frames, end = self._core.after(worker, n, FRAMES_PER_MESSAGE)
                 n += len(frames)
                 yield {"t": "input_batch", "group": self.group, "worker": worker, "frames": frames, "end": end}
+        # the first live inputs after this answer: the new master sees at once whether the live stream joins it
+        self._send_ticks()
 
     def close(self):
         self.loop.cancel(self._timer)

@@ -49,6 +49,8 @@ class SpareRole(Role):
         add = self.node.buffer(self.group_id).add
         for frame in frames:
             add(frame)
+        if self._recovery is not None:
+            self.work(self._step)
 
     def frame(self, hop, frame):
         # an acknowledgement of what was sent in recovery makes room for more
@@ -161,13 +163,13 @@ class SpareRole(Role):
         before = recovery.replayed + recovery.processed
         for frame in recovery.step(STEPS_PER_SLICE):
             self.node.send(frame)
-        if recovery.finished:
+        if recovery.finished and recovery.joined:
             self._go_live()
             return False
         again = recovery.again()
         if again is not None:
             self._peers["input_logger"].send({"t": "inputs", "group": self.group, "after": again})
-        # nothing done: what is missing comes by message, or an acknowledgement makes room
+        # nothing done: what is missing comes by message or live, or an acknowledgement makes room
         return recovery.replayed + recovery.processed > before
 
     def _go_live(self):

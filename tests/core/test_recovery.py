@@ -7,7 +7,7 @@ import pytest
 from middleboxes.core.frames import FrameError, InputEncoder, decode_input
 from middleboxes.core.inputlog import InputLogger
 from middleboxes.core.master import ReplayError
-from middleboxes.core.recovery import LiveBuffer, Recovery
+from middleboxes.core.recovery import GAP_REQUESTS_MAX, LiveBuffer, Recovery
 
 from .boxes import GROUP, MAC, checkpoint, contents, master, output_logger, released
 
@@ -164,6 +164,44 @@ def test_an_overflow_of_the_live_buffer_is_made_good_from_the_log_while_traffic_
         assert asked < 5, "the recovery never catches up"
     wanted, left = undisturbed(scene.inputs.counters["inputs"])
     assert asked and contents(scene.spare) == contents(wanted) and scene.left == left
+
+
+def test_a_gap_between_log_and_live_stream_is_filled_from_the_log():
+    """A switch confirmed the redirect and still sent some frames to the dead master."""
+    scene = Scene()
+    scene.load()
+    scene.give_all()
+    scene.finish()
+    assert not scene.recovery.joined, "nothing has come live"
+    for _ in range(3):
+        scene.arrive()                                  # logged after the answer, gone to the old master
+    scene.buffer.add(scene.arrive())
+    scene.recovery.step(10)
+    assert not scene.recovery.finished and not scene.recovery.joined
+    scene.finish()
+    assert not scene.recovery.joined, "the answer held all that was logged"
+    scene.buffer.add(scene.arrive())
+    scene.finish()
+    wanted, left = undisturbed(30)
+    assert scene.recovery.joined and contents(scene.spare) == contents(wanted) and scene.left == left
+
+
+def test_on_a_network_that_goes_on_losing_inputs_a_recovery_ends():
+    scene = Scene()
+    scene.load()
+    scene.give_all()
+    scene.finish()
+    for asked in range(GAP_REQUESTS_MAX + 1):
+        assert not scene.recovery.joined
+        scene.arrive()
+        scene.buffer.add(scene.arrive())
+        scene.recovery.step(10)
+        again = scene.recovery.again()
+        assert (again is None) == (asked == GAP_REQUESTS_MAX)
+        for frames, end in () if again is None else scene.input_batches(again[0]):
+            scene.recovery.inputs(0, frames, end)
+        scene.recovery.step(10)
+    assert scene.recovery.finished and scene.recovery.joined
 
 
 def test_live_frames_count_as_progress():

@@ -194,9 +194,10 @@ class SkipsTheLogSpare(SpareRole):
 
 
 class ForgetsOverflow(recovery.Recovery):
-    """An overflow of the live buffer is not made good."""
+    """An overflow of the live buffer is not made good, and the gap that it leaves is not looked at."""
 
     def _catch_up(self, budget, frames):
+        self._gap_requests = recovery.GAP_REQUESTS_MAX
         self._dropped_at_request = self.buffer.dropped
         super()._catch_up(budget, frames)
 
@@ -216,7 +217,7 @@ FAULTS = [
     (Parts(output_logger=TrimsOutputsTooFar), "determinants of worker 0 have a gap|are trimmed"),
     (Parts(input_logger=TrimsInputsTooFar), "is needed by step|is trimmed|got lost in the failover"),
     (Parts(input_logger=TurnsBackTheClock), "time goes back"),
-    (Parts(master=TrimsBeforeDurable), "have a gap|came in order"),
+    (Parts(master=TrimsBeforeDurable), "have a gap|came in order|is needed by step"),
     (Parts(master=CommitsAheadOfTheOutputLogger), "durable before its determinants are stored"),
     (Parts(master=StartsUnprotected), "depend on which left|left and are not in|does not come to rest"),
     (Parts(folded=IsNotFencedStore), "checkpoint numbers go back|a delta on checkpoint"),
