@@ -40,8 +40,11 @@ class Campaign:
             stack.callback(self._stop_traffic)
             self._traffic.start()
             try:
+                self._begin()
                 self._strike_all()
                 self._rest()
+            except NotInTime as error:
+                self._violation(f"before any kill: {error}")
             except UsageError as error:     # the network was up, so this is no matter of usage any more
                 self._violation(f"the campaign could not go on: {error}")
             if self._outcome.violations and self._keep:
@@ -64,6 +67,10 @@ class Campaign:
     def _stop_traffic(self):
         with undisturbed():
             self._traffic.stop()
+
+    def _begin(self):
+        began_ns = time.monotonic_ns()
+        self._until(lambda group: self._traffic.flows_everywhere() and self._traffic.goes_on_after(began_ns), "passing traffic")
 
     # -- kills
 

@@ -31,8 +31,10 @@ def once(arrivals):
     """No datagram arrives twice, least of all in two versions."""
     found, seen = [], {}
     for arrival in arrivals:
-        first = seen.setdefault(arrival.datagram, arrival)
-        if first is not arrival:
+        first = seen.get(arrival.datagram)
+        if first is None:
+            seen[arrival.datagram] = arrival
+        else:
             same = (first.stamp, first.count, first.source) == (arrival.stamp, arrival.count, arrival.source)
             found.append(f"{_name(arrival)} left twice" if same else
                          f"{_name(arrival)} left in two versions: {_version(first)}, then {_version(arrival)}")

@@ -48,6 +48,10 @@ class TrafficSet:
         self._records.append(record)
         return self._run(host, "flows", side, *arguments, "--record", record, package="ftmb.chaos")
 
+    def flows_everywhere(self):
+        """Whether datagrams have arrived at every program."""
+        return all(program.ask("flush", "flushed", _ANSWER_TIMEOUT_S)["received"] for program in (self._server, *self._clients))
+
     def received(self):
         """How many datagrams of flows have arrived so far, at either side."""
         return sum(program.ask("flush", "flushed", _ANSWER_TIMEOUT_S)["received"] for program in (self._server, *self._clients))

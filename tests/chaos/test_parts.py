@@ -1,0 +1,128 @@
+"""What a campaign is made of: datagrams and records, the draw of kills, the configuration, the programs."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from ftmb import config
+from ftmb.chaos import configuration, kills, payload
+from ftmb.demo.programs import Program
+
+INSIDE, SOURCE = (0x0A000001, 5000), (0xC00002FE, 1234)
+
+
+def test_a_datagram_tells_who_sent_what_and_a_record_keeps_it():
+    data = payload.encode(True, INSIDE, 7, 9, 12345)
+    stamped = (5).to_bytes(8, "big") + (6).to_bytes(8, "big") + data[payload.STAMP_BYTES:]
+    arrival = payload.decode(stamped, 99, SOURCE)
+    assert arrival == payload.Arrival(99, True, INSIDE, 7, 9, 12345, 5, 6, SOURCE) and arrival.datagram == (True, 7, 9)
+    record = payload.to_record(arrival)
+    assert payload.from_record(record * 2 + record[:-1]) == [arrival] * 2
+
+
+def test_nothing_but_the_stamp_may_change():
+    data = payload.encode(False, INSIDE, 7, 9, 12345)
+    for place in range(payload.STAMP_BYTES, len(data)):
+        with pytest.raises(payload.PayloadError):
+            payload.decode(data[:place] + bytes([data[place] ^ 1]) + data[place + 1:], 1, SOURCE)
+    for wrong in (b"", data[:-1], data + b"x"):
+        with pytest.raises(payload.PayloadError):
+            payload.decode(wrong, 1, SOURCE)
+
+
+def test_the_seed_decides_the_kills():
+    assert kills.draw(7, 40) == kills.draw(7, 40) != kills.draw(8, 40)
+    assert kills.draw(7, 40)[:10] == kills.draw(7, 10)
+
+
+def test_every_kind_comes_about_equally_often_within_its_bounds():
+    drawn = kills.draw(3, 5 * len(kills.KINDS))
+    assert {name: sum(strike.kind == name for strike in drawn) for name in kills.KINDS} == dict.fromkeys(kills.KINDS, 5)
+    for strike in drawn:
+        kind = kills.KINDS[strike.kind]
+        assert strike.how in kind.hows and kind.delay_ms[0] <= strike.delay_ms <= kind.delay_ms[1]
+    assert {strike.kind for strike in kills.draw(3, 9, ["hang", "spare"])} == {"hang", "spare"}
+
+
+class Emulator:
+    """Notes what is done to it."""
+
+    def __init__(self):
+        self.done = []
+
+    def status(self):
+        return {"groups": [{"name": "nat", "state": "protected", "master": "m1", "spares": ["m2"], "store": "st"}]}
+
+    def kill(self, group, role, how, node):
+        self.done.append((how, node))
+        return {"group": group, "role": role, "how": how, "node": node}
+
+    def heal(self, node):
+        self.done.append(("heal", node))
+
+
+@pytest.mark.parametrize("kind, done, killed", [
+    ("process", [("process", "m1")], ["m1"]), ("hang", [("hang", "m1")], ["m1"]), ("spare", [("link", "m2")], ["m2"]),
+    ("stutter", [("hang", "m1"), ("heal", "m1")], ["m1"]),
+    ("checkpoint", [("hang", "st"), ("link", "m1"), ("heal", "st")], ["m1"]),
+    ("recovery", [("link", "m1"), ("link", "m2")], ["m1", "m2"]),
+    ("twice", [("link", "m1"), ("link", "m1")], ["m1", "m1"])])
+def test_what_each_kind_does(kind, done, killed):
+    emulator = Emulator()
+    ground = kills.Ground(emulator, "nat", lambda holds, what: None)
+    how = "link" if "link" in kills.KINDS[kind].hows else kills.KINDS[kind].hows[0]
+    kills.KINDS[kind].strike(ground, kills.Strike(kind, how, 0, 1))
+    assert emulator.done == done and [kill["node"] for kill in ground.killed] == killed
+
+
+@pytest.mark.parametrize("function", configuration.FUNCTIONS)
+def test_the_configuration_is_single_with_another_function(function):
+    got, single = config.read(configuration.text(function, 1), "x.yaml"), config.load("single")
+    (group,) = got.groups.values()
+    assert (group.name, group.function, group.workers) == (configuration.GROUP, function, 1)
+    assert got.nodes == single.nodes and list(got.hosts) == list(single.hosts)
+    gateways = {str(host.gateway) for name, host in got.hosts.items() if name.startswith("server")}
+    assert gateways == ({"None"} if function == "nat" else {"192.0.2.254"})
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="asks for a large receive buffer: needs root")
+def test_both_sides_of_the_traffic_count_and_record_the_same(tmp_path):
+    """Through no middlebox: all that was sent arrives, unstamped, from the socket that sent it."""
+    def popen(_host, argv, **keywords):
+        return subprocess.Popen(argv, **keywords)
+    server = Program(popen, "here", "flows", "serve", "--address", "127.0.0.1", "--record", tmp_path / "s", package="ftmb.chaos")
+    programs = [server]
+    try:
+        server.wait_for("ready", 20)
+        client = Program(popen, "here", "flows", "send", "--to", "127.0.0.1", "--first-flow", 50, "--record", tmp_path / "c",
+                         package="ftmb.chaos")
+        programs.append(client)
+        client.wait_for("ready", 20)
+        deadline = time.monotonic() + 20
+        while server.ask("flush", "flushed", 5)["received"] < 600:
+            assert time.monotonic() < deadline
+        sent = client.ask("stop", "stopped", 5)["sent"]
+        while client.ask("flush", "flushed", 5)["received"] < sent:
+            assert time.monotonic() < deadline
+        results = [program.ask("finish", "result", 5) for program in (client, server)]
+    finally:
+        for program in programs:
+            program.stop()
+    assert results[0] == {"sent": sent, "received": sent, "damaged": 0, "misdelivered": 0, "errors": 0}
+    assert results[1] == {"sent": sent, "received": sent, "damaged": 0, "misdelivered": 0}
+    there, back = payload.read_record(tmp_path / "s"), payload.read_record(tmp_path / "c")
+    assert len({arrival.datagram for arrival in there}) == len({arrival.datagram for arrival in back}) == sent
+    assert {arrival.flow for arrival in there} >= set(range(50, 72)), "flows end and new ones begin"
+    assert all(not arrival.back and arrival.source == arrival.inside and not arrival.stamp for arrival in there)
+    assert all(arrival.back and arrival.sent_ns <= arrival.received_ns for arrival in back)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="asks for a large receive buffer: needs root")
+def test_the_programs_end_with_whoever_started_them(tmp_path):
+    done = subprocess.run([sys.executable, "-m", "ftmb.chaos.flows", "send", "--to", "127.0.0.1", "--record", tmp_path / "c"],
+                          input="", capture_output=True, text=True, timeout=20, check=False)
+    assert json.loads(done.stdout)["event"] == "ready" and done.returncode == 0
