@@ -12,6 +12,7 @@ k of the step that had the variable before).
 
 import struct
 from collections import deque
+from itertools import islice
 
 from .channel import pack, unpack
 
@@ -95,9 +96,7 @@ class DeterminantLog:
             skipped = after + 1 - item[0]
             return _ONE_RUN.pack(after + 1, 0, item[1] - skipped, item[2] + skipped), self.last
         parts, size, last = [_FIRST.pack(after + 1)], _FIRST.size, after
-        for k, count, n, extra in items:
-            if k + count <= after + 1:
-                continue
+        for k, count, n, extra in islice(items, self._index_after(after), None):
             if extra is None:
                 skipped = max(0, after + 1 - k)
                 part = _RUN.pack(0, count - skipped, n + skipped)
@@ -109,6 +108,19 @@ class DeterminantLog:
             size += len(part)
             last = k + count - 1
         return b"".join(parts), last
+
+    def _index_after(self, after):
+        """Index of the first item with a step beyond *after*, by halves: the log may be long and is asked for often."""
+        items, low, high = self._items, 0, len(self._items) - 1
+        if items[high][0] <= after + 1:
+            return high                 # what is asked for nearly always: the newest
+        while low < high:
+            middle = (low + high) // 2
+            if items[middle][0] + items[middle][1] <= after + 1:
+                low = middle + 1
+            else:
+                high = middle
+        return low
 
     def store(self, encoded):
         """Add what is new of *encoded*; False if a gap lies before it (nothing is taken). Raises DeterminantError."""

@@ -4,9 +4,6 @@ Nothing leaves for the master that is not logged first; the log is trimmed when 
 durable. The log is bounded: at the bound a new input is dropped and counted, it is never forwarded unlogged.
 """
 
-from collections import deque
-from itertools import islice
-
 from .frames import PACKET, TICK, Input, InputEncoder
 
 #: what one logged input takes besides its frame, roughly, in bytes
@@ -22,7 +19,7 @@ class InputLogger:
         self.log_bytes_max = log_bytes_max
         self.counters = {"inputs": 0, "ticks": 0, "dropped_log_full": 0}
         self._encoder = InputEncoder(group_id, source)
-        self._logs = [deque() for _ in range(workers)]
+        self._logs = [[] for _ in range(workers)]       # a worker's numbers have no gaps: n is found by its index
         self._last_n = [0] * workers
         self._last_ns = 0
 
@@ -57,18 +54,20 @@ class InputLogger:
 
     def trim(self, epoch, positions):
         """A checkpoint at *positions* {worker: (n, k)} is durable: forget the inputs that it covers."""
-        if epoch < self.epoch:
+        if epoch != self.epoch:
             return
         for worker, (n, _) in positions.items():
             if worker >= len(self._logs):
                 continue
             log = self._logs[worker]
-            while log and log[0].n <= n:
-                self.log_bytes -= len(log.popleft().frame) + _ENTRY_BYTES
+            covered = min(n + 1 - log[0].n, len(log)) if log else 0
+            if covered > 0:
+                self.log_bytes -= sum(len(item.frame) for item in log[:covered]) + covered * _ENTRY_BYTES
+                del log[:covered]
 
     def after(self, worker, n, limit):
         """Up to *limit* encoded inputs of *worker* after number *n*, and whether that is all there is now."""
         log = self._logs[worker]
         start = max(0, n + 1 - log[0].n) if log else 0
-        items = list(islice(log, start, start + limit))
+        items = log[start:start + limit]
         return [self._encoder.encode(self.epoch, worker, item) for item in items], start + len(items) >= len(log)

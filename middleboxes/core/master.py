@@ -4,8 +4,8 @@ A *step* is one input processed by one worker. Inputs of a worker are processed 
 dropped and counted (the network's doing), so a step's determinant is its n, plus what ``ctx.record`` gave.
 Replay is the same step with the determinant given instead of made.
 
-Bound: at most ``unacknowledged_max`` steps are ahead of the output logger's acknowledgement; at the bound the master takes
-no more inputs (``ready`` is False) until acknowledgements or a durable checkpoint come.
+Bounds: at most ``unacknowledged_max`` steps are ahead of the output logger's acknowledgement, and UNDURABLE_MAX ahead of the
+last durable checkpoint; at a bound the master takes no more inputs (``ready`` is False) until acknowledgements or a durable checkpoint come.
 """
 
 import traceback
@@ -18,6 +18,12 @@ from .state import check_value
 
 _MASK = (1 << 64) - 1
 BATCH_BYTES_MAX = 1200
+#: Steps beyond the last durable checkpoint, at most. Below what an output logger stores (its items_max), so that
+#: with the store away the master stops first: a full output log could never acknowledge the checkpoint that frees it.
+UNDURABLE_MAX = 1 << 19
+#: determinants are asked for again in portions: a long gap must not hold up packets
+RESENT_BATCHES_MAX = 16
+EVENT_CHARACTERS_MAX = 1000
 
 #: bounds of one step, the same in replay; all that it records must fit determinants.EXTRA_BYTES_MAX
 OUTPUTS_MAX = 1 << 16
@@ -88,6 +94,10 @@ class StepContext:
         return packed
 
     def event(self, name, detail):
+        # checked in replay, too: what fails live must fail again
+        for text in (name, detail):
+            if type(text) is not str or len(text) > EVENT_CHARACTERS_MAX or not text.isprintable():
+                raise ValueError(f"an event is two printable texts of at most {EVENT_CHARACTERS_MAX} characters")
         if not self._replaying:
             self._on_event(name, detail)
 
@@ -104,6 +114,7 @@ class Worker:
     def __init__(self, context):
         self.n = self.k = 0
         self.sent_k = 0           # determinants up to here were sent at least once
+        self.durable_k = 0        # steps up to here are in a durable checkpoint
         self.last_ns = 0
         self.context = context
         self.log = DeterminantLog()
@@ -131,7 +142,8 @@ class Master:
     @property
     def ready(self):
         """Whether a further input may be processed."""
-        return all(worker.k - worker.log.trimmed < self.unacknowledged_max for worker in self.workers)
+        return all(worker.k - worker.log.trimmed < self.unacknowledged_max and worker.k - worker.durable_k < UNDURABLE_MAX
+                   for worker in self.workers)
 
     def ahead(self, number):
         """How many steps worker *number* is ahead of the output logger's acknowledgements."""
@@ -171,9 +183,12 @@ class Master:
         worker.sent_k = max(worker.sent_k, k)
         if not resend:
             return []
-        worker.sent_k = worker.log.trimmed
         self.counters["resent"] += 1
-        return self._batches(number, worker)
+        frames, last = [], worker.log.trimmed
+        while last < worker.sent_k and len(frames) < RESENT_BATCHES_MAX:
+            encoded, last = worker.log.encode(last, BATCH_BYTES_MAX)
+            frames.append(self._encoder.encode_batch(self.epoch, number, encoded))
+        return frames
 
     def _step(self, worker, item):
         context = worker.context
@@ -200,7 +215,8 @@ class Master:
         place = f"{trace.filename}:{trace.lineno}"
         if place not in self._errors_told and len(self._errors_told) < 100:
             self._errors_told.add(place)
-            self._on_event("function-error", f"{type(error).__name__}: {error} at {place}; the packet is dropped")
+            reason = ascii(str(error))[:EVENT_CHARACTERS_MAX]
+            self._on_event("function-error", f"{type(error).__name__}: {reason} at {place}; the step ends there")
 
     def _encode_outputs(self, number, worker):
         frames = []
@@ -271,6 +287,7 @@ class Master:
         """*cut* is durable: trim, and return the frames that let the loggers trim."""
         for worker, (_, k) in zip(self.workers, cut.positions):
             worker.log.trim(k)
+            worker.durable_k = k
             worker.sent_k = max(worker.sent_k, k)
         return [frame for role in ("input-logger", "output-logger")
                 for frame in encode_trim(role, self.group_id, self.source, self.epoch, cut.positions)]
@@ -303,5 +320,5 @@ class Master:
             self._start(worker, worker.n, k)
 
     def _start(self, worker, n, k):
-        worker.n, worker.k, worker.sent_k = n, k, k
+        worker.n, worker.k, worker.sent_k, worker.durable_k = n, k, k, k
         worker.log = DeterminantLog(k)

@@ -143,7 +143,7 @@ class OutputLogger:
     def trim(self, epoch, positions):
         """A checkpoint at *positions* {worker: (n, k)} is durable; returns what that releases."""
         released = []
-        if epoch < self.epoch:
+        if epoch != self.epoch:
             return released
         ahead = {worker: k for worker, (_, k) in positions.items()
                  if worker < len(self.logs) and k > self.logs[worker].trimmed}

@@ -21,7 +21,7 @@ check there has the last word.
 from collections import deque
 
 from .determinants import DeterminantError, DeterminantLog
-from .frames import decode_input
+from .frames import FrameError, decode_input
 from .master import ReplayError
 from .outputlog import unpack_keys
 
@@ -36,25 +36,32 @@ GAP_REQUESTS_MAX = 8
 class LiveBuffer:
     """Live input frames of a group that this node does not process yet; at the bound the oldest are dropped, counted."""
 
-    def __init__(self, frames_max=16384):
+    def __init__(self, frames_max=16384, bytes_max=32 << 20):
         self._frames = deque()
-        self._frames_max = frames_max
+        self._frames_max, self._bytes_max = frames_max, bytes_max
+        self._bytes = 0
         self.dropped = 0
 
     def add(self, frame):
         """Keep an INPUT frame."""
-        if len(self._frames) == self._frames_max:
-            self._frames.popleft()
-            self.dropped += 1
         self._frames.append(frame)
+        self._bytes += len(frame)
+        while len(self._frames) > self._frames_max or self._bytes > self._bytes_max:
+            self._bytes -= len(self._frames.popleft())
+            self.dropped += 1
 
     def take(self):
         """The oldest frame kept, None if there is none."""
-        return self._frames.popleft() if self._frames else None
+        if not self._frames:
+            return None
+        frame = self._frames.popleft()
+        self._bytes -= len(frame)
+        return frame
 
     def clear(self):
         """Forget what is kept."""
         self._frames.clear()
+        self._bytes = 0
 
 
 class Recovery:
@@ -65,6 +72,7 @@ class Recovery:
         self.buffer = buffer
         self.replayed = 0
         self.processed = 0
+        self.bad_frames = 0
         self.finished = False
         # a durable checkpoint may lie beyond R only if the output logger lost determinants that it covers
         self._stored = stored
@@ -186,7 +194,11 @@ class Recovery:
             if frame is None:
                 self.finished = True
                 break
-            _, number, item = decode_input(frame)
+            try:
+                _, number, item = decode_input(frame)
+            except FrameError:
+                self.bad_frames += 1
+                continue
             if number < len(master.workers):
                 if item.n > master.workers[number].n + 1 and self._gap_requests < GAP_REQUESTS_MAX:
                     self._gap = True        # this input is in the log as well as those before it

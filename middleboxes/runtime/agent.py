@@ -1,6 +1,6 @@
 """The agent: the node's connection to the controller. It says hello, beats, carries requests to the node and answers."""
 
-from .role import ROLE_FAILURES, RoleError
+from .role import ROLE_FAILURES
 
 RETRY_NS = 100_000_000
 #: events kept while the controller is away; beyond it the oldest go, counted
@@ -68,6 +68,3 @@ class Agent:
         except (KeyError, TypeError) as failure:
             error = f"arguments are not of the expected form: {type(failure).__name__} {failure}"
         connection.send({"t": "reply", "id": message["id"], "ok": not error, "error": error, "result": result or {}})
-
-
-__all__ = ["Agent", "RoleError"]

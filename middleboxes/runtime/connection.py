@@ -1,7 +1,8 @@
 """TCP connections of the management network: authenticated channels on non-blocking sockets.
 
 Writing is bounded: small messages are sent at once, bulk is *pumped* from an iterator, which is asked for more only while
-less than PUMP_BYTES wait. A peer that does not read what it is sent is cut off at SEND_BYTES_MAX.
+less than PUMP_BYTES wait. A peer that does not read what it is sent is cut off at SEND_BYTES_MAX or PUMPS_MAX iterators. A peer that
+vanished without a word is noticed after SILENCE_MS.
 """
 
 import errno
@@ -13,6 +14,8 @@ from ..core.messages import MESSAGE_BYTES_MAX, MessageError
 
 PUMP_BYTES = 256 << 10
 SEND_BYTES_MAX = 16 * MESSAGE_BYTES_MAX
+PUMPS_MAX = 8
+SILENCE_MS = 3000
 HANDSHAKE_NS = 2_000_000_000
 CONNECTIONS_MAX = 256
 
@@ -23,6 +26,7 @@ class Connection:
     def __init__(self, loop, sock, channel, on_message, on_open=None, on_close=None):
         self.loop, self.channel = loop, channel
         self.on_message, self.on_open, self.on_close = on_message, on_open, on_close
+        self.on_drained = None          # called once, when nothing is waiting to be sent
         self.closed = False
         self._socket = sock
         self._connecting = False
@@ -31,6 +35,11 @@ class Connection:
         self._writing = False
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # a host that is gone sends no FIN: ask an idle one each second, and wait for no answer longer than SILENCE_MS
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SILENCE_MS)
         self._deadline = loop.after(HANDSHAKE_NS, self._check_open)
 
     @classmethod
@@ -60,9 +69,13 @@ class Connection:
 
     def pump(self, messages):
         """Send all of an iterator's messages, made only as fast as the peer takes them."""
-        if not self.closed:
-            self._pumps.append(iter(messages))
-            self._flush()
+        if self.closed:
+            return
+        if len(self._pumps) == PUMPS_MAX:
+            self.close("the peer does not take what it asked for")
+            return
+        self._pumps.append(iter(messages))
+        self._flush()
 
     @property
     def waiting_bytes(self):
@@ -126,6 +139,9 @@ class Connection:
             self.close("the peer does not read what it is sent")
             return
         self._watch(bool(self._out))
+        if not self._out and self.on_drained:
+            on_drained, self.on_drained = self.on_drained, None
+            on_drained()
 
     def _readable(self):
         if self._connecting:
@@ -166,6 +182,7 @@ class Listener:
         self.loop, self.key = loop, key
         self.on_message, self.on_close = on_message, on_close
         self._open = set()
+        self.failed_accepts, self.last_failure = 0, ""
         self._socket = sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -180,6 +197,10 @@ class Listener:
         try:
             sock, _ = self._socket.accept()
         except BlockingIOError:
+            return
+        except OSError as error:        # the peer gave up, or descriptors ran out: the next one may come through
+            self.failed_accepts += 1
+            self.last_failure = str(error)
             return
         if len(self._open) >= CONNECTIONS_MAX:
             sock.close()

@@ -2,10 +2,10 @@
 
 import time
 
-from ..core.frames import HOP_TRIM, decode_trim
+from ..core.frames import HOP_TRIM, FrameError, decode_trim
 from ..core.inputlog import InputLogger
-from .link import port_link
-from .role import Role, RoleError
+from .link import losses
+from .role import Role, check_positions, open_ports
 
 FRAMES_PER_MESSAGE = 64
 _BROADCAST_BIT = 1
@@ -18,22 +18,19 @@ class InputLoggerRole(Role):
 
     def __init__(self, node, group, epoch, group_id, workers, ports, tick_interval_ms, log_bytes_max):
         super().__init__(node, group, epoch, group_id)
+        self._workers = workers
         self._core = InputLogger(group_id, node.mac, workers, epoch, log_bytes_max)
-        self._filtered = 0
-        self._links = []
-        interfaces = node.port_interfaces(group)
-        for number, port in enumerate(ports):
-            if port["name"] not in interfaces:
-                raise RoleError(f"node {node.name} has no interface for port {port['name']!r} of group {group!r}")
-            link = port_link(interfaces[port["name"]])
+        self._filtered = self._bad_frames = 0
+        self._links = open_ports(node, group, ports)
+        for number, (port, link) in enumerate(zip(ports, self._links)):
             mac = bytes.fromhex(port["mac"].replace(":", ""))
-            self._links.append(link)
             self.loop.watch(link.fileno(), lambda link=link, number=number, mac=mac: self._receive(link, number, mac))
         self._tick_ns = tick_interval_ms * 1_000_000
         self._timer = self.loop.after(self._tick_ns, self._tick)
 
     def counters(self):
-        return {**self._core.counters, "log_bytes": self._core.log_bytes, "filtered": self._filtered}
+        return {**self._core.counters, **losses(self._links), "log_bytes": self._core.log_bytes,
+                "filtered": self._filtered, "bad_frames": self._bad_frames}
 
     def fence(self, epoch):
         self._core.fence(epoch)
@@ -61,11 +58,16 @@ class InputLoggerRole(Role):
             self.node.send(frame)
 
     def frame(self, hop, frame):
-        if hop == HOP_TRIM:
+        if hop != HOP_TRIM:
+            return
+        try:
             self._core.trim(*decode_trim(frame))
+        except FrameError:
+            self._bad_frames += 1
 
     def message(self, connection, message):
         if message["t"] == "inputs":
+            check_positions(message["after"], self._workers)
             connection.pump(self._batches(message["after"]))
         else:
             super().message(connection, message)

@@ -17,11 +17,12 @@ SIOCGIFHWADDR = 0x8927
 
 #: one read; a frame that fills it was cut off (offloads left on): dropped and counted
 FRAME_BYTES_MAX = 9216
+PACKET_STATISTICS = 6
 RECEIVE_BUFFER_BYTES = 32 << 20
 BATCH = 64
 
-# What a network does when it is full or cut; anything else is a fault of ours.
-_LOSSES = (errno.ENOBUFS, errno.ENETDOWN, errno.EAGAIN, errno.EMSGSIZE, errno.ENXIO, errno.ENODEV)
+# What a network does when it is full or cut, or with a frame that is none (EINVAL: shorter than an Ethernet header).
+_LOSSES = (errno.EINVAL, errno.ENOBUFS, errno.ENETDOWN, errno.EAGAIN, errno.EMSGSIZE, errno.ENXIO, errno.ENODEV)
 
 
 class LinkError(OSError):
@@ -40,7 +41,7 @@ class Link:
 
     def __init__(self, interface, protocol, program=None):
         self.interface = interface
-        self.counters = {"sent": 0, "received": 0, "send_failed": 0, "oversize": 0}
+        self.counters = {"sent": 0, "received": 0, "send_failed": 0, "oversize": 0, "overrun": 0}
         try:
             self._socket = sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
         except PermissionError as error:
@@ -79,7 +80,17 @@ class Link:
             if error.errno not in _LOSSES:
                 raise
         self.counters["received"] += len(frames)
+        if any(len(frame) == FRAME_BYTES_MAX for frame in frames):
+            whole = [frame for frame in frames if len(frame) < FRAME_BYTES_MAX]
+            self.counters["oversize"] += len(frames) - len(whole)
+            return whole
         return frames
+
+    def losses(self):
+        """{reason: frames} lost at this socket so far: those that could not be sent, were cut off, or overran its queue."""
+        _, overrun = struct.unpack("II", self._socket.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8))
+        self.counters["overrun"] += overrun         # the kernel counts anew after each reading
+        return {name: self.counters[name] for name in ("send_failed", "oversize", "overrun")}
 
     def send(self, frame):
         """Send one frame; what the interface can't take is a network loss, counted."""
@@ -104,6 +115,15 @@ def data_links(interface, input_hop):
             Link(interface, ETH_P_NSH, _hop_filter(input_hop, False)))
 
 
-def port_link(interface):
-    """A logger's port interface: all frames."""
-    return Link(interface, ETH_P_ALL)
+def port_link(interface, receives=True):
+    """A logger's port interface: all frames, or only a way to send (nothing is queued that nobody reads)."""
+    return Link(interface, ETH_P_ALL if receives else 0)
+
+
+def losses(links):
+    """The sum of the losses of *links*."""
+    total = {}
+    for link in links:
+        for name, count in link.losses().items():
+            total[name] = total.get(name, 0) + count
+    return total

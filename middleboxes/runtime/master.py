@@ -37,11 +37,14 @@ class MasterRole(Role):
         self.taking = True
 
     def inputs(self, frames):
-        send, process = self.node.send, self.core.process
+        send, process, workers = self.node.send, self.core.process, len(self.core.workers)
         for frame in frames:
             try:
                 _, worker, item = decode_input(frame)
             except FrameError:
+                self._bad_frames += 1
+                continue
+            if worker >= workers:
                 self._bad_frames += 1
                 continue
             for output in process(worker, item):
@@ -108,7 +111,8 @@ class MasterRole(Role):
         if self._cut is None or self._store is None:
             return False
         if self._store.waiting_bytes > 0:
-            return True
+            self._store.on_drained = self.guarded(self._go_on)
+            return False
         cut = self._cut
         message = {"t": "checkpoint", "group": self.group, "epoch": cut.epoch, "id": cut.id, "base": cut.base,
                    "last": False, "data": self._chunk}
@@ -120,6 +124,9 @@ class MasterRole(Role):
             self._committing = False
             self._store.send({**message, "last": True, "data": b""})
         return False        # committed, or called again by _progress
+
+    def _go_on(self):
+        self.work(self._send_checkpoint)
 
     def _store_message(self, connection, message):
         if message["t"] == "refused":

@@ -53,7 +53,8 @@ class Node:
 
     def run(self):
         """Serve until the process is told to stop."""
-        # Roles make no reference cycles, and a collection would stop packets for as long as the state is large.
+        # A collection would stop packets for as long as the state is large. Nothing that repeats makes reference cycles:
+        # a role's own (its guards) are undone when it is dropped.
         gc.collect()
         gc.freeze()
         gc.disable()
@@ -108,6 +109,8 @@ class Node:
         core = build_master(self, group, epoch, args,
                             lambda name, detail: self.agent.event(name, group, epoch, {"text": detail}))
         core.start_at(args["start"])
+        # what came before is of another start of the group: its numbers mean something else
+        self._buffers.pop(args["group_id"], None)
         role = MasterRole(self, group, epoch, core, args["store"], args["checkpoint_interval_ms"],
                           on_durable=lambda: self._start_master(role))
         return role
@@ -154,7 +157,8 @@ class Node:
         if self._takers.get(role.group_id) is role:
             del self._takers[role.group_id]
             self._buffers.pop(role.group_id, None)
-        gc.collect()        # between roles a pause harms nobody
+        role.release()
+        self.hold_inputs()
 
     def replace(self, old, new):
         """*new* takes over from *old* (a spare that became the master)."""
@@ -192,7 +196,7 @@ class Node:
             self.log(f"{connection.channel.peer} asks for {message['t']!r} of group {group!r}, which is not served here")
             connection.close("not served here")
             return
-        role.guarded(role.message)(connection, message)
+        role.guarded(role.serve)(connection, message)
 
     def _service_closed(self, connection, reason):
         for role in self._roles.values():

@@ -3,8 +3,8 @@
 from ..core.determinants import DeterminantError
 from ..core.frames import HOP_OUTPUT, HOP_TRIM, FrameError, decode_trim
 from ..core.outputlog import OutputLogger, pack_keys
-from .link import port_link
-from .role import Role, RoleError
+from .link import losses
+from .role import Role, check_positions, open_ports
 
 BYTES_PER_MESSAGE = 64 << 10
 KEYS_PER_MESSAGE = BYTES_PER_MESSAGE // 8
@@ -18,16 +18,12 @@ class OutputLoggerRole(Role):
     def __init__(self, node, group, epoch, group_id, workers, ports):
         super().__init__(node, group, epoch, group_id)
         self._core = OutputLogger(group_id, node.mac, workers, len(ports), epoch)
-        interfaces = node.port_interfaces(group)
-        missing = [port["name"] for port in ports if port["name"] not in interfaces]
-        if missing:
-            raise RoleError(f"node {node.name} has no interface for port {missing[0]!r} of group {group!r}")
-        self._links = [port_link(interfaces[port["name"]]) for port in ports]
+        self._links = open_ports(node, group, ports, receive=False)
         self._timer = None
         self._first_output_due = False
 
     def counters(self):
-        return {**self._core.counters, "determinants": sum(map(len, self._core.logs))}
+        return {**self._core.counters, **losses(self._links), "determinants": sum(map(len, self._core.logs))}
 
     def fence(self, epoch):
         # what the old master sent before it died and is here already counts: it must not be lost
@@ -65,6 +61,8 @@ class OutputLoggerRole(Role):
 
     def message(self, connection, message):
         if message["t"] == "determinants":
+            check_positions(message["after"], len(self._core.logs))
+            check_positions(message["to"], len(self._core.logs))
             connection.pump(self._batches(message["after"], message["to"]))
         else:
             super().message(connection, message)

@@ -6,14 +6,42 @@ from ..core.frames import FrameError
 from ..core.master import ReplayError
 from ..core.state import StateError
 from ..sdk import ConfigurationError
+from .link import LinkError, port_link
+
+
+class ServiceError(Exception):
+    """A service message that can't be served; the peer is told, the role goes on."""
 
 
 class RoleError(Exception):
     """A role that can't be taken or can't go on; the message goes to the controller."""
 
 
+def check_positions(value, workers):
+    """Raise ServiceError unless *value*, from a message, is a list of one number for each worker."""
+    if len(value) != workers or any(type(number) is not int or number < 0 for number in value):
+        raise ServiceError(f"positions must be {workers} numbers, not {value!r:.100}")
+
+
+def open_ports(node, group, ports, receive=True):
+    """A Link for each of *ports* (maps with a name) at this node, or none at all. Raises RoleError, LinkError."""
+    interfaces = node.port_interfaces(group)
+    missing = [port["name"] for port in ports if port["name"] not in interfaces]
+    if missing:
+        raise RoleError(f"node {node.name} has no interface for port {missing[0]!r} of group {group!r}")
+    links = []
+    try:
+        for port in ports:
+            links.append(port_link(interfaces[port["name"]], receive))
+    except LinkError:
+        for link in links:
+            link.close()
+        raise
+    return links
+
+
 #: what a role may raise: it fails, the node lives
-ROLE_FAILURES = (RoleError, ReplayError, CheckpointError, StateError, ConfigurationError, DeterminantError, FrameError)
+ROLE_FAILURES = (RoleError, LinkError, ReplayError, CheckpointError, StateError, ConfigurationError, DeterminantError, FrameError)
 
 
 class Role:
@@ -77,6 +105,17 @@ class Role:
 
     def frame(self, hop, frame):
         """Another frame of this group."""
+
+    def serve(self, connection, message):
+        """Answer a service message, or say why it can't be."""
+        try:
+            self.message(connection, message)
+        except ServiceError as error:
+            connection.send({"t": "refused", "group": self.group, "error": str(error)})
+
+    def release(self):
+        """Undo the reference cycles of a role that is dropped."""
+        self._guards.clear()
 
     def message(self, connection, message):
         """A service message of this group."""

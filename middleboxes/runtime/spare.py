@@ -3,7 +3,7 @@
 import os
 
 from ..core.checkpoint import Assembler
-from ..core.frames import HOP_ACK
+from ..core.frames import HOP_ACK, FrameError
 from ..core.master import Master
 from ..core.recovery import Recovery
 from ..functions import load
@@ -12,6 +12,7 @@ from .master import MasterRole
 from .role import Role, RoleError
 
 RETRY_NS = 200_000_000
+REDIAL_NS = 5_000_000
 STEPS_PER_SLICE = 256
 PEERS = ("store", "input_logger", "output_logger")
 
@@ -35,6 +36,7 @@ class SpareRole(Role):
         self._core = build_master(node, group, epoch, args, lambda name, detail: self.event(name, text=detail))
         self._assembler = Assembler()
         self._recovery = None
+        self._bad_frames = 0
         self._wanted = None             # what the loggers are asked for, once all checkpoints are loaded
         self._times_ns = {}
         # open before they are needed: a recovery has no time for handshakes
@@ -43,7 +45,10 @@ class SpareRole(Role):
             self._dial(name)
 
     def counters(self):
-        return {"checkpoint": self._core.checkpoint_id, "live_dropped": self.node.buffer(self.group_id).dropped}
+        recovery = self._recovery
+        return {"checkpoint": self._core.checkpoint_id, "live_dropped": self.node.buffer(self.group_id).dropped,
+                "replayed": recovery.replayed if recovery else 0, "processed": recovery.processed if recovery else 0,
+                "bad_frames": self._bad_frames + (recovery.bad_frames if recovery else 0)}
 
     def inputs(self, frames):
         add = self.node.buffer(self.group_id).add
@@ -55,8 +60,11 @@ class SpareRole(Role):
     def frame(self, hop, frame):
         # an acknowledgement of what was sent in recovery makes room for more
         if hop == HOP_ACK and self._recovery is not None:
-            for output in self._core.acknowledged(frame):
-                self.node.send(output)
+            try:
+                for output in self._core.acknowledged(frame):
+                    self.node.send(output)
+            except FrameError:
+                self._bad_frames += 1
             self.work(self._step)
 
     # -- connections to the store and the loggers
@@ -79,9 +87,11 @@ class SpareRole(Role):
         name = self._name_of(connection)
         if name is None:
             return                      # replaced already
-        if self._recovery is not None:
+        if self._wanted is not None and name != "store":
+            # what it was sending can't be taken up in the middle: the next attempt starts from the beginning
             raise RoleError(f"the {name.replace('_', ' ')} went away during recovery: {reason}")
-        self.after(RETRY_NS, self._redial)
+        # a connection that died unnoticed while nothing was asked of it is no reason to fail
+        self.after(RETRY_NS if self._recovery is None else REDIAL_NS, self._redial)
 
     def _redial(self):
         for name, connection in list(self._peers.items()):

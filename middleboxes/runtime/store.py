@@ -55,6 +55,9 @@ class StoreRole(Role):
             # sent again after a broken connection: it is durable already
             connection.send({"t": "stored", "group": self.group, "id": self._folded.id})
             return
+        if (checkpoint.header["id"], checkpoint.header["base"]) != (message["id"], message["base"]):
+            connection.send({"t": "refused", "group": self.group, "error": "a checkpoint whose header is another's"})
+            return
         refusal = self._folded.refusal(message["epoch"], message["base"])
         if refusal and message["epoch"] >= self._folded.epoch:
             # not fenced, only lost: tell what there is, and the master sends a base
@@ -66,7 +69,7 @@ class StoreRole(Role):
         self._bytes = sum(map(len, chunks))
         self._folded.fold(chunks, checkpoint)
         connection.send({"t": "stored", "group": self.group, "id": self._folded.id})
-        for follower in self._followers:
+        for follower in list(self._followers):      # one that can't be reached any more leaves the set meanwhile
             follower.pump(self._chunks(self._folded.id, message["base"], chunks))
 
     def _chunks(self, number, base, chunks):

@@ -5,7 +5,7 @@ import pytest
 from middleboxes.core.channel import pack
 from middleboxes.core.determinants import EXTRA_BYTES_MAX, DeterminantError, encode_extra
 from middleboxes.core.frames import FrameError, decode_output, decode_trim, encode_ack
-from middleboxes.core.master import OUTPUTS_MAX, RECORDED_BYTES_MAX, RECORDS_MAX, RecordError, ReplayError
+from middleboxes.core.master import OUTPUTS_MAX, RECORDED_BYTES_MAX, RECORDS_MAX, RESENT_BATCHES_MAX, RecordError, ReplayError
 from middleboxes.sdk import Map
 
 from .boxes import GROUP, MAC, Stamp, checkpoint, contents, master, output_logger, outputs, packet, released, tick
@@ -332,3 +332,60 @@ def test_a_full_cut_is_a_base_that_holds_everything_and_deltas_go_on_from_it():
     assert delta.base == full.id
     copy.load(checkpoint(delta))
     assert contents(copy) == contents(core)
+
+
+@pytest.mark.parametrize("name, detail", [("x", {1}), (b"x", "y"), ("x", "y" * 1001), ("x", "line\nline"), ("x", "\ud800")])
+def test_an_event_that_can_not_be_told_fails_live_and_in_replay_alike(name, detail):
+    """Else a step would be done half live, and whole in replay."""
+    class Tells(Stamp):
+        def handle(self, frame, ctx):
+            self.total.add()
+            ctx.event(name, detail)
+            self.total.add()
+
+    live, copy = master(Tells), master(Tells)
+    live.process(0, packet(1))
+    copy.replay(0, packet(1), None)
+    assert contents(live) == contents(copy) and live.function.total.value == 1
+    assert live.counters["function_errors"] == copy.counters["function_errors"] == 1
+
+
+def test_the_text_of_a_functions_fault_is_bounded_and_printable():
+    told = []
+
+    class Faulty(Stamp):
+        def handle(self, frame, ctx):
+            raise ValueError("\ud800" + "x" * (1 << 20))
+
+    core = master(Faulty, on_event=lambda name, detail: told.append(detail))
+    core.process(0, packet(1))
+    assert told[0].isascii() and len(told[0]) < 2000
+
+
+def test_a_long_gap_is_resent_in_portions():
+    """A gap of any length holds up packets for a bounded time; the next acknowledgement asks for the next portion."""
+    core, logger = master(), output_logger()
+    for n in range(1, 4001):
+        core.process(0, packet(n, b"record x"))
+    rounds = 0
+    while logger.logs[0].last < 4000:
+        frames = ack(core, logger.logs[0].last, resend=True)
+        assert 0 < len(frames) <= RESENT_BATCHES_MAX
+        released(logger, frames)
+        rounds += 1
+    assert rounds > 1
+
+
+def test_without_a_durable_checkpoint_the_master_stops_before_the_output_log_is_full(monkeypatch):
+    monkeypatch.setattr("middleboxes.core.master.UNDURABLE_MAX", 10)
+    core = master()
+    cut = core.cut()
+    for n in range(1, 11):
+        assert core.ready
+        core.process(0, packet(n))
+        ack(core, n)
+    assert not core.ready
+    core.durable(cut)
+    assert not core.ready, "that checkpoint was cut before these steps"
+    core.durable(core.cut())
+    assert core.ready

@@ -309,3 +309,23 @@ def test_the_live_buffer_keeps_the_newest():
     for frame in frames:
         buffer.add(frame)
     assert [buffer.take() for _ in range(4)] == [*frames[2:], None] and buffer.dropped == 2
+
+
+def test_a_malformed_live_frame_is_counted_and_harms_nothing():
+    scene = Scene()
+    scene.buffer.add(b"\x00" * 30)
+    scene.asked = scene.recovery.loaded()
+    scene.buffer.add(b"\x00" * 30)
+    for data, end in scene.determinants():
+        scene.recovery.determinants(0, data, end)
+    for frames, end in scene.input_batches(scene.asked[0][0]):
+        scene.recovery.inputs(0, frames, end)
+    scene.recovery.step(1000)
+    assert scene.recovery.bad_frames == 1 and scene.recovery.finished
+
+
+def test_the_live_buffer_is_bounded_in_bytes_too():
+    buffer = LiveBuffer(frames_max=100, bytes_max=1000)
+    for number in range(20):
+        buffer.add(bytes([number]) * 100)
+    assert buffer.dropped == 10 and buffer.take() == b"\x0a" * 100
