@@ -58,7 +58,7 @@ class Campaign:
             path = os.path.join(directory, f"{wanted.function}.yaml")
             with open(path, "w", encoding="utf-8") as file:
                 file.write(configuration.text(wanted.function, wanted.workers))
-            self._emulator.up(path, progress=self._progress.live, faults=faults)
+            self._emulator.up(path, recovery=wanted.recovery, progress=self._progress.live, faults=faults)
 
     def _take_down(self):
         with undisturbed():

@@ -8,7 +8,7 @@ from ..demo.gaps import distribution
 
 @dataclass(frozen=True)
 class Wanted:
-    """What was asked for. *faults*: {"loss", "duplicate", "reorder"} or None."""
+    """What was asked for. *faults*: {"loss", "duplicate", "reorder"} or None; *kinds*: names of kills or None (all)."""
 
     kills: int
     seed: int
@@ -16,6 +16,7 @@ class Wanted:
     workers: int = 1
     faults: Optional[dict] = None
     kinds: Optional[tuple] = None
+    recovery: bool = True
 
 
 @dataclass

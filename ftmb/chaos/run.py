@@ -31,6 +31,8 @@ def add_arguments(parser):
     for name, text in (("loss", "gets lost"), ("duplicate", "comes twice"), ("reorder", "is overtaken")):
         parser.add_argument(f"--{name}", type=_probability, default=0.0, metavar="P",
                             help=f"probability that a frame between the roles {text} (default 0)")
+    parser.add_argument("--no-recovery", action="store_true",
+                        help="the contrast: a fresh master with empty state takes over; exit code 1 as invariants break")
     parser.add_argument("--keep", metavar="DIRECTORY", help="put the logs of controller and nodes here if something is violated")
     parser.add_argument("--json", metavar="FILE", help="write the result to FILE")
 
@@ -59,10 +61,10 @@ def main(args, emulator=None, stream=None):
     except ProgramError as error:
         progress.line(progress.colour(f"the campaign could not go on: {error}", "bad"))
         return 1
-    if args.json:
-        write_json(args.json, report.to_json(wanted, outcome))
     for text in report.summary(wanted, outcome):
         progress.line(text)
+    if args.json:
+        write_json(args.json, report.to_json(wanted, outcome))
     return 0 if report.held(wanted, outcome) else 1
 
 
@@ -70,4 +72,4 @@ def _wanted(args):
     seed = secrets.randbits(31) if args.seed is None else args.seed
     faults = {name: getattr(args, name) for name in ("loss", "duplicate", "reorder") if getattr(args, name)}
     return report.Wanted(args.kills, seed, args.function, args.workers, faults or None,
-                         tuple(dict.fromkeys(args.kind)) if args.kind else None)
+                         tuple(dict.fromkeys(args.kind)) if args.kind else None, not args.no_recovery)

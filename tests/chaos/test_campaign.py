@@ -22,7 +22,7 @@ class Emulator:
         self.state, self._after_kill, self._fail = "protected", after_kill, fail
         self.calls, self.steps = [], 30
 
-    def up(self, path, progress, faults):
+    def up(self, path, recovery, progress, faults):
         self.faults = faults
         with open(path, encoding="utf-8") as file:
             self.configuration = file.read()
