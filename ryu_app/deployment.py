@@ -11,12 +11,14 @@ import re
 from dataclasses import dataclass
 from typing import Dict, Mapping, Tuple
 
+from middleboxes.core.frames import WORKERS_MAX
+
 KEY_BYTES = 32
 BAND = 1000                 # our rules use priorities base .. base + BAND - 1
 _FILE_BYTES_MAX = 16 << 20
 _PORT_MAX = 0xffffff00      # OFPP_MAX of OpenFlow 1.3
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
-_VIRTUAL_MAC = re.compile(r"02:46:54:0[1-3]:")         # steering.virtual_mac
+_VIRTUAL_MAC = re.compile(r"02:46:54:0[1-3]:")         # middleboxes.core.frames.virtual_mac
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
@@ -284,7 +286,7 @@ def _group(name, item, hosts, nodes):
         id=keys["id"].integer(1, 0xffff),
         function=keys["function"].text(),
         parameters=keys["parameters"].mapping(),
-        workers=keys["workers"].integer(1, 255),
+        workers=keys["workers"].integer(1, WORKERS_MAX),
         ports=tuple(_group_port(port, hosts) for port in keys["ports"].items(count_min=1)),
         input_logger=keys["input_logger"].one_of(nodes, "node"),
         output_logger=keys["output_logger"].one_of(nodes, "node"),

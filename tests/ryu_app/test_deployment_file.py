@@ -53,6 +53,7 @@ def _without(path):
     (_set(["nodes", "m1", "data", "mac"], "02:46:54:00:00:01"), "MAC address '02:46:54:00:00:01' is used twice"),
     (_set(["groups", "nat", "store"], "st9"), "groups.nat.store: there is no node 'st9'"),
     (_set(["groups", "nat", "input_logger"], "m3"), "groups.nat.input_logger: node 'm3' has no interface"),
+    (_set(["groups", "nat", "workers"], 13), "groups.nat.workers: must be 1 .. 12"),
     (_set(["groups", "nat", "pool"], []), "groups.nat.pool: needs at least 1"),
     (_set(["groups", "nat", "pool"], ["m1", "st"]), "node 'st' is already a logger or store"),
     (_set(["groups", "nat", "pool"], ["m1", "m1"]), "groups.nat.pool: node 'm1' is used twice"),
