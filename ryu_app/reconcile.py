@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import FrozenSet, Tuple, Union
 
 from .deployment import BAND
-from .steering import Flow, Group, group_prefix
+from .steering import Flow, Group, Kept, group_prefix
 
 ADD, MODIFY, DELETE = "add", "modify", "delete"
 
@@ -42,8 +42,8 @@ def is_ours(flow, cookie):
     return flow.cookie >> 32 == cookie
 
 
-def difference(wanted_flows, wanted_groups, actual_flows, actual_groups, deployment):
-    """The Difference for one switch; the actual sets may hold others' entries, which stay as they are."""
+def difference(wanted_flows, wanted_groups, actual_flows, actual_groups, deployment, kept=Kept()):
+    """The Difference for one switch; others' entries in the actual sets stay as they are, and so do *kept* ones."""
     foreign = {flow.key: flow for flow in actual_flows if not is_ours(flow, deployment.cookie)}
     ours = {flow.key: flow for flow in actual_flows if is_ours(flow, deployment.cookie)}
     prefix = group_prefix(deployment.cookie)
@@ -62,10 +62,13 @@ def difference(wanted_flows, wanted_groups, actual_flows, actual_groups, deploym
         elif groups[number] != group:
             changes.append(Change(MODIFY, group))
     changes += [Change(ADD, flow) for flow in sorted(want_flows.values(), key=repr) if ours.get(flow.key) != flow]
-    changes += [Change(DELETE, flow) for flow in sorted(ours.values(), key=repr) if flow.key not in want_flows]
-    changes += [Change(DELETE, group) for number, group in sorted(groups.items())
-                if number not in want_groups and number not in taken]
-    return Difference(tuple(changes), frozenset(want_flows.values()), frozenset(want_groups.values()),
+    extra_flows = [flow for flow in sorted(ours.values(), key=repr) if flow.key not in want_flows]
+    extra_groups = [group for number, group in sorted(groups.items())
+                    if number not in want_groups and number not in taken]
+    changes += [Change(DELETE, entry) for entry in (*extra_flows, *extra_groups) if not kept.holds(entry)]
+    return Difference(tuple(changes),
+                      frozenset([*want_flows.values(), *(flow for flow in extra_flows if kept.holds(flow))]),
+                      frozenset([*want_groups.values(), *(group for group in extra_groups if kept.holds(group))]),
                       frozenset(flow for flow in foreign.values() if _in_our_band(flow, deployment)),
                       frozenset(groups[number] for number in taken))
 

@@ -2,8 +2,11 @@
 
 Priorities are offsets in our band (docs/architecture.md has the table of rules):
 
-    +900 fence    +800 role    +701 from the middlebox to a known host, +700 to all hosts of the port
+    +900 fence    +800 role    +750 stranger    +701 from the middlebox to a known host, +700 to all hosts of the port
     +600 to the middlebox
+
+NSH is forwarded by rules that name the port where it may come in: data ports of a role's senders, and trunks.
+All other NSH is a stranger's and is dropped, or whoever can send a frame could speak as a logger or master.
 
 A cookie is the deployment's number (upper 32 bits), the kind of rule and the group's id (lower).
 """
@@ -11,16 +14,17 @@ A cookie is the deployment's number (upper 32 bits), the kind of rule and the gr
 from dataclasses import dataclass
 from typing import FrozenSet, Mapping, Optional, Tuple
 
+from middleboxes.core import frames
+
 from .deployment import Place
 from .paths import Paths
 
 NSH = 0x894F
 ARP = 0x0806
-FENCE, ROLE, FROM_HOST, FROM_ALL, TO = 900, 800, 701, 700, 600
+FENCE, ROLE, STRANGER, FROM_HOST, FROM_ALL, TO = 900, 800, 750, 701, 700, 600
 
-# the roles that frames are addressed to, as the third byte of their virtual MAC
-VIRTUAL = {"input-logger": 1, "master": 2, "output-logger": 3}
-_FENCE_KIND, _VIRTUAL_KIND, _NODE_KIND, _FROM_KIND, _TO_KIND = 1, 2, 3, 4, 5
+ROLES = ("input-logger", "master", "output-logger")     # those that frames are addressed to
+_FENCE_KIND, _VIRTUAL_KIND, _NODE_KIND, _FROM_KIND, _TO_KIND, _STRANGER_KIND = 1, 2, 3, 4, 5, 6
 
 
 @dataclass(frozen=True)
@@ -51,15 +55,35 @@ class Group:
 
 @dataclass(frozen=True)
 class Steering:
-    """Facts that decide the entries: active node per (group, role), fenced nodes, switch ports down."""
+    """Facts that decide the entries: active node per (group, role), fenced nodes, switch ports down.
+
+    Entries of *undecided* groups, and fences of *unjudged* nodes, stay as the switches have them.
+    """
     active: Mapping[Tuple[str, str], Optional[str]]
     fenced: FrozenSet[str] = frozenset()
     down: FrozenSet[Place] = frozenset()
+    undecided: FrozenSet[str] = frozenset()
+    unjudged: FrozenSet[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Which of our entries stay as a switch has them: those of some groups (ids), the fences of some places."""
+    groups: FrozenSet[int] = frozenset()
+    fences: FrozenSet[Place] = frozenset()
+
+    def holds(self, entry):
+        """Whether our *entry* (Flow or Group) is one of them."""
+        if isinstance(entry, Group):
+            return entry.group_id >> 2 & 0xffff in self.groups
+        if entry.cookie >> 16 & 0xffff == _FENCE_KIND:
+            return Place(entry.switch, dict(entry.match).get("in_port")) in self.fences
+        return entry.cookie & 0xffff in self.groups
 
 
 def virtual_mac(role, group_id):
-    """The address that frames to *role* of the group are sent to."""
-    return f"02:46:54:{VIRTUAL[role]:02x}:{group_id >> 8:02x}:{group_id & 0xff:02x}"
+    """The address that frames to *role* of the group are sent to, as text."""
+    return frames.format_mac(frames.virtual_mac(role, group_id))
 
 
 def group_prefix(cookie):
@@ -69,7 +93,7 @@ def group_prefix(cookie):
 
 def openflow_group_id(cookie, group_id, role):
     """The OpenFlow group of a role: 14 bits mixed from the cookie, 16 of the group id, 2 of the role."""
-    return group_prefix(cookie) << 18 | group_id << 2 | VIRTUAL[role]
+    return group_prefix(cookie) << 18 | group_id << 2 | ROLES.index(role) + 1
 
 
 def wanted(deployment, steering):
@@ -79,13 +103,22 @@ def wanted(deployment, steering):
         plan.fence(deployment.nodes[name].data.place)
     for name in sorted(deployment.nodes):
         plan.lead_to(deployment.nodes[name].data)
+    plan.keep_out_strangers()
     for spec in deployment.groups.values():
-        for role in VIRTUAL:
+        if spec.name in steering.undecided:
+            continue
+        for role in ROLES:
             plan.redirect(spec, role, steering.active.get((spec.name, role)))
         for port in spec.ports:
             plan.to_middlebox(spec, port, steering.active.get((spec.name, "input-logger")))
             plan.from_middlebox(spec, port, steering.active.get((spec.name, "output-logger")))
     return frozenset(plan.flows), frozenset(plan.groups)
+
+
+def kept(deployment, steering):
+    """What is left alone beside what is ``wanted``."""
+    return Kept(frozenset(deployment.groups[name].id for name in steering.undecided),
+                frozenset(deployment.nodes[name].data.place for name in steering.unjudged))
 
 
 class _Plan:
@@ -105,16 +138,23 @@ class _Plan:
         self._flow(place.switch, FENCE, _FENCE_KIND, 0, {"in_port": place.port, "eth_type": NSH}, ())
 
     def lead_to(self, interface):
-        for switch in self.deployment.switches:
-            port = self.paths.out_port(switch, interface.place)
-            self._flow(switch, ROLE, _NODE_KIND, 0, {"eth_type": NSH, "eth_dst": interface.mac},
+        """From trunk to trunk: where a frame comes in from its sender, the group entry sends it out already."""
+        for trunk in (end for link in self.deployment.links for end in link):
+            port = self.paths.out_port(trunk.switch, interface.place)
+            self._flow(trunk.switch, ROLE, _NODE_KIND, 0,
+                       {"in_port": trunk.port, "eth_type": NSH, "eth_dst": interface.mac},
                        () if port is None else (("output", port),))
 
+    def keep_out_strangers(self):
+        for switch in self.deployment.switches:
+            self._flow(switch, STRANGER, _STRANGER_KIND, 0, {"eth_type": NSH}, ())
+
     def redirect(self, spec, role, node):
-        """The group entry of *role*, and the rule that leads to it, wherever a sender may sit."""
+        """The group entry of *role*, and the rules that lead to it from those who may send to it."""
         senders = spec.pool if role != "master" else (spec.input_logger, spec.output_logger)
+        places = {self.deployment.nodes[sender].data.place for sender in senders}
         group_id = openflow_group_id(self.deployment.cookie, spec.id, role)
-        for switch in {self.deployment.nodes[sender].data.place.switch for sender in senders}:
+        for switch in {place.switch for place in places}:
             bucket = ()
             if node is not None:
                 interface = self.deployment.nodes[node].data
@@ -122,8 +162,10 @@ class _Plan:
                 if port is not None:
                     bucket = (("eth_dst", interface.mac), ("output", port))
             self.groups.add(Group(switch, group_id, "indirect", bucket))
-            self._flow(switch, ROLE, _VIRTUAL_KIND, spec.id,
-                       {"eth_type": NSH, "eth_dst": virtual_mac(role, spec.id)}, (("group", group_id),))
+        for place in places:
+            self._flow(place.switch, ROLE, _VIRTUAL_KIND, spec.id,
+                       {"in_port": place.port, "eth_type": NSH, "eth_dst": virtual_mac(role, spec.id)},
+                       (("group", group_id),))
 
     def to_middlebox(self, spec, port, logger):
         if logger is None:

@@ -99,7 +99,35 @@ def test_across_switches_the_group_entry_sits_where_senders_sit_and_leads_to_the
     master = deployment.nodes["m1"].data
     start = [group for group in groups if group.switch == "s1"][0]
     assert start.bucket[0] == ("eth_dst", master.mac)
-    assert _walk(deployment, flows, deployment.nodes["il"].data.place, eth_type=NSH, eth_dst=master.mac) == {master.place}
+    assert start.bucket[1] == ("output", 51)
+    # rewritten, it comes in over the trunk
+    assert _walk(deployment, flows, Place("s2", 51), eth_type=NSH, eth_dst=master.mac) == {master.place}
+
+
+@pytest.mark.parametrize("make", [single, tree])
+def test_nsh_comes_in_from_those_who_send_it_and_from_nobody_else(make):
+    """A host, a logger's port interface, a node that has no business with it and a port that nobody knows are strangers."""
+    deployment = parse(make())
+    flows, _ = wanted(deployment, Steering(ACTIVE))
+    nodes, spec = deployment.nodes, deployment.groups["nat"]
+    senders = {"input-logger": spec.pool, "master": ("il", "ol"), "output-logger": spec.pool}
+    strangers = [host.place for host in deployment.hosts.values()]
+    strangers += [place for node in nodes.values() for place in node.ports.get("nat", {}).values()]
+    strangers += [Place(switch, 999) for switch in deployment.switches]
+    targets = [*(virtual_mac(role, 1) for role in senders), *(node.data.mac for node in nodes.values()),
+               "ff:ff:ff:ff:ff:ff"]
+    for place in strangers:
+        for target in targets:
+            assert _packet(flows, place.switch, in_port=place.port, eth_type=NSH, eth_dst=target) == ()
+    for role, allowed in senders.items():
+        for name, node in nodes.items():
+            place = node.data.place
+            actions = _packet(flows, place.switch, in_port=place.port, eth_type=NSH, eth_dst=virtual_mac(role, 1))
+            assert bool(actions) == (name in allowed), (role, name)
+
+
+def test_the_virtual_addresses_are_those_of_the_frames():
+    assert virtual_mac("output-logger", 0x1234) == "02:46:54:03:12:34"
 
 
 def test_group_ids_differ_and_stay_below_the_reserved_range():
