@@ -10,6 +10,7 @@ from .steering import Steering
 
 #: Roles that stay where the deployment put them, in the order of their fences.
 LOGS = ("store", "output-logger", "input-logger")
+TICK_INTERVAL_NS = 20_000_000
 REQUEST_TIMEOUT_NS = 10_000_000_000     # an agent that beats but does not answer is as good as dead
 RECORDS_MAX = 1000                      # failovers remembered per group
 
@@ -52,6 +53,8 @@ class Recovery:
     stored: Optional[list] = None       # R, as the output logger told it
     cold: bool = True
     sent: bool = False
+    counters: Optional[list] = None     # what the target last told of its progress
+    idle_ticks: int = 0                 # since they last changed
     failed: bool = False                # some node tried and could not
     fenced_ns: Optional[int] = None
     redirected_ns: Optional[int] = None
@@ -151,18 +154,23 @@ class Context:
                 and not self.has_master(name))
 
     def steering(self):
-        """Who is active now, by what is decided; by the deployment where nothing is yet."""
+        """Who is active now, by what is decided; where nothing is yet, the switches keep what they have.
+
+        So does the fence of a node that was not heard yet, or was the master of a group that is not decided.
+        """
         active = {}
+        undecided = frozenset(group.name for group in self.groups.values() if group.phase == "waiting")
         for group in self.groups.values():
+            if group.name in undecided:
+                continue
             for role in ("input-logger", "output-logger"):
                 active[group.name, role] = self.home(group, role)
             master = group.holders.get("master")
-            if group.phase == "waiting":
-                active[group.name, "master"] = group.spec.pool[0]
-            else:
-                active[group.name, "master"] = master.node if master else None
+            active[group.name, "master"] = master.node if master else None
         fenced = frozenset(name for name, node in self.nodes.items() if node.fenced)
-        return Steering(active, fenced, frozenset(self.down))
+        unjudged = frozenset(name for name, node in self.nodes.items()
+                             if node.boot is None or any((group, "master") in node.roles for group in undecided))
+        return Steering(active, fenced, frozenset(self.down), undecided, unjudged)
 
     # -- verbs
 

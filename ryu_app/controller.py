@@ -5,12 +5,11 @@ in which nodes connect, answer and die decides nothing that is not a fact. One c
 """
 
 from . import failover, spares, startup
-from .context import LOGS, REQUEST_TIMEOUT_NS, Context, Holder
+from .context import LOGS, REQUEST_TIMEOUT_NS, TICK_INTERVAL_NS, Context, Holder
 from .liveness import Liveness
 
 GATHER_NS = 1_000_000_000       # how long hellos are awaited, from the first on
 PATIENCE_NS = 10_000_000_000    # how long a group waits for the first master that the deployment names
-TICK_INTERVAL_NS = 20_000_000
 _LOSS = {"store": "its checkpoints: a failure of the master now loses state",
          "input-logger": "the input log: no traffic passes, and a failure of the master now loses state",
          "output-logger": "the determinants: no output passes, and a failure of the master now loses state"}
@@ -66,7 +65,8 @@ class Controller:
             if any(place in link for link in self.context.deployment.links):
                 self.context.publish("info" if up else "warning", f"link at {place.switch} port {place.port} is "
                                      f"{'up' if up else 'down'}", now_ns)
-                self.context.steer()
+                if self.context.gathered:       # before, nobody knows what to steer
+                    self.context.steer()
         if place in self._places:
             self._judge(self._liveness.port(self._places[place], up), now_ns)
 
@@ -101,9 +101,13 @@ class Controller:
         self._judge(self._liveness.tick(now_ns), now_ns)
         for pending in list(self.context.pending.values()):
             node = self.context.nodes[pending.node]
-            # recovering takes as long as it takes; beats tell that the node is at it
+            # recovering takes as long as it takes, if only it goes on (below)
             if pending.do != "recover" and now_ns - pending.sent_ns > REQUEST_TIMEOUT_NS and node.connected:
                 self._break(node, f"no answer to {pending.do}", now_ns)
+        for group in self.context.groups.values():
+            if group.phase == "recovering" and "master" in group.holders and failover.is_stuck(self.context, group):
+                node = self.context.nodes[group.holders["master"].node]
+                self._role_failed(group, node, "master", "no progress, though it beats", now_ns)
         if self._first_hello_ns is not None:
             self.context.gathered |= now_ns - self._first_hello_ns >= GATHER_NS
             self.context.impatient |= now_ns - self._first_hello_ns >= PATIENCE_NS

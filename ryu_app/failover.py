@@ -7,7 +7,12 @@ a free node it waits for one. ``finish`` makes the record.
 """
 
 from . import spares
-from .context import LOGS, Holder, Recovery, role_arguments
+from .context import LOGS, TICK_INTERVAL_NS, Holder, Recovery, role_arguments
+
+#: Counters of a spare's beat that its recovery moves on; others (what it dropped) go on without it.
+PROGRESS = ("checkpoint", "replayed", "processed")
+#: In 10 s a log of any size moves on by an input, and a checkpoint of a gigabyte is loaded; hardly anybody waits for more.
+PROGRESS_TICKS_MAX = 10_000_000_000 // TICK_INTERVAL_NS
 
 
 def begin(context, group, cause, dead, last_seen_ns, now_ns):
@@ -30,11 +35,15 @@ def _attempt(context, group, now_ns):
     recovery.asked.clear()
     recovery.waiting = set(LOGS)
     recovery.stored, recovery.sent = None, False
+    recovery.counters, recovery.idle_ticks = None, 0
     recovery.fenced_ns = recovery.redirected_ns = None
     _choose(context, group, now_ns)
     if "master" not in group.holders:
         context.publish("error", "no node is free to take over: waiting for one", now_ns, group)
     _redirect(context, group)
+    away = sorted(set(context.deployment.switches) - context.switches)
+    if away:
+        context.publish("warning", f"not connected: {', '.join(away)}; what changes there is waited for", now_ns, group)
 
 
 def _choose(context, group, now_ns):
@@ -82,6 +91,22 @@ def retry(context, group, why, now_ns):
     group.recovery.mark(why, now_ns)
     context.publish("warning", why, now_ns, group)
     _attempt(context, group, now_ns)
+
+
+def is_stuck(context, group):
+    """Whether the target stands still in its recovery, though it beats. To be called once a tick.
+
+    Ticks, not time: while this process does not run, it can't hear of progress either.
+    """
+    recovery = group.recovery
+    if not recovery.sent or not context.deployment.recovery:
+        return False
+    counters = [[role["counters"].get(name) for name in PROGRESS]
+                for role in context.nodes[group.holders["master"].node].beat
+                if isinstance(role, dict) and role.get("group") == group.name and isinstance(role.get("counters"), dict)]
+    recovery.idle_ticks = recovery.idle_ticks + 1 if counters == recovery.counters else 0
+    recovery.counters = counters
+    return recovery.idle_ticks >= PROGRESS_TICKS_MAX
 
 
 def fenced(group, role, result, now_ns):

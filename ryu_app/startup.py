@@ -87,20 +87,20 @@ def _adopt(context, group, logs, reported, master, now_ns):
         group.holders[role] = Holder(name, context.nodes[name].boot if role in logs else None, role in logs)
         if role not in logs:
             context.publish("error", f"the {role} on {name} did not come with its role", now_ns, group, name)
+    for name in group.spec.pool:
+        # an old master may be any of those that are silent, and whoever says it was
+        node = context.nodes[name]
+        node.fenced |= name != master and (not node.connected or (group.name, "master") in node.roles)
     group.durable = True
     group.phase = "running"
     context.publish("info", f"relearned roles at epoch {group.epoch}", now_ns, group)
     if master is not None:
         group.holders["master"] = Holder(master, context.nodes[master].boot, True)
-        spares = [name for _, name in reported.get("spare", []) if name in group.spec.pool]
-        if spares:
-            group.spare = Holder(spares[0], context.nodes[spares[0]].boot, True)
+        ready = [name for _, name in reported.get("spare", []) if name in group.spec.pool]
+        if ready:
+            group.spare = Holder(ready[0], context.nodes[ready[0]].boot, True)
         context.steer()
         return
-    for name in group.spec.pool:
-        # the old master may be any of those that are silent, and whoever says it was
-        node = context.nodes[name]
-        node.fenced |= not node.connected or (group.name, "master") in node.roles
     failover.begin(context, group, "missing when the controller came back", "unknown", now_ns, now_ns)
 
 

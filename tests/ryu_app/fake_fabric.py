@@ -7,7 +7,8 @@ fabric checks, as things happen, what must never happen.
 
 from middleboxes.core.messages import check
 from ryu_app.actions import Close, Publish, Request, Steer
-from ryu_app.controller import TICK_INTERVAL_NS, Controller, state_of
+from ryu_app.context import TICK_INTERVAL_NS
+from ryu_app.controller import Controller, state_of
 from ryu_app.deployment import parse
 
 FENCED_ROLES = ("store", "output-logger", "input-logger")

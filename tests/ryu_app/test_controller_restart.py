@@ -1,13 +1,13 @@
 """A controller that is started anew relearns roles and epochs from the agents."""
 
 import pytest
-from deployments import single
+from deployments import pool, single, tree
 from fake_fabric import Fabric
 
 
-def _restart(before):
+def _restart(before, deployment=None):
     """A fabric with a new controller and the agents of *before*; nobody has connected yet."""
-    after = Fabric(single())
+    after = Fabric(deployment or single())
     after.agents, after.boots = before.agents, before.boots
     after.masters, after.epochs, after.now_ns = before.masters, before.epochs, before.now_ns
     for agent in after.agents.values():
@@ -79,3 +79,46 @@ def test_a_start_that_was_under_way_is_begun_again():
     after = _restart(before)
     after.run()
     assert after.state() == "protected" and after.group().epoch == 2
+
+
+def _connect(fabric, names):
+    """These agents say hello, and the time for hellos ends."""
+    for name in names:
+        fabric.connect(name)
+    fabric.tick()
+    fabric.tick(1_000_000_000)
+
+
+def test_nothing_is_steered_before_hellos_are_gathered(before):
+    """A trunk that is down is no reason to steer a group whose master is not known yet."""
+    running = Fabric(tree())
+    running.start()
+    running.run()
+    after = _restart(running, tree())
+    assert after.tokens == [], "the trunks' ports were not reported: they are down"
+    after.run()
+    assert after.state() == "protected" and after.steering.down and after.master() == "m1"
+
+
+def test_a_group_that_is_not_decided_yet_keeps_its_entries_when_another_one_is():
+    """Steering it as the deployment says would lead it back to pool[0]; its fence may hold a zombie."""
+    running = Fabric(pool(groups=2, size=4))
+    running.start()
+    running.run()
+    after = _restart(running, pool(groups=2, size=4))
+    _connect(after, ["il1", "ol1", "st1", "m1"])
+    steering = after.tokens[-1][1]
+    assert steering.active["nat1", "master"] == "m1" and ("nat2", "master") not in steering.active
+    assert steering.undecided == {"nat2"}
+    assert {"m2", "m3"} <= steering.unjudged and "m1" not in steering.unjudged
+
+
+def test_a_silent_node_stays_fenced_also_when_the_master_lives(before):
+    """It may be a zombie that an earlier controller had fenced."""
+    before.agents["m1"].hung = True
+    after = _restart(before)
+    _connect(after, [name for name in sorted(after.agents) if name != "m1"])
+    assert after.master() == "m2" and after.tokens[-1][1].fenced == {"m1"}
+    after.agents["m1"].hung = False
+    after.run()
+    assert after.steering.fenced == frozenset() and after.state() == "protected"

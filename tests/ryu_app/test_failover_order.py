@@ -280,3 +280,39 @@ def test_a_node_that_does_not_answer_is_as_good_as_dead(running):
     assert any("no answer to fence" in text for text in running.texts())
     running.run()
     assert running.state() == "protected"
+
+
+def _beat(fabric, name, **counters):
+    fabric.do(fabric.core.message(name, {"t": "beat", "roles": [
+        {"group": "nat", "role": "spare", "epoch": 1, "counters": counters}]}, fabric.now_ns))
+    fabric.do(fabric.core.tick(fabric.now_ns))
+
+
+def _recovering(fabric):
+    """The master is dead, m2 is asked to recover and will not be heard of."""
+    fabric.kill("m1")
+    while fabric.requests[-1][1] != "recover":
+        fabric.step(fabric.choices()[0])
+    fabric.agents["m2"].inbox.clear()
+
+
+def test_a_target_that_beats_and_stands_still_is_replaced(running):
+    """What it drops meanwhile is no progress."""
+    _recovering(running)
+    for number in range(500):
+        _beat(running, "m2", checkpoint=4, replayed=7, processed=9, live_dropped=number)
+        assert running.master() == "m2"
+    _beat(running, "m2", checkpoint=4, replayed=7, processed=9, live_dropped=500)
+    assert running.master() == "m3" and running.group().epoch == 3
+    assert any("no progress" in text for text in running.texts())
+    running.run()
+    assert running.group().failovers[0]["to"] == "m3" and running.agents["m2"].roles == {}
+    assert running.group().spare is None, "it is not asked again"
+
+
+@pytest.mark.parametrize("counter", ["checkpoint", "replayed", "processed"])
+def test_a_target_that_goes_on_is_waited_for(running, counter):
+    _recovering(running)
+    for number in range(1500):
+        _beat(running, "m2", **{"checkpoint": 4, "replayed": 7, "processed": 9, counter: number // 400})
+    assert running.master() == "m2" and running.group().epoch == 2
