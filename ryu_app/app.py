@@ -21,19 +21,20 @@ from ryu.lib import hub
 from ryu.ofproto import ofproto_v1_3
 
 from . import actions, switches
-from .controller import TICK_INTERVAL_NS, Controller
+from .context import TICK_INTERVAL_NS
+from .controller import Controller
 from .deployment import Place, load, read_key
 from .openflow import Codec
 from .reconcile import Conflict
 from .rest import PATHS, Rest
 from .server import Server
 from .status import status, unix_seconds
-from .steering import wanted
+from .steering import kept, wanted
+from .xids import QUESTION, Barrier, Xids
 
 AUDIT_INTERVAL_S = 10.0
 WITHDRAW_TIMEOUT_S = 5.0
 EVENTS_MAX = 1000
-_XIDS_MAX = 4096
 _SWITCH_QUEUE_MAX = 256
 _WITHDRAWN = 0                  # the token of a withdrawal; the core's begin at 1
 
@@ -53,7 +54,7 @@ class _Link:
         self.datapath = datapath
         self.codec = Codec(name, datapath, cookie)
         self.asked = set()                      # xids of the newest question
-        self.xids = collections.OrderedDict()   # xid -> barrier token, or text of what was asked
+        self.xids = Xids()
         self._queue = eventlet.queue.LightQueue(_SWITCH_QUEUE_MAX)
         self._sender = hub.spawn(self._send)
 
@@ -62,9 +63,7 @@ class _Link:
         buffers, xids = [], []
         for message, purpose in messages:
             xid = self.datapath.set_xid(message)
-            self.xids[xid] = purpose
-            if len(self.xids) > _XIDS_MAX:
-                self.xids.popitem(last=False)
+            self.xids.note(xid, purpose)
             message.serialize()
             buffers.append(bytes(message.buf))
             xids.append(xid)
@@ -109,7 +108,7 @@ class FtmbController(app_manager.RyuApp):
         self._withdrawn = None                  # set once all rules are to be gone
         self._server = Server((self.deployment.control_address, self.deployment.control_port), key,
                               lambda name, message: self._post(self._on_message, name, message),
-                              lambda name: self._post(self._on_closed, name))
+                              lambda name: self._post(self._on_closed, name), self.deployment.suspect_after_ms)
         rest = Rest(key, self._status, self._events_since, self._withdraw)
         kwargs["wsgi"].register(FtmbRest, {"rest": rest})
 
@@ -166,7 +165,8 @@ class FtmbController(app_manager.RyuApp):
         elif isinstance(action, actions.Publish):
             self._publish(action)
         elif self._withdrawn is None:
-            self._command(self.fabric.want(*wanted(self.deployment, action.steering), action.token))
+            self._command(self.fabric.want(*wanted(self.deployment, action.steering), action.token,
+                                           kept(self.deployment, action.steering)))
         else:
             self._done(action.token)
 
@@ -193,16 +193,16 @@ class FtmbController(app_manager.RyuApp):
         for name, messages in batches.items():
             link = self._links[name]
             xids = link.send(messages)
-            asked = {xid for xid, (_, purpose) in zip(xids, messages) if purpose == "stats"}
+            asked = {xid for xid, (_, purpose) in zip(xids, messages) if purpose is QUESTION}
             link.asked = asked or link.asked
 
     def _messages(self, link, command):
         if isinstance(command, switches.Send):
             return [(link.codec.change(change), f"{change.what} {change.entry}") for change in command.changes]
         if isinstance(command, switches.Barrier):
-            return [(link.codec.barrier(), command.token)]
-        return [(link.codec.ask_groups(), "stats"),
-                (link.codec.ask_flows(self.deployment.table, command.all_flows), "stats")]
+            return [(link.codec.barrier(), Barrier(command.token))]
+        return [(link.codec.ask_groups(), QUESTION),
+                (link.codec.ask_flows(self.deployment.table, command.all_flows), QUESTION)]
 
     def _done(self, token):
         if token == _WITHDRAWN:
@@ -245,7 +245,7 @@ class FtmbController(app_manager.RyuApp):
 
     def _switch_lost(self, name):
         self._links.pop(name).stop()
-        self._command(self.fabric.switch_lost(name))
+        self.fabric.switch_lost(name)
         self._act(self.core.switch_lost(name, time.monotonic_ns()))
 
     @set_ev_cls(ofp_event.EventOFPPortStatus, MAIN_DISPATCHER)
@@ -263,7 +263,7 @@ class FtmbController(app_manager.RyuApp):
     @set_ev_cls(ofp_event.EventOFPBarrierReply, MAIN_DISPATCHER)
     def _barrier_replied(self, ev):
         link = self._link_of(ev.msg.datapath)
-        token = link.xids.pop(ev.msg.xid, None) if link else None
+        token = link.xids.confirmed(ev.msg.xid) if link else None
         if token is not None:
             self._command(self.fabric.barrier_reply(link.codec.name, token))
 
@@ -286,9 +286,10 @@ class FtmbController(app_manager.RyuApp):
     @set_ev_cls(ofp_event.EventOFPErrorMsg, MAIN_DISPATCHER)
     def _error_told(self, ev):
         link = self._link_of(ev.msg.datapath)
-        purpose = link.xids.pop(ev.msg.xid, None) if link else None
+        purpose = link.xids.refused(ev.msg.xid) if link else None
         if purpose is not None:
             self._tell("error", f"switch {link.codec.name} refused (type {ev.msg.type}, code {ev.msg.code}): {purpose}")
+            self._command(self.fabric.refused(link.codec.name, purpose is QUESTION))
 
     # -- REST; called by the web server's green threads, which only read, or post
 

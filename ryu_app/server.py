@@ -17,6 +17,8 @@ from middleboxes.core.channel import NONCE_BYTES, Channel, ChannelError
 from middleboxes.core.messages import MessageError
 
 HELLO_S = 2.0
+ACCEPT_AGAIN_S = 0.1            # of a lack of descriptors nothing tells the end
+UNACKNOWLEDGED_MS_MIN = 1000    # below a few retransmissions (200 ms the first) one lost segment would end a connection
 CONNECTIONS_MAX = 256
 QUEUE_MESSAGES_MAX = 256
 _READ_BYTES = 65536
@@ -25,13 +27,17 @@ _log = logging.getLogger("ftmb.server")
 
 
 class Server:
-    """Serves agents at *address* (host, port) until its green threads are killed. *key*: the deployment's key."""
+    """Serves agents at *address* (host, port) until its green threads are killed. *key*: the deployment's key.
 
-    def __init__(self, address, key, on_message, on_closed):
+    A peer that acknowledges nothing for *silence_ms* is gone.
+    """
+
+    def __init__(self, address, key, on_message, on_closed, silence_ms):
+        self._silence_ms = max(silence_ms, UNACKNOWLEDGED_MS_MIN)
         self._key, self._on_message, self._on_closed = key, on_message, on_closed
         self._by_name = {}
         self.connections = 0
-        self.counters = {"refused": 0, "unauthenticated": 0, "queue_full": 0}
+        self.counters = {"refused": 0, "unauthenticated": 0, "queue_full": 0, "not_accepted": 0}
         family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         self._listener = eventlet.listen(address, family=family, backlog=CONNECTIONS_MAX)
 
@@ -43,7 +49,13 @@ class Server:
     def serve(self):
         """Accept connections, for ever."""
         while True:
-            sock, address = self._listener.accept()
+            try:
+                sock, address = self._listener.accept()
+            except OSError as error:
+                self.counters["not_accepted"] += 1
+                _log.warning("a connection was not accepted: %s", error)
+                eventlet.sleep(ACCEPT_AGAIN_S)
+                continue
             if self.connections >= CONNECTIONS_MAX:
                 self.counters["refused"] += 1
                 _log.warning("%s refused: %d connections are open", address, self.connections)
@@ -67,7 +79,7 @@ class Server:
             connection.close()
 
     def _serve_one(self, sock, address):
-        connection = _Connection(sock, Channel("server", self._key, os.urandom(NONCE_BYTES)))
+        connection = _Connection(sock, Channel("server", self._key, os.urandom(NONCE_BYTES)), self._silence_ms)
         try:
             self._converse(connection)
         except (ChannelError, MessageError) as error:
@@ -119,8 +131,12 @@ class Server:
 class _Connection:
     """A socket, its channel, and a green thread that writes what is queued."""
 
-    def __init__(self, sock, channel):
+    def __init__(self, sock, channel, silence_ms):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL):
+            sock.setsockopt(socket.IPPROTO_TCP, option, -(-silence_ms // 1000))
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, silence_ms)
         self.channel, self.name = channel, None
         self._sock = sock
         self._queue = eventlet.queue.LightQueue(QUEUE_MESSAGES_MAX)

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import Tuple, Union
 
 from .reconcile import Change, Conflict, concerns_us, conflict, difference
+from .steering import Kept
 
 ENTRIES_MAX = 65536         # a switch that tells of more is not believed
+REFUSALS_MAX = 3            # what failed this often at once hardly works at the next attempt
 
 
 @dataclass(frozen=True)
@@ -35,50 +37,53 @@ class Barrier:
 
 @dataclass(frozen=True)
 class Done:
-    """Every connected switch holds what was wanted when the token was given."""
+    """Every switch holds what was wanted when the token was given, or something newer."""
     token: int
 
 
 class _Switch:
     """One switch. ``known`` is (flows, groups) of ours that it holds, None before it told."""
 
-    def __init__(self, name):
+    def __init__(self, name, confirmed=None):
         self.name = name
         self.connected = False
         self.known = None
+        self.confirmed = confirmed  # the part of what was wanted that it last confirmed, if nothing was sent since
+        self.refusals = 0           # in a row
         self.asked = None           # what has come of an answer: {"flows": ..., "groups": ...}
         self.stale = False          # changes were sent since it was asked
-        self.deferred = []          # tokens waiting for the first answer
         self.foreign = (frozenset(), frozenset())       # others' flows and groups that stand in our place
 
 
 class Switches:
-    """Reconcilers of all switches of *deployment*."""
+    """Reconcilers of all switches of *deployment*.
+
+    A token waits for every switch, also for one that is not connected, for that one forwards by its old entries:
+    it's done once the switch is back and in line. Only one that was lost when it was in line already is not waited for.
+    """
 
     def __init__(self, deployment):
         self._deployment = deployment
         self._switches = {name: _Switch(name) for name in sorted(deployment.switches)}
-        self._wanted = None         # (flows, groups) once steering is known
-        self._tokens = {}           # token -> names of switches that have not answered
+        self._wanted = None         # {switch: (flows, groups)} once steering is known
+        self._kept = Kept()
+        self._tokens = {}           # token -> {switch that has not answered: what it is to confirm}
 
-    @property
-    def connected(self):
-        return frozenset(name for name, switch in self._switches.items() if switch.connected)
-
-    def want(self, flows, groups, token=None):
-        """Make the connected switches hold this; ``Done(token)`` comes once all have confirmed."""
-        self._wanted = (flows, groups)
+    def want(self, flows, groups, token=None, kept=Kept()):
+        """Make the switches hold this beside what is *kept*; ``Done(token)`` comes once all have confirmed."""
+        self._wanted = {name: (frozenset(flow for flow in flows if flow.switch == name),
+                               frozenset(group for group in groups if group.switch == name))
+                        for name in self._switches}
+        self._kept = kept
         commands = []
         for switch in self._switches.values():
             if switch.connected:
                 commands += self._approach(switch)
         if token is not None:
-            self._tokens[token] = set(self.connected)
-            for switch in self._switches.values():
-                if switch.known is not None:
-                    commands.append(Barrier(switch.name, token))
-                elif switch.connected:
-                    switch.deferred.append(token)
+            self._tokens[token] = {switch.name: self._wanted[switch.name] for switch in self._switches.values()
+                                   if switch.connected or switch.confirmed != self._wanted[switch.name]}
+            commands += [Barrier(name, token) for name in self._tokens[token]
+                         if self._switches[name].known is not None]
             commands += self._finish(token, None)
         return commands
 
@@ -88,12 +93,28 @@ class Switches:
         return self._ask(switch) if self._wanted is not None else []
 
     def switch_lost(self, name):
-        self._switches[name] = _Switch(name)
-        return [command for token in sorted(self._tokens) for command in self._finish(token, name)]
+        """Its tokens stay open until it is back."""
+        self._switches[name] = _Switch(name, self._switches[name].confirmed)
+
+    def refused(self, name, question=False):
+        """The switch answered one of our messages (*question*: one of AskEntries) with an error.
+
+        What it holds is read and mended again before any token is done: at once, and after REFUSALS_MAX
+        refusals in a row with each audit.
+        """
+        switch = self._switches[name]
+        if switch.known is None and not question:
+            return []               # of the same batch as one before
+        switch.known = switch.confirmed = switch.asked = None
+        switch.refusals += 1
+        if switch.refusals < REFUSALS_MAX:
+            return self._ask(switch)
+        return [Conflict(name, f"refused {switch.refusals} times in a row: not in line, tried again with the next audit")]
 
     def audit(self):
-        """Ask every switch that is in line what it really holds."""
-        return [command for switch in self._switches.values() if switch.known is not None and switch.asked is None
+        """Ask every switch what it really holds."""
+        return [command for switch in self._switches.values()
+                if switch.connected and self._wanted is not None and switch.asked is None
                 for command in self._ask(switch)]
 
     def entries(self, name, kind, entries, more):
@@ -112,6 +133,13 @@ class Switches:
         return self._compare(switch)
 
     def barrier_reply(self, name, token):
+        switch = self._switches[name]
+        if switch.known is None:    # it refused something before: another barrier follows what mends that
+            return []
+        switch.refusals = 0
+        waiting = [other for other, names in self._tokens.items() if name in names]
+        if waiting and waiting[-1] == token:        # else more was sent since
+            switch.confirmed = self._tokens[token][name]
         return self._finish(token, name)
 
     def _ask(self, switch):
@@ -120,10 +148,8 @@ class Switches:
         return [AskEntries(switch.name, all_flows=switch.known is None)]
 
     def _difference(self, switch, actual_flows, actual_groups):
-        flows, groups = self._wanted
-        return difference(frozenset(flow for flow in flows if flow.switch == switch.name),
-                          frozenset(group for group in groups if group.switch == switch.name),
-                          actual_flows | switch.foreign[0], actual_groups | switch.foreign[1], self._deployment)
+        return difference(*self._wanted[switch.name], actual_flows | switch.foreign[0],
+                          actual_groups | switch.foreign[1], self._deployment, self._kept)
 
     def _approach(self, switch):
         """The way from what the switch is known to hold to what it should hold."""
@@ -133,7 +159,7 @@ class Switches:
         switch.known = (found.flows, found.groups)
         if not found.changes:
             return []
-        switch.stale = True
+        switch.stale, switch.confirmed = True, None
         return [Send(switch.name, found.changes)]
 
     def _compare(self, switch):
@@ -145,17 +171,22 @@ class Switches:
         switch.foreign = (found.foreign_flows, found.foreign_groups)
         commands = [conflict(entry) for entry in sorted(found.foreign_flows - told[0], key=repr)]
         commands += [conflict(entry) for entry in sorted(found.foreign_groups - told[1], key=repr)]
-        switch.known = (found.flows, found.groups)
+        first, switch.known = switch.known is None, (found.flows, found.groups)
         if found.changes:
+            switch.confirmed = None
             commands.append(Send(switch.name, found.changes))
-        deferred, switch.deferred = switch.deferred, []
-        return commands + [Barrier(switch.name, token) for token in deferred]
+        elif not first:
+            switch.refusals = 0
+        if first:
+            commands += [Barrier(switch.name, token) for token in sorted(self._tokens)
+                         if switch.name in self._tokens[token]]
+        return commands
 
     def _finish(self, token, name):
         waiting = self._tokens.get(token)
         if waiting is None:
             return []
-        waiting.discard(name)
+        waiting.pop(name, None)
         if waiting:
             return []
         del self._tokens[token]

@@ -1,5 +1,6 @@
 """The control channel's server against real sockets: who is let in, and what happens to who does not behave."""
 
+import errno
 import os
 
 import eventlet
@@ -50,7 +51,7 @@ def served(monkeypatch):
     monkeypatch.setattr(server_module, "HELLO_S", 0.3)
     heard = eventlet.queue.LightQueue()
     server = Server(("127.0.0.1", 0), KEY, lambda name, message: heard.put((name, message["t"])),
-                    lambda name: heard.put((name, "closed")))
+                    lambda name: heard.put((name, "closed")), 1000)
     thread = eventlet.spawn(server.serve)
     with eventlet.Timeout(10):
         yield server, heard
@@ -134,3 +135,30 @@ def test_an_agent_that_does_not_read_is_closed_and_counted(served, monkeypatch):
         server.send("m1", request)
         eventlet.sleep(0)
     assert heard.get() == ("m1", "closed")
+
+
+def test_an_accept_that_fails_is_counted_and_the_next_one_served(served, monkeypatch):
+    server, heard = served
+    accept, errors = server._listener.accept, [errno.EMFILE, errno.ECONNABORTED]
+
+    def failing():
+        if errors:
+            raise OSError(errors.pop(), "no")
+        return accept()
+
+    monkeypatch.setattr(server._listener, "accept", failing)
+    for name in ("m1", "m2"):           # the first ends the accept that was under way
+        client = Client(server.port, name).authenticate()
+        client.send({**HELLO, "node": name})
+        assert heard.get() == (name, "hello")
+    assert server.counters["not_accepted"] == 2
+
+
+def test_a_peer_that_acknowledges_nothing_is_given_up_by_the_kernel(served):
+    server, heard = served
+    client = Client(server.port).authenticate()
+    client.send(HELLO)
+    heard.get()
+    sock = server._by_name["m1"]._sock
+    assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+    assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 1000

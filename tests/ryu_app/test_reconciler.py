@@ -7,7 +7,7 @@ from deployments import single, tree
 
 from ryu_app.deployment import parse
 from ryu_app.reconcile import ADD, DELETE, MODIFY, conflict, difference
-from ryu_app.steering import Flow, Group, Steering, wanted
+from ryu_app.steering import Flow, Group, Steering, kept, wanted
 from ryu_app.switches import AskEntries, Barrier, Done, Send, Switches
 
 ACTIVE = {("nat", "input-logger"): "il", ("nat", "output-logger"): "ol", ("nat", "master"): "m1"}
@@ -117,7 +117,17 @@ def test_a_foreign_rule_stays_known_after_the_first_answer():
     assert switches.want(FLOWS, GROUPS) == []
 
 
-def test_a_barrier_waits_for_all_connected_switches_and_for_no_lost_one():
+MOVED = wanted(DEPLOYMENT, Steering({**ACTIVE, ("nat", "master"): "m2"}))
+
+
+def _read(switches, name, flows=(), groups=()):
+    """The switch *name* tells what it holds."""
+    return switches.entries(name, "groups", list(groups), False) + switches.entries(name, "flows", list(flows), False)
+
+
+@pytest.fixture
+def row():
+    """(the reconcilers of three switches in line, their deployment)."""
     deployment = parse(tree())
     switches = Switches(deployment)
     flows, groups = wanted(deployment, Steering(ACTIVE))
@@ -125,7 +135,102 @@ def test_a_barrier_waits_for_all_connected_switches_and_for_no_lost_one():
         switches.switch_connected(name)
     switches.want(flows, groups, 1)
     for name in ("s1", "s2", "s3"):
-        switches.entries(name, "groups", [], False)
-        switches.entries(name, "flows", [], False)
-    assert switches.barrier_reply("s1", 1) == [] and switches.barrier_reply("s3", 1) == []
-    assert switches.switch_lost("s2") == [Done(1)]
+        _read(switches, name)
+    assert [switches.barrier_reply(name, 1) for name in ("s1", "s2", "s3")] == [[], [], [Done(1)]]
+    return switches, deployment
+
+
+def test_a_switch_that_is_lost_before_it_confirmed_is_waited_for_until_it_is_back_and_in_line(row):
+    switches, deployment = row
+    flows, groups = wanted(deployment, Steering({**ACTIVE, ("nat", "master"): "m2"}))
+    switches.want(flows, groups, 2)
+    switches.switch_lost("s1")
+    assert switches.barrier_reply("s2", 2) == [] and switches.barrier_reply("s3", 2) == []
+    assert switches.switch_connected("s1") == [AskEntries("s1", True)]
+    assert Barrier("s1", 2) in _read(switches, "s1")
+    assert switches.barrier_reply("s1", 2) == [Done(2)]
+
+
+def test_a_switch_that_is_away_when_its_entries_change_is_waited_for(row):
+    switches, deployment = row
+    switches.switch_lost("s1")
+    flows, groups = wanted(deployment, Steering({**ACTIVE, ("nat", "master"): "m2"}))
+    switches.want(flows, groups, 2)
+    assert switches.barrier_reply("s2", 2) == [] and switches.barrier_reply("s3", 2) == []
+    switches.switch_connected("s1")
+    _read(switches, "s1")
+    assert switches.barrier_reply("s1", 2) == [Done(2)]
+
+
+def test_a_switch_that_never_connected_is_waited_for():
+    switches = Switches(DEPLOYMENT)
+    assert switches.want(FLOWS, GROUPS, 1) == []
+    switches.switch_connected("s1")
+    _read(switches, "s1")
+    assert switches.barrier_reply("s1", 1) == [Done(1)]
+
+
+def test_a_switch_that_is_away_and_has_nothing_to_change_is_not_waited_for(row):
+    switches, deployment = row
+    switches.switch_lost("s1")
+    flows, groups = wanted(deployment, Steering(ACTIVE, fenced=frozenset({"m2"})))
+    assert {flow.switch for flow in flows - wanted(deployment, Steering(ACTIVE))[0]} == {"s3"}
+    switches.want(flows, groups, 2)
+    assert switches.barrier_reply("s2", 2) == [] and switches.barrier_reply("s3", 2) == [Done(2)]
+
+
+def test_a_switch_that_was_lost_with_changes_under_way_is_waited_for_even_if_they_are_taken_back(row):
+    switches, deployment = row
+    before = wanted(deployment, Steering(ACTIVE))
+    switches.want(*wanted(deployment, Steering({**ACTIVE, ("nat", "master"): "m2"})), 2)
+    switches.switch_lost("s1")
+    switches.want(*before, 3)
+    assert switches.barrier_reply("s2", 3) == [] and switches.barrier_reply("s3", 3) == []
+
+
+def test_a_refused_change_keeps_its_token_open_until_the_switch_is_read_and_mended(synced):
+    synced.want(*MOVED, 7)
+    assert synced.refused("s1") == [AskEntries("s1", True)]
+    assert synced.refused("s1") == [], "a second one of the same batch"
+    assert synced.barrier_reply("s1", 7) == [], "the barrier after the refused change says nothing"
+    send, barrier = _read(synced, "s1", FLOWS, GROUPS)
+    assert [change.what for change in send.changes] == [MODIFY] and barrier == Barrier("s1", 7)
+    assert synced.barrier_reply("s1", 7) == [Done(7)]
+
+
+def test_a_switch_that_refuses_again_and_again_is_told_of_and_tried_with_each_audit(synced):
+    synced.want(*MOVED, 7)
+    for _ in range(2):
+        assert synced.refused("s1") == [AskEntries("s1", True)]
+        _read(synced, "s1", FLOWS, GROUPS)
+    told, = synced.refused("s1")
+    assert "refused 3 times in a row" in told.text and synced.refused("s1") == []
+    assert synced.barrier_reply("s1", 7) == []
+    assert synced.audit() == [AskEntries("s1", True)]
+    _read(synced, "s1", FLOWS, GROUPS)
+    assert synced.barrier_reply("s1", 7) == [Done(7)]
+    assert synced.want(FLOWS, GROUPS) and synced.refused("s1") == [AskEntries("s1", True)], "the count begins anew"
+
+
+def test_a_refused_question_is_asked_again():
+    switches = Switches(DEPLOYMENT)
+    switches.switch_connected("s1")
+    switches.want(FLOWS, GROUPS, 1)
+    assert switches.refused("s1", question=True) == [AskEntries("s1", True)]
+
+
+def test_entries_of_undecided_groups_and_fences_of_unjudged_nodes_stay_as_they_are():
+    """A controller that is back knows neither who is master there nor who was fenced."""
+    place = DEPLOYMENT.nodes["m1"].data.place
+    flows, groups = wanted(DEPLOYMENT, Steering({**ACTIVE, ("nat", "master"): "m2"}, fenced=frozenset({"m1", "m3"})))
+    steering = Steering({}, undecided=frozenset({"nat"}), unjudged=frozenset({"m1"}))
+    switches = Switches(DEPLOYMENT)
+    switches.switch_connected("s1")
+    switches.want(*wanted(DEPLOYMENT, steering), 1, kept(DEPLOYMENT, steering))
+    send, _ = _read(switches, "s1", flows, groups)
+    fence = [flow for flow in flows if flow.priority == 40900 and dict(flow.match)["in_port"] != place.port]
+    assert [(change.what, change.entry) for change in send.changes] == [(DELETE, fence[0])]
+    assert switches.want(*wanted(DEPLOYMENT, steering), None, kept(DEPLOYMENT, steering)) == []
+    # once decided, everything is brought in line
+    send, = switches.want(FLOWS, GROUPS)
+    assert sorted(change.what for change in send.changes) == [DELETE, MODIFY]
