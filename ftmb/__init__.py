@@ -1,4 +1,4 @@
-"""The command line, the emulator behind it, and the demonstration.
+"""The command line, the emulator behind it, the demonstration, and campaigns of kills.
 
 cli.py             arguments, help, exit codes
 commands.py        what each command does
@@ -7,6 +7,7 @@ consistency.py     how its parts must fit together
 document.py        typed reading of YAML with file and line in every error
 plan.py            a configuration resolved to numbers: interfaces, addresses, deployment and node files
 errors.py          UsageError: a clear line and exit code 2
+running.py         what the commands share that run a whole experiment
 emulator/          the daemon that owns the network and all processes
   client.py        what others call: up, status, kill, heal, down, popen
   daemon.py        supervisor and worker: brings up, serves, takes down at any moment
@@ -17,4 +18,5 @@ emulator/          the daemon that owns the network and all processes
   rundir.py ledger.py cleanup.py            whose run it is, what it made, how that is removed
   rest.py readiness.py report.py            asking the controller, waiting for it, the status that users see
 demo/              the demonstration
+chaos/             campaigns of kills with the invariants checked
 """
