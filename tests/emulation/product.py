@@ -79,18 +79,11 @@ class Session:
         self._process.stdin.write(line.encode() + b"\n")
         self._process.stdin.flush()
 
-    def line(self):
-        """Its next line, without the newline."""
-        deadline = time.monotonic() + TIMEOUT_S
-        while b"\n" not in self._rest:
-            assert self._read(max(0, deadline - time.monotonic())), f"{self.name} says nothing more: {self._rest!r}"
-        line, _, self._rest = self._rest.partition(b"\n")
-        return line.decode(errors="replace").rstrip("\r")
-
     def wait_for(self, pattern):
         """Skip lines until one matches *pattern*; the match."""
+        deadline = time.monotonic() + TIMEOUT_S
         while True:
-            found = re.search(pattern, self.line())
+            found = re.search(pattern, self._line(deadline))
             if found:
                 return found
 
@@ -112,6 +105,14 @@ class Session:
         if self._process.poll() is None:
             self._process.kill()
         self._process.communicate()
+
+    def _line(self, deadline):
+        while b"\n" not in self._rest:
+            left_s = max(0, deadline - time.monotonic())
+            assert self._read(left_s), f"{self.name} says nothing more that was waited for: {self._rest!r}"
+        line, _, self._rest = self._rest.partition(b"\n")
+        assert time.monotonic() < deadline, f"{self.name} does not say what was waited for, but: {line!r}"
+        return line.decode(errors="replace")
 
     def _read(self, timeout_s):
         """Take what has come within *timeout_s*; False if nothing has, or nothing will."""

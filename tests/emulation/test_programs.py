@@ -21,7 +21,9 @@ from .product import TIMEOUT_S, Counting, Session, clean_machine
 pytestmark = [pytest.mark.emulation, pytest.mark.filterwarnings("ignore:distutils:DeprecationWarning")]
 
 CLIENT, SERVER, ADDRESS = "client1", "server1", "192.0.2.1"
-DOWNLOAD_BYTES = 24 << 20
+# For each time that the download is seen to go on, so much of it at most; and one that is large enough for all of them.
+DOWNLOAD_STEP_BYTES = 2 << 20
+DOWNLOAD_BYTES = 8 * DOWNLOAD_STEP_BYTES
 
 
 @pytest.fixture
@@ -97,7 +99,7 @@ def _write_ssh_files(directory):
 
 
 class Download(threading.Thread):
-    """A curl whose output is read slowly, until it is told to finish."""
+    """A curl whose output is read slowly and in steps, until it is told to finish: a slow machine changes nothing."""
 
     def __init__(self, ftmb, started, directory):
         super().__init__(daemon=True)
@@ -111,36 +113,46 @@ class Download(threading.Thread):
         ftmb("exec", CLIENT, "--", "sh", "-c", "echo 4096 65536 131072 >/proc/sys/net/ipv4/tcp_rmem")
         self._curl = ftmb.start("exec", CLIENT, "--", "curl", "-sS", f"http://{ADDRESS}:8000/file")
         self._got, self._sum = 0, hashlib.sha256()
-        self._hurry = threading.Event()
+        self._may_get, self._pause_s = DOWNLOAD_STEP_BYTES, 0.02
+        self._changed = threading.Condition()
         self.start()
 
     def run(self):
-        """Read to the end, about 1.5 MB a second at first."""
+        """Read, about 1.5 MB a second, as far as allowed."""
         while chunk := self._curl.stdout.read(1 << 15):
-            self._got += len(chunk)
             self._sum.update(chunk)
-            self._hurry.wait(0.02)
+            with self._changed:
+                self._got += len(chunk)
+                self._changed.notify_all()
+                self._changed.wait_for(lambda: self._got < self._may_get)
+            time.sleep(self._pause_s)
+
+    def _allow(self, limit):
+        with self._changed:
+            self._may_get = limit
+            self._changed.notify_all()
 
     def goes_on(self):
         """Return when more has come than could be on its way before."""
-        enough = self._got + (1 << 19)
-        deadline = time.monotonic() + TIMEOUT_S
-        while self._got < enough:
-            assert time.monotonic() < deadline and self.is_alive(), f"the download stands still at {self._got} bytes"
-            time.sleep(0.01)
+        enough = self._got + DOWNLOAD_STEP_BYTES // 4
+        self._allow(self._got + DOWNLOAD_STEP_BYTES)
+        with self._changed:
+            assert self._changed.wait_for(lambda: self._got >= enough, TIMEOUT_S), f"it stands still at {self._got} bytes"
 
     def end(self):
         """Let it come to its end; what came must be what was served."""
-        assert self.is_alive(), "the download did not last as long as the kills"
-        self._hurry.set()
+        assert self._got < DOWNLOAD_BYTES, "it did not last as long as the kills"
+        self._pause_s = 0
+        self._allow(DOWNLOAD_BYTES + 1)
         self.join(TIMEOUT_S)
         assert self._curl.wait(TIMEOUT_S) == 0
         assert (self._got, self._sum.hexdigest()) == (DOWNLOAD_BYTES, self._wanted)
 
     def stop(self):
         """End it at once."""
-        self._hurry.set()
         self._curl.kill()
+        self._pause_s = 0
+        self._allow(DOWNLOAD_BYTES + 1)
         self.join(TIMEOUT_S)
         self._curl.communicate()
 
