@@ -156,10 +156,10 @@ def lab(tmp_path_factory):
         lab.tear_down()
 
 
-def _check_entries(lab, master):
+def _check_entries(lab, master, fenced=()):
     """Exactly the wanted entries are there, with our cookies, and everybody else's."""
     active = {("nat", "input-logger"): "il", ("nat", "output-logger"): "ol", ("nat", "master"): master}
-    flows, groups = wanted(lab.deployment, Steering(active))
+    flows, groups = wanted(lab.deployment, Steering(active, frozenset(fenced)))
     cookies = {}
     for flow in flows:
         cookies[flow.cookie] = cookies.get(flow.cookie, 0) + 1
@@ -194,6 +194,11 @@ def test_frames_to_the_virtual_mac_reach_the_active_master_and_unsteered_ones_th
     assert f"output:{inside}" in lab.trace("in_port=1,arp,arp_tpa=10.0.0.254,dl_dst=ff:ff:ff:ff:ff:ff")
     leaving = lab.deployment.nodes["ol"].ports["nat"]["inside"].port
     assert "output:1" in lab.trace(f"in_port={leaving},dl_dst=02:46:54:00:00:01,dl_type=0x0800")
+
+
+def test_nsh_of_a_host_is_dropped_and_reaches_no_node_and_no_other_app(lab):
+    for target in (virtual_mac("master", 1), virtual_mac("output-logger", 1), lab.deployment.nodes["m1"].data.mac):
+        assert lab.trace(f"in_port=1,dl_type=0x894f,dl_dst={target}").rstrip().endswith("Datapath actions: drop")
 
 
 def test_rest_answers_with_proper_status_codes_and_beside_other_apps(lab):
@@ -252,6 +257,19 @@ def test_rules_outlive_the_controller_and_the_next_one_relearns(lab):
     oldest = re.findall(r"cookie=0x46544d42[0-9a-f]+, duration=([0-9.]+)s",
                         _run("ovs-ofctl", "-O", "OpenFlow13", "dump-flows", BRIDGE))
     assert min(float(seconds) for seconds in oldest) > 0.5, "no rule was written again"
+
+
+def test_a_redirect_that_the_switch_refuses_is_mended_before_anyone_recovers(lab):
+    """Somebody has deleted the group entry: to change it is an error, to find that out and add it is not."""
+    epoch, master = lab.group()["epoch"], lab.group()["master"]
+    _run("ovs-ofctl", "-O", "OpenFlow13", "del-groups", BRIDGE,
+         f"group_id={openflow_group_id(lab.deployment.cookie, 1, 'master')}")
+    lab.agents[master].close()
+    _until(lambda: lab.group()["state"] == "protected" and lab.group()["epoch"] == epoch + 1, "failover", timeout_s=5)
+    _check_entries(lab, lab.group()["master"], fenced={master})
+    assert any("refused" in item["what"] for item in lab.rest("/ftmb/events")[1])
+    lab.boot(master)
+    _until(lambda: {host["name"]: host["alive"] for host in lab.rest("/ftmb/status")[1]["hosts"]}[master], "it is back")
 
 
 def test_our_rules_can_be_removed_and_nothing_else(lab):
