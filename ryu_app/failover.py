@@ -11,7 +11,7 @@ from .context import LOGS, TICK_INTERVAL_NS, Holder, Recovery, role_arguments
 
 #: Counters of a spare's beat that its recovery moves on; others (what it dropped) go on without it.
 PROGRESS = ("checkpoint", "replayed", "processed")
-#: In 10 s a log of any size moves on by an input, and a checkpoint of a gigabyte is loaded; hardly anybody waits for more.
+#: 10 s: replay moves a counter within milliseconds; the longest step between two changes is to load one base checkpoint.
 PROGRESS_TICKS_MAX = 10_000_000_000 // TICK_INTERVAL_NS
 
 
