@@ -9,5 +9,6 @@
     payload        their datagrams, and the record of arrivals
     checkers       the invariants on what arrived; pure
     accounts       the roles' counters against each other; pure
+    queues         what the emulated switches lose when their queues overrun
     report         from what was found to the JSON and the words; pure
 """

@@ -7,7 +7,7 @@ import time
 
 from ..errors import UsageError
 from ..running import undisturbed
-from . import accounts, checkers, configuration, kills, report
+from . import accounts, checkers, configuration, kills, queues, report
 from .traffic_set import TrafficSet
 
 #: a group that is not well again by then never will be
@@ -29,6 +29,7 @@ class Campaign:
     def __init__(self, wanted, emulator, progress, keep=None):
         self._wanted, self._emulator, self._progress, self._keep = wanted, emulator, progress, keep
         self._outcome = report.Outcome()
+        self._configuration = configuration.text(wanted.function, wanted.workers)
         self._ground = kills.Ground(emulator, configuration.GROUP, self._until)
 
     def run(self):
@@ -57,7 +58,7 @@ class Campaign:
         with tempfile.TemporaryDirectory(prefix="ftmb-chaos-") as directory:
             path = os.path.join(directory, f"{wanted.function}.yaml")
             with open(path, "w", encoding="utf-8") as file:
-                file.write(configuration.text(wanted.function, wanted.workers))
+                file.write(self._configuration)
             self._emulator.up(path, recovery=wanted.recovery, progress=self._progress.live, faults=faults)
 
     def _take_down(self):
@@ -142,16 +143,18 @@ class Campaign:
         self._progress.live("ending traffic")
         self._traffic.stop_sending()
         self._wait_rest()
-        samples = self._samples()
+        samples, overruns = self._samples(), queues.overruns()
         group = self._group()
         arrivals, counts = self._traffic.finish()
         self._progress.live("checking")
         outcome, wanted = self._outcome, self._wanted
-        outcome.counts, outcome.failovers = counts, group["failovers"]
+        outcome.counts, outcome.failovers, outcome.overruns = counts, group["failovers"], overruns
         for text in [*report.traffic_problems(counts), *checkers.check(wanted.function, arrivals)]:
             self._violation(text)
         highest = max((arrival.stamp for arrival in arrivals), default=0)
-        for text in accounts.check(samples, wanted.workers, counts["received"] + counts["probes_received"], highest):
+        overrun = overruns.get(queues.input_interface(self._configuration, configuration.GROUP), 0)
+        received = counts["received"] + counts["probes_received"]
+        for text in accounts.check(samples, wanted.workers, received, highest, overrun):
             self._violation(text)
         if samples:
             outcome.counters, outcome.inputs_lost = samples[-1], accounts.missing(samples, wanted.workers)

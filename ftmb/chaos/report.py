@@ -39,6 +39,7 @@ class Outcome:
     counts: dict = field(default_factory=dict)          # of the traffic, see traffic_set
     counters: dict = field(default_factory=dict)        # of the roles, at the end
     inputs_lost: Optional[int] = None                   # logged and never processed
+    overruns: dict = field(default_factory=dict)        # interface of a switch -> frames that its queue did not take
     failovers: list = field(default_factory=list)
 
 
@@ -61,7 +62,7 @@ def to_json(wanted, outcome):
             "violations": outcome.violations, "client_gap_ms": [blow.gap_ms for blow in outcome.blows],
             "function": wanted.function, "workers": wanted.workers, "faults": wanted.faults,
             "blows": [vars(blow) for blow in outcome.blows], "traffic": outcome.counts, "counters": outcome.counters,
-            "inputs_lost": outcome.inputs_lost, "failovers": outcome.failovers}
+            "inputs_lost": outcome.inputs_lost, "queue_overruns": outcome.overruns, "failovers": outcome.failovers}
 
 
 def line(number, wanted, blow):
@@ -80,6 +81,8 @@ def summary(wanted, outcome):
         lines.append(f"{counts['received']} numbered datagrams arrived, {lost} were lost on the way; "
                      f"{outcome.counters.get('output-logger', {}).get('released', 0)} packets released, "
                      f"{len(outcome.failovers)} failovers, {outcome.inputs_lost} logged inputs lost by the network")
+        if any(outcome.overruns.values()):
+            lines.append(f"the machine is busy: queues of the emulated switches overran, {sum(outcome.overruns.values())} frames were lost")
     gaps = distribution([blow.gap_ms for blow in outcome.blows if blow.gap_ms is not None])
     if gaps:
         lines.append(f"client gap: p50 {gaps['p50']:.1f} ms, p90 {gaps['p90']:.1f} ms, max {gaps['max']:.1f} ms")

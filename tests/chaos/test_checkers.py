@@ -115,7 +115,7 @@ def test_accounts_that_add_up_pass_though_beats_come_apart():
     ([sample(master={"bad_frames": 1})] * 5, "the master counts 1 bad frames"),
     ([sample(output_logger={"bad_frames": 2})] * 5, "the output-logger counts 2 bad frames"),
     ([sample(master={"function_errors": 1})] * 5, "the master counts 1 function errors"),
-    ([sample(k=1047, input_logger={"faults_lost": 1, "faults_reordered": 1})] * 5, "the fault switches explain only 2"),
+    ([sample(k=1047, input_logger={"faults_lost": 1, "faults_reordered": 1})] * 5, "the network's losses explain only 2"),
 ])
 def test_accounts_that_do_not_add_up_are_found(samples, said):
     (found,) = accounts.check(samples, 1, received=880, highest_stamp=1000)
@@ -125,6 +125,12 @@ def test_accounts_that_do_not_add_up_are_found(samples, said):
 @pytest.mark.parametrize("changes", [{"faults_lost": 2, "faults_reordered": 1}, {"dropped_log_full": 3}])
 def test_inputs_that_a_counted_reason_explains_are_no_violation(changes):
     assert accounts.check([sample(k=1047, input_logger=changes)], 1, 880, 1000) == []
+
+
+def test_inputs_that_a_full_queue_of_the_network_explains_are_no_violation():
+    samples = [sample(k=1047)]
+    assert accounts.check(samples, 1, 880, 1000, overrun=3) == []
+    assert "explain only 2" in accounts.check(samples, 1, 880, 1000, overrun=2)[0]
 
 
 def test_steps_of_all_workers_count_and_each_has_its_ticks():

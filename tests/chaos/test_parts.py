@@ -9,7 +9,7 @@ import time
 import pytest
 
 from ftmb import config
-from ftmb.chaos import configuration, kills, payload
+from ftmb.chaos import configuration, kills, payload, queues
 from ftmb.demo.programs import Program
 
 INSIDE, SOURCE = (0x0A000001, 5000), (0xC00002FE, 1234)
@@ -87,6 +87,19 @@ def test_the_configuration_is_single_with_another_function(function):
     assert got.nodes == single.nodes and list(got.hosts) == list(single.hosts)
     gateways = {str(host.gateway) for name, host in got.hosts.items() if name.startswith("server")}
     assert gateways == ({"None"} if function == "nat" else {"192.0.2.254"})
+
+
+def test_overrun_queues_are_read_from_ss():
+    text = ("p_raw 0      0        *:fts1-9  * skmem:(r0,rb212992,t0,tb212992,f0,w0,o176,bl0,d0)\n"
+            "p_raw 768    0        *:fts1-11 * skmem:(r768,rb212992,t0,tb212992,f0,w0,o176,bl0,d17)\n"
+            "p_raw 0      0      [0]:*       * skmem:(r0,rb212992,t0,tb212992,f0,w0,o0,bl0,d3)\n"
+            "p_raw 0      0        *:fts1-11 * skmem:(r0,rb212992,t0,tb212992,f0,w0,o176,bl0,d2)\n")
+    assert queues.parse(text) == {"fts1-9": 0, "fts1-11": 19} and queues.parse("") == {}
+    assert all(dropped >= 0 for dropped in queues.overruns().values()), "ss runs here, whatever it lists"
+
+
+def test_inputs_enter_the_network_at_the_input_logger_s_port():
+    assert queues.input_interface(configuration.text("nat", 1), configuration.GROUP) == "fts1-5"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="asks for a large receive buffer: needs root")
