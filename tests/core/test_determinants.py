@@ -126,7 +126,7 @@ def test_a_trimmed_step_is_not_sent_under_another_number():
 def sample():
     log = DeterminantLog(4)
     for n in (1, 2, 3, 7, 8, 20):
-        log.append(n, encode_extra([("nat", 0, 3, 1, 9)], [pack((1, b"x"))]) if n == 7 else None)
+        log.append(n, encode_extra([(0, 3, 1, 9)], [pack((1, b"x"))]) if n == 7 else None)
     return log.encode(4, 10_000)[0]
 
 
@@ -153,7 +153,7 @@ def test_damaged_determinants_raise_nothing_but_determinant_error():
             decode_extra(extra)
 
 
-@pytest.mark.parametrize("extra", [1, [1, 2], [[], 1], [[], [1]], [[1], []], [[["v", 0, 0, 0]], []], [[["v", 0, 0, -1, 0]], []],
+@pytest.mark.parametrize("extra", [1, [1, 2], [[], 1], [[], [1]], [[1], []], [[[0, 0, 0]], []], [[[0, 0, -1, 0]], []], [[["v", 0, 0, 0]], []],
                                    [{}, {}], [[], [], []]])
 def test_malformed_extras_are_refused_where_they_arrive(extra):
     with pytest.raises(DeterminantError):
@@ -176,7 +176,7 @@ def log_of(steps, trimmed=0):
     """*steps*: for each step the (worker, k) that it depends on."""
     log = DeterminantLog(trimmed)
     for n, needs in enumerate(steps, 1):
-        log.append(n, encode_extra([("v", 0, 0, *need) for need in needs], ()))
+        log.append(n, encode_extra([(0, 0, *need) for need in needs], ()))
     return log
 
 
@@ -184,7 +184,7 @@ def brute_force(logs):
     """The largest closed prefix by trying all."""
     def closed(prefix):
         return all(prefix[w] >= k for log, end in zip(logs, prefix) for at, extra in log.extras() if at <= end
-                   for _, _, _, w, k in decode_extra(extra)[0])
+                   for _, _, w, k in decode_extra(extra)[0])
     choices = [range(log.trimmed, log.last + 1) for log in logs]
     return list(max(filter(closed, itertools.product(*choices)), key=sum))
 

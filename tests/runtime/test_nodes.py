@@ -24,7 +24,7 @@ class Group:
         self.harness, self.epoch = harness, 1
         harness.request("st", "store", 1)
         harness.request("ol", "output-logger", 1, **COMMON)
-        harness.request("il", "input-logger", 1, **COMMON, tick_interval_ms=50, log_bytes_max=1 << 26)
+        harness.request("il", "input-logger", 1, **COMMON, function="nat", tick_interval_ms=50, log_bytes_max=1 << 26)
         self.function = {**COMMON, "function": "nat", "parameters": {"external_addresses": ["192.0.2.254"]},
                          "checkpoint_interval_ms": 50, "store": harness.address("st")}
         harness.request("m1", "master", 1, **self.function, start=[0])
@@ -147,7 +147,7 @@ def test_requests_that_make_no_sense_are_refused_and_harm_nothing(harness):
                        "store": harness.address("st"), "input_logger": harness.address("il"),
                        "output_logger": harness.address("ol")}, "no-such"),
             ("fence", {"role": "store"}, "is not store"),
-            ("input-logger", {**COMMON, "tick_interval_ms": 50, "log_bytes_max": 1 << 20}, "no interface")):
+            ("input-logger", {**COMMON, "function": "nat", "tick_interval_ms": 50, "log_bytes_max": 1 << 20}, "no interface")):
         with pytest.raises(AssertionError, match=reason):
             harness.request("m1", do, 1, **args)
     assert harness.request("m1", "retire", 1, role="master") == {}
