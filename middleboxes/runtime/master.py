@@ -48,8 +48,8 @@ class MasterRole(Role):
             self.inputs(frames)
             return
         # their sockets queue all that comes from here on; what came before is in the node's queue
-        threads = WorkerThreads(self.core, self.node.data_interface, self.loop, self.guarded(self._progress),
-                                self._worker_failed)
+        threads = WorkerThreads(self.core, self.node.data_interface, self.loop, self.node.sender,
+                                self.guarded(self._progress), self._worker_failed)
         self.node.leave_to_workers(self.group_id)
         self._early = list(frames)
         self.node.drain_inputs()

@@ -212,6 +212,12 @@ class Node:
             self._reading = reading
             self.loop.watch(self._inputs.fileno(), self._receive_inputs if reading else None)
 
+    def sender(self, link):
+        """A function that sends a frame by *link*, for another thread than the loop's; fault switches apply to it, too."""
+        if not self.fault_counters:
+            return link.send
+        return lambda frame: self.loop.post(lambda: self.send(frame))
+
     def leave_to_workers(self, group_id, left=True):
         """From now on (or no longer) the group's inputs and acknowledgements do not come to this node's own sockets."""
         (self._left_to_workers.add if left else self._left_to_workers.discard)(group_id)

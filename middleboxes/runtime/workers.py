@@ -53,7 +53,7 @@ class EventRelay:
 class _WorkerThread:
     """One worker's thread: ``number`` of *core*."""
 
-    def __init__(self, pool, core, number, interface):
+    def __init__(self, pool, core, number, interface, sender):
         self._pool, self._core, self._number = pool, core, number
         self.gate = threading.Lock()
         self._links = []
@@ -62,6 +62,7 @@ class _WorkerThread:
         self.bad_frames = 0
         self._inputs = self._open(interface, HOP_INPUT)
         self._acknowledgements = self._open(interface, HOP_ACK)
+        self._send = sender(self._inputs)       # this thread's way out
         self._thread = threading.Thread(target=self._run, name=f"worker {number}", daemon=True)
 
     def _open(self, interface, hop):
@@ -120,7 +121,7 @@ class _WorkerThread:
 
     def _process(self, frames):
         """A batch of INPUT frames; the gate is held."""
-        send, process, number, pool = self._inputs.send, self._core.process, self._number, self._pool
+        send, process, number, pool = self._send, self._core.process, self._number, self._pool
         for frame in frames:
             if pool.pausing:
                 self._step_aside()
@@ -141,7 +142,7 @@ class _WorkerThread:
         for frame in frames:
             try:
                 for output in self._core.acknowledged(frame):
-                    self._acknowledgements.send(output)
+                    self._send(output)
             except FrameError:
                 self.bad_frames += 1
         self._pool.acknowledged()
@@ -156,17 +157,18 @@ class _WorkerThread:
 class WorkerThreads:
     """The threads of *core*'s workers. From the beginning their sockets queue what comes; ``start`` handles it.
 
+    *sender* makes of a Link the function that sends a frame by it from another thread (Node.sender).
     *progress* is called on the loop's thread after ``tell_acknowledgements``, *fail* with the exception that ended a thread.
     """
 
-    def __init__(self, core, interface, loop, progress, fail):
+    def __init__(self, core, interface, loop, sender, progress, fail):
         self._core, self._loop, self._progress, self._fail = core, loop, progress, fail
         self.pausing = False                # written by the loop's thread only; an old value costs one packet's time
         self.resumed = threading.Event()    # not set while the loop's thread wants the gates
         self.resumed.set()
         self._waiting_lock = threading.Lock()
         self._waiting = False
-        self._threads = [_WorkerThread(self, core, number, interface) for number in range(len(core.workers))]
+        self._threads = [_WorkerThread(self, core, number, interface, sender) for number in range(len(core.workers))]
 
     @property
     def bad_frames(self):
