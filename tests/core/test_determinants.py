@@ -2,6 +2,7 @@
 
 import itertools
 import random
+import time
 
 import pytest
 
@@ -215,3 +216,20 @@ def test_a_dependency_on_what_a_checkpoint_covers_is_fulfilled():
 
 def test_a_dependency_on_a_worker_that_is_not_there_ends_the_prefix():
     assert recoverable_prefix([log_of([[], [(9, 1)], []])]) == [1]
+
+
+def test_a_long_chain_that_breaks_at_its_end_falls_in_a_time_that_its_length_bounds():
+    """Each step needs a later one of the other worker, and the last of them is missing: all fall, one by one."""
+    length = 20_000
+    logs = [log_of([[(1, k + 1)] for k in range(1, length + 1)]), log_of([[(0, k)] for k in range(1, length + 1)])]
+    begin = time.process_time()
+    assert recoverable_prefix(logs) == [0, 0]
+    assert time.process_time() - begin < 2
+
+
+def test_sending_what_is_new_does_not_cost_more_the_more_is_unacknowledged():
+    log, begin = DeterminantLog(), time.process_time()
+    for n in range(1, 30_001):
+        log.append(2 * n, EXTRA)
+        assert log.encode(n - 1, 96)[1] == n
+    assert time.process_time() - begin < 2
