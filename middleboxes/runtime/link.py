@@ -33,7 +33,7 @@ class LinkError(OSError):
 _LOAD_WORD, _LOAD_BYTE, _JUMP_EQUAL, _RETURN = 0x20, 0x30, 0x15, 0x06
 _ACCEPT, _DROP = (_RETURN, 0, 0, 0xFFFFFFFF), (_RETURN, 0, 0, 0)
 #: where an NSH frame has its service path and index (one word), the index alone, and INPUT and ACK frames their worker
-_PATH_AT, _HOP_AT, _WORKER_AT = 18, 21, 30
+_PATH_AT, _HOP_AT, WORKER_AT = 18, 21, 30
 #: a jump reaches no further than 255 instructions
 _EXCLUDED_MAX = 200
 
@@ -54,7 +54,7 @@ def _hop_filter(hop, equal, excluded=()):
 def _worker_filter(group_id, hop, worker):
     """Pass frames of one group and hop for one worker."""
     return _program((_LOAD_WORD, 0, 0, _PATH_AT), (_JUMP_EQUAL, 0, 3, group_id << 8 | hop),
-                    (_LOAD_BYTE, 0, 0, _WORKER_AT), (_JUMP_EQUAL, 0, 1, worker), _ACCEPT, _DROP)
+                    (_LOAD_BYTE, 0, 0, WORKER_AT), (_JUMP_EQUAL, 0, 1, worker), _ACCEPT, _DROP)
 
 
 class Link:

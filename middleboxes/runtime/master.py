@@ -35,9 +35,9 @@ class MasterRole(Role):
         self._connect()
 
     def counters(self):
-        bad_frames = self._bad_frames + (self._threads.bad_frames if self._threads else 0)
-        return {**self.core.counters, "checkpoint": self.core.checkpoint_id, "bad_frames": bad_frames,
-                "k": [worker.k for worker in self.core.workers]}
+        counters = {**self.core.counters, "checkpoint": self.core.checkpoint_id, "bad_frames": self._bad_frames,
+                    "k": [worker.k for worker in self.core.workers]}
+        return {**counters, **self._threads.counters()} if self._threads else counters
 
     # -- packets
 
@@ -197,6 +197,8 @@ class MasterRole(Role):
             on_durable()
         self._timer = self.after(self._interval_ns, self._checkpoint)
         self.node.hold_inputs()
+        if self._threads is not None:
+            self._threads.wake()
 
     def close(self):
         self.loop.cancel(self._timer)

@@ -21,7 +21,7 @@ from collections import deque
 from contextlib import contextmanager
 
 from ..core.frames import HOP_ACK, HOP_INPUT, FrameError, decode_input
-from .link import worker_link
+from .link import WORKER_AT, losses, worker_link
 
 #: How long a thread may keep the interpreter to itself while others wait, where there is a global lock. Python's own 5 ms
 #: would let a packet wait for several of them.
@@ -56,8 +56,9 @@ class _WorkerThread:
     def __init__(self, pool, core, number, interface, sender):
         self._pool, self._core, self._number = pool, core, number
         self.gate = threading.Lock()
-        self._links = []
+        self.links = []
         self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_write, False)
         self.stopping = False
         self.bad_frames = 0
         self._inputs = self._open(interface, HOP_INPUT)
@@ -67,7 +68,7 @@ class _WorkerThread:
 
     def _open(self, interface, hop):
         link = worker_link(interface, self._core.group_id, hop, self._number)
-        self._links.append(link)
+        self.links.append(link)
         return link
 
     def start(self, early):
@@ -75,16 +76,23 @@ class _WorkerThread:
         self._early = early
         self._thread.start()
 
+    def wake(self):
+        """Let the thread look again at what it may do."""
+        try:
+            os.write(self._wake_write, b"\0")
+        except BlockingIOError:
+            pass                        # the pipe is full of wake-ups already
+
     def stop(self):
         """Ask the thread to end after the packet at hand."""
         self.stopping = True
-        os.write(self._wake_write, b"\0")
+        self.wake()
 
     def close(self):
         """Wait for its end, and close what it had."""
         if self._thread.ident is not None:
             self._thread.join()
-        for link in self._links:
+        for link in self.links:
             link.close()
         os.close(self._wake_read)
         os.close(self._wake_write)
@@ -104,20 +112,18 @@ class _WorkerThread:
             poll.register(fd, select.EPOLLIN)
         with poll:
             while not self.stopping:
-                if self._ready != reading:
+                if self._core.worker_ready(self._number) != reading:
                     reading = not reading
-                    # at the bound inputs stay in the socket's queue until acknowledgements come
+                    # at a bound inputs stay in the socket's queue until acknowledgements or a durable checkpoint come
                     poll.modify(inputs, select.EPOLLIN if reading else 0)
                 ready = {fd for fd, _ in poll.poll()}
+                if self._wake_read in ready:
+                    os.read(self._wake_read, 4096)
                 with self.gate:
                     if self._acknowledgements.fileno() in ready:
                         self._acknowledge(self._acknowledgements.receive())
                     if inputs in ready:
                         self._process(self._inputs.receive())
-
-    @property
-    def _ready(self):
-        return self._core.ahead(self._number) < self._core.unacknowledged_max
 
     def _process(self, frames):
         """A batch of INPUT frames; the gate is held."""
@@ -170,19 +176,23 @@ class WorkerThreads:
         self._waiting = False
         self._threads = [_WorkerThread(self, core, number, interface, sender) for number in range(len(core.workers))]
 
-    @property
-    def bad_frames(self):
-        """Frames that could not be decoded."""
-        return sum(thread.bad_frames for thread in self._threads)
+    def counters(self):
+        """Frames that could not be decoded, and what the sockets lost."""
+        return {"bad_frames": sum(thread.bad_frames for thread in self._threads),
+                **losses([link for thread in self._threads for link in thread.links])}
+
+    def wake(self):
+        """A checkpoint is durable: a worker at its bound may go on."""
+        for thread in self._threads:
+            thread.wake()
 
     def start(self, early):
         """Begin with the *early* INPUT frames of all workers, in order; frames that also came by socket are dropped as late."""
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         by_worker = [[] for _ in self._threads]
         for frame in early:
-            _, worker, _ = decode_input(frame)
-            if worker < len(by_worker):
-                by_worker[worker].append(frame)
+            if len(frame) > WORKER_AT and frame[WORKER_AT] < len(by_worker):
+                by_worker[frame[WORKER_AT]].append(frame)
         for thread, frames in zip(self._threads, by_worker):
             thread.start(frames)
 

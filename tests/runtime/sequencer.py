@@ -1,7 +1,8 @@
 """A middlebox that gives each packet a number of a sequence that all workers share, and the programs at both its ends.
 
     python -m tests.runtime.sequencer send COUNT BURST       frames of many flows out of eth0, 100 bursts a second
-    python -m tests.runtime.sequencer receive SECONDS        what comes in, until that long nothing came: records on stdout
+    python -m tests.runtime.sequencer receive SECONDS        what comes in, until that long nothing came: records on stdout,
+                                                             and "ready" on stderr before
 """
 
 import socket
@@ -69,6 +70,7 @@ def receive(seconds):
     link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 24)
     link.bind(("eth0", ETHERTYPE))
     link.settimeout(seconds)
+    print("ready", file=sys.stderr, flush=True)
     while True:
         try:
             frame = link.recv(2048)

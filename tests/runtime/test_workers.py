@@ -24,7 +24,8 @@ class Traffic:
     def __init__(self, directory, count, burst=20):
         self.count, self._file = count, directory / "stamps"
         with open(self._file, "wb") as output:
-            self._receiver = self._start("outside", "receive", 2, stdout=output)
+            self._receiver = self._start("outside", "receive", 2, stdout=output, stderr=subprocess.PIPE)
+        assert self._receiver.stderr.readline() == b"ready\n"
         self._sender = self._start("inside", "send", count, burst)
 
     @staticmethod
