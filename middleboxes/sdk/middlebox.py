@@ -71,7 +71,7 @@ class Middlebox:
     variable is shared by all of them unless it says otherwise: ``Map(scope="worker")`` is one per worker,
     ``Map(scope="flow")`` holds keys of flows that only this worker gets. A step has what it uses of the shared state for
     itself until it ends. Steps that use different ``domain``s of shared variables run beside each other; a step uses domains in
-    the order of their names.
+    the order of their names, and keeps nothing of them (no ``items()``, no iterator) for the next step.
     """
 
     #: names of the ports, in order
