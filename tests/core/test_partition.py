@@ -7,6 +7,8 @@ import pytest
 from middleboxes.core.frames import decode_input
 from middleboxes.core.inputlog import InputLogger
 from middleboxes.core.partition import flow_worker
+from middleboxes.runtime.input_logger import partition_of
+from middleboxes.sdk import Middlebox
 from middleboxes.sdk.build import BROADCAST, arp, icmp, ipv4, tcp, udp
 from middleboxes.sdk.packet import ICMP, TCP, UDP
 
@@ -82,6 +84,20 @@ def test_the_input_logger_asks_the_functions_own_partition():
 def test_a_partition_that_fails_costs_no_packet(partition):
     logger = InputLogger(GROUP, MAC, 4, 1, 1 << 20, partition)
     assert worker_of(logger, b"x") == 0 and logger.counters["partition_errors"] == 1
+
+
+class Parity(Middlebox):
+    """Tells ports apart by their names, as authors do."""
+
+    @staticmethod
+    def partition(frame, port, workers):
+        return (len(frame) + (port == "outside")) % workers
+
+
+def test_the_role_takes_the_partition_of_the_function_that_is_configured():
+    own = partition_of("tests.core.test_partition:Parity", ["inside", "outside"])
+    assert [own(b"xx", number, 4) for number in (0, 1)] == [2, 3]
+    assert partition_of("nat", ["inside", "outside"]) is flow_worker
 
 
 def test_one_worker_needs_no_partition():
