@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, fields as dataclass_fields
 from pathlib import Path
 from typing import Optional
 
+from middleboxes.core.frames import WORKERS_MAX
+
 from . import consistency, document
 from .errors import UsageError
 
@@ -94,7 +96,7 @@ _CONTROLLER_RANGES = {
     "heartbeat_interval_ms": (1, 10_000), "suspect_after_ms": (2, 600_000),
 }
 _GROUP_RANGES = {
-    "workers": (1, 64), "checkpoint_interval_ms": (1, 3_600_000), "tick_interval_ms": (1, 3_600_000),
+    "workers": (1, WORKERS_MAX), "checkpoint_interval_ms": (1, 3_600_000), "tick_interval_ms": (1, 3_600_000),
     "log_bytes_max": (1 << 16, 1 << 34),
 }
 

@@ -109,9 +109,12 @@ class _Check:
         except sdk.ConfigurationError as error:
             self.fail(f"group {group.name}: {error}", *path, "function")
         try:
-            function(group.parameters, [sdk.Port.parse(port.name, port.mac, str(port.address)) for port in group.ports])
+            ports = [sdk.Port.parse(port.name, port.mac, str(port.address)) for port in group.ports]
+            function.instances(group.parameters, ports, group.workers)
         except sdk.ConfigurationError as error:
             self.fail(f"group {group.name}: {group.function}: {error}", *path, "parameters")
+        except sdk.StateError as error:
+            self.fail(f"group {group.name}: {group.function}: {error}", *path, "workers")
 
     def addresses(self):
         taken = {}

@@ -214,7 +214,7 @@ def role_arguments(context, group, role, start=None):
     args = {"group_id": spec.id, "workers": spec.workers,
             "ports": [{"name": port.name, "mac": port.mac, "address": port.address} for port in spec.ports]}
     if role == "input-logger":
-        args.update(tick_interval_ms=spec.tick_interval_ms, log_bytes_max=spec.log_bytes_max)
+        args.update(function=spec.function, tick_interval_ms=spec.tick_interval_ms, log_bytes_max=spec.log_bytes_max)
     elif role in ("master", "spare"):
         args.update(function=spec.function, parameters=spec.parameters,
                     checkpoint_interval_ms=spec.checkpoint_interval_ms, store=context.nodes[spec.store].service)

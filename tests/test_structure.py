@@ -16,7 +16,7 @@ LINES_MAX = 400
 
 #: what the pure parts may use of the standard library: nothing that does I/O, waits, or knows the time
 PURE = frozenset("bisect collections dataclasses enum functools hashlib heapq hmac ipaddress itertools math operator struct"
-                 " traceback typing".split())
+                 " traceback typing zlib".split())
 STANDARD = frozenset(sys.stdlib_module_names)
 
 #: a directory or file -> (standard library, others) that it may import; the longest name that fits decides

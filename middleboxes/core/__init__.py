@@ -2,9 +2,11 @@
 
     frames        NSH frames between input logger, master and output logger
     determinants  what repeats an execution: encoding, the log at both ends, the recoverable prefix
+    partition     which worker gets a frame
     inputlog      InputLogger: number, timestamp, log, forward
     master        Master: steps, replayed steps, checkpoint cuts
     state         declared state that knows its changes (what authors use through middleboxes.sdk)
+    sharing       which worker sees which variables, and the order in which workers have the shared ones
     checkpoint    chunks of a checkpoint, the store's fold
     outputlog     OutputLogger: output commit, duplicates, fencing
     recovery      Recovery: a spare becomes the master

@@ -21,7 +21,7 @@ CHUNK_BYTES_MAX = 1 << 18
 CHECKPOINT_BYTES_MAX = 1 << 30
 
 _HEADER_FIELDS = {"version": int, "id": int, "base": int, "epoch": int, "function": str, "positions": tuple,
-                  "random": tuple, "times_ns": tuple}
+                  "random": tuple, "times_ns": tuple, "clocks": tuple, "domains": tuple}
 
 
 class CheckpointError(ValueError):
@@ -36,7 +36,10 @@ class Checkpoint(NamedTuple):
 
 
 class Cut(NamedTuple):
-    """A consistent cut of a master; ``positions`` is [(n, k) per worker], ``changes`` [(variable, removed, dirty), ...]."""
+    """A consistent cut of a master; ``positions`` is [(n, k) per worker], ``changes`` [(variable, removed, dirty), ...].
+
+    ``sharing``: the part of the header that middleboxes.core.sharing keeps.
+    """
 
     id: int
     base: int
@@ -45,12 +48,13 @@ class Cut(NamedTuple):
     positions: list
     random: list
     times_ns: list
+    sharing: dict
     changes: list
 
     def header(self):
         """The header of this cut."""
         return {"version": VERSION, "id": self.id, "base": self.base, "epoch": self.epoch, "function": self.function,
-                "positions": self.positions, "random": self.random, "times_ns": self.times_ns}
+                "positions": self.positions, "random": self.random, "times_ns": self.times_ns, **self.sharing}
 
     def chunks(self):
         """Yield the encoded chunks, at least one."""
@@ -125,6 +129,24 @@ def _check_header(header):
             raise CheckpointError("the checkpoint's header has an impossible number")
     if any(len(position) != 2 for position in header["positions"]):
         raise CheckpointError("the checkpoint's header has a malformed position")
+    _check_sharing(header, workers)
+
+
+def _check_sharing(header, workers):
+    """Vector clocks and domains: there are some only with several workers."""
+    clocks = list(header["clocks"])
+    if len(clocks) != (workers if workers > 1 else 0):
+        raise CheckpointError("the checkpoint's header contradicts itself on the number of workers")
+    for domain in header["domains"]:
+        if type(domain) is not tuple or len(domain) != 5 or type(domain[0]) is not str or workers == 1:
+            raise CheckpointError("the checkpoint's header has a malformed domain")
+        _, version, worker, k, clock = domain
+        if any(type(number) is not int or number < 0 for number in (version, worker, k)) or worker >= workers:
+            raise CheckpointError("the checkpoint's header has a malformed domain")
+        clocks.append(clock)
+    for clock in clocks:
+        if type(clock) is not tuple or len(clock) != workers or any(type(k) is not int or k < 0 for k in clock):
+            raise CheckpointError("the checkpoint's header has a malformed vector clock")
 
 
 class Assembler:

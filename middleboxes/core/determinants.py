@@ -6,8 +6,8 @@ and values recorded by ``ctx.record``. One log class serves both ends: at the ma
 logger has not acknowledged, at the output logger what is stored since the last durable checkpoint.
 
 Encoded, big-endian: first k:u64, then items; an item is a run (0:u8, count:u32, n:u64) or a step with an extra
-(1:u8, n:u64, length:u16, msgpack of [accesses, records]). An access is (variable, index in the step, version, worker and
-k of the step that had the variable before).
+(1:u8, n:u64, length:u16, msgpack of [accesses, records]). An access is (number of the domain of shared variables, its
+version, worker and k of the step that held the domain before); it is there only if that step was another worker's.
 """
 
 import struct
@@ -47,8 +47,8 @@ def decode_extra(extra):
         accesses, records = unpack(extra)
         if type(accesses) is not list or type(records) is not list:
             raise ValueError("not two lists")
-        for variable, *numbers in accesses:
-            if type(variable) is not str or len(numbers) != 4 or not all(type(n) is int and n >= 0 for n in numbers):
+        for domain, version, worker, k in accesses:
+            if not all(type(number) is int and number >= 0 for number in (domain, version, worker, k)):
                 raise ValueError("an access is malformed")
         if not all(type(record) in (bytes, str) for record in records):
             raise ValueError("a record is malformed")
@@ -96,7 +96,9 @@ class DeterminantLog:
             skipped = after + 1 - item[0]
             return _ONE_RUN.pack(after + 1, 0, item[1] - skipped, item[2] + skipped), self.last
         parts, size, last = [_FIRST.pack(after + 1)], _FIRST.size, after
-        for k, count, n, extra in islice(items, self._index_after(after), None):
+        index = self._index_after(after)
+        # islice walks over what it skips; the newest item is what is asked for nearly always
+        for k, count, n, extra in islice(items, index, None) if index < len(items) - 1 else (items[index],):
             if extra is None:
                 skipped = max(0, after + 1 - k)
                 part = _RUN.pack(0, count - skipped, n + skipped)
@@ -211,19 +213,28 @@ def first_step(encoded):
 def recoverable_prefix(logs):
     """The largest prefix of the workers' logs that is closed under its dependencies: a list of k, one per worker.
 
-    A step is in it only if every step that it depends on (the one that had its variable before) is in it.
+    A step is in it only if every step that it depends on (the one that held its domain before) is in it. Each dependency is
+    looked at a bounded number of times: the cost is that of sorting them.
     """
     prefix = [log.last for log in logs]
-    changed = True
-    while changed:
-        changed = False
-        for worker, log in enumerate(logs):
-            for k, extra in log.extras():
-                if k > prefix[worker]:
-                    break
-                accesses, _ = decode_extra(extra)
-                if any(before >= len(logs) or before_k > prefix[before] for _, _, _, before, before_k in accesses):
-                    prefix[worker] = k - 1
-                    changed = True
-                    break
+    # per worker: (k, worker and k of a step that depends on it), the highest k last
+    dependants = [[] for _ in logs]
+    for worker, log in enumerate(logs):
+        for k, extra in log.extras():
+            for _, _, before, before_k in decode_extra(extra)[0]:
+                if before < len(logs):
+                    dependants[before].append((before_k, worker, k))
+                else:
+                    prefix[worker] = min(prefix[worker], k - 1)
+    for entries in dependants:
+        entries.sort()
+    cut = list(range(len(logs)))
+    while cut:
+        worker = cut.pop()
+        entries = dependants[worker]
+        while entries and entries[-1][0] > prefix[worker]:
+            _, other, k = entries.pop()
+            if k <= prefix[other]:
+                prefix[other] = k - 1
+                cut.append(other)
     return prefix

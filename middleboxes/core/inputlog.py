@@ -5,19 +5,25 @@ durable. The log is bounded: at the bound a new input is dropped and counted, it
 """
 
 from .frames import PACKET, TICK, Input, InputEncoder
+from .partition import flow_worker
 
 #: what one logged input takes besides its frame, roughly, in bytes
 _ENTRY_BYTES = 160
 
 
 class InputLogger:
-    """The input logger of one group. Time is passed in (Unix, ns) and never goes back in what it hands out."""
+    """The input logger of one group. Time is passed in (Unix, ns) and never goes back in what it hands out.
 
-    def __init__(self, group_id, source, workers, epoch, log_bytes_max):
+    *partition*: which worker a frame is for, a pure function (frame, port number, workers).
+    """
+
+    def __init__(self, group_id, source, workers, epoch, log_bytes_max, partition=flow_worker):
         self.epoch = epoch
+        # one worker needs no choice
+        self._partition = partition if workers > 1 else None
         self.log_bytes = 0
         self.log_bytes_max = log_bytes_max
-        self.counters = {"inputs": 0, "ticks": 0, "dropped_log_full": 0}
+        self.counters = {"inputs": 0, "ticks": 0, "dropped_log_full": 0, "partition_errors": 0}
         self._encoder = InputEncoder(group_id, source)
         self._logs = [[] for _ in range(workers)]       # a worker's numbers have no gaps: n is found by its index
         self._last_n = [0] * workers
@@ -26,13 +32,26 @@ class InputLogger:
     def accept(self, port, frame, now_ns):
         """Log a *frame* that came in at *port* (number); returns the frame for the master, None if the log is full."""
         self.counters["inputs"] += 1
-        return self._log(0, port, PACKET, frame, now_ns)
+        worker = 0 if self._partition is None else self._worker(port, frame)
+        return self._log(worker, port, PACKET, frame, now_ns)
 
     def tick(self, now_ns):
         """Log a tick for every worker; returns the frames for the master."""
         self.counters["ticks"] += 1
         frames = [self._log(worker, 0, TICK, b"", now_ns) for worker in range(len(self._logs))]
         return [frame for frame in frames if frame is not None]
+
+    def _worker(self, port, frame):
+        """What the partition says; worker 0, counted, if the function's own fails on this frame or names no worker."""
+        workers = len(self._logs)
+        try:
+            worker = self._partition(frame, port, workers)
+        except Exception:       # an author's code on an untrusted frame: this frame's fault must not stop all others
+            worker = None
+        if type(worker) is not int or not 0 <= worker < workers:
+            self.counters["partition_errors"] += 1
+            return 0
+        return worker
 
     def _log(self, worker, port, kind, frame, now_ns):
         size = self.log_bytes + len(frame) + _ENTRY_BYTES

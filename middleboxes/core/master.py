@@ -4,8 +4,13 @@ A *step* is one input processed by one worker. Inputs of a worker are processed 
 dropped and counted (the network's doing), so a step's determinant is its n, plus what ``ctx.record`` gave.
 Replay is the same step with the determinant given instead of made.
 
-Bounds: at most ``unacknowledged_max`` steps are ahead of the output logger's acknowledgement, and UNDURABLE_MAX ahead of the
-last durable checkpoint; at a bound the master takes no more inputs (``ready`` is False) until acknowledgements or a durable checkpoint come.
+Bounds: at most ``unacknowledged_max`` steps of a worker are ahead of the output logger's acknowledgement, and UNDURABLE_MAX ahead
+of the last durable checkpoint; at a bound it takes no more inputs (``ready`` is False) until acknowledgements or a durable checkpoint come.
+
+Threads: with several workers, each may have a thread that alone calls ``process``, ``flush_worker`` and ``acknowledged`` for
+it: all that these change is the worker's own, or guarded as middleboxes.core.sharing says. ``cut``, ``load``, ``replay``
+are for when no worker runs. ``acknowledged_all``, ``durable`` and ``counters`` may come at any time: of workers that run they
+read numbers that never go back, and write one, ``durable_k``, that only ``durable`` writes.
 """
 
 import traceback
@@ -14,7 +19,7 @@ from .channel import pack, unpack
 from .checkpoint import Cut, CheckpointError
 from .determinants import DeterminantLog, encode_extra, decode_extra
 from .frames import DETERMINANTS_INLINE_BYTES_MAX, PACKET, FrameError, OutputEncoder, decode_ack, encode_trim
-from .state import check_value
+from .state import StateError, check_value
 
 _MASK = (1 << 64) - 1
 BATCH_BYTES_MAX = 1200
@@ -111,28 +116,37 @@ class StepContext:
 class Worker:
     """One worker's position: *n* of its last input, *k* of its last step, and what the output logger lacks."""
 
-    def __init__(self, context):
+    def __init__(self, context, function, session):
         self.n = self.k = 0
         self.sent_k = 0           # determinants up to here were sent at least once
         self.durable_k = 0        # steps up to here are in a durable checkpoint
         self.last_ns = 0
         self.context = context
+        self.function, self.session = function, session
         self.log = DeterminantLog()
+        self.counters = {"steps": 0, "outputs": 0, "late_inputs": 0, "old_inputs": 0, "function_errors": 0, "resent": 0}
 
 
 class Master:
-    """The master of one group; frames in, frames out. *seeds*: one 64-bit number per worker (used when fresh)."""
+    """The master of one group; frames in, frames out. *seeds*: one 64-bit number per worker (used when fresh).
+
+    *function*: the middlebox; with several workers a list, one instance for each (Middlebox.instances).
+    """
 
     def __init__(self, function, group_id, source, epoch, seeds, unacknowledged_max=65536, on_event=lambda name, detail: None):
-        self.function = function
+        functions = function if isinstance(function, list) else [function]
+        self.function = function = functions[0]
+        self.state = function.whole_state
+        if not len(functions) == len(seeds) == self.state.workers:
+            raise StateError(f"{len(functions)} instances and {len(seeds)} seeds for {self.state.workers} workers")
         self.epoch = epoch
         self.group_id, self.source = group_id, source
         self.unacknowledged_max = unacknowledged_max
         self.checkpoint_id = 0
-        self.counters = {"steps": 0, "outputs": 0, "late_inputs": 0, "old_inputs": 0, "function_errors": 0, "resent": 0}
         self._names = tuple(function.ports)
         numbers = {name: number for number, name in enumerate(self._names)}
-        self.workers = [Worker(StepContext(numbers, seed, on_event)) for seed in seeds]
+        self.workers = [Worker(StepContext(numbers, seed, on_event), instance, session)
+                        for seed, instance, session in zip(seeds, functions, self.state.sessions)]
         self._encoder = OutputEncoder(group_id, source)
         self._on_event = on_event
         self._errors_told = set()
@@ -140,10 +154,19 @@ class Master:
     # -- live
 
     @property
+    def counters(self):
+        """The workers' counters, summed."""
+        return {name: sum(worker.counters[name] for worker in self.workers) for name in self.workers[0].counters}
+
+    @property
     def ready(self):
-        """Whether a further input may be processed."""
-        return all(worker.k - worker.log.trimmed < self.unacknowledged_max and worker.k - worker.durable_k < UNDURABLE_MAX
-                   for worker in self.workers)
+        """Whether a further input, of whichever worker, may be processed."""
+        return all(map(self.worker_ready, range(len(self.workers))))
+
+    def worker_ready(self, number):
+        """``ready`` for one worker."""
+        worker = self.workers[number]
+        return worker.k - worker.log.trimmed < self.unacknowledged_max and worker.k - worker.durable_k < UNDURABLE_MAX
 
     def ahead(self, number):
         """How many steps worker *number* is ahead of the output logger's acknowledgements."""
@@ -154,11 +177,15 @@ class Master:
         """Process *item* (an Input) at worker *number*: the frames for the output logger."""
         worker = self.workers[number]
         if item.n <= worker.n:
-            self.counters["late_inputs"] += 1
+            worker.counters["late_inputs"] += 1
             return ()
-        context = worker.context
-        self._step(worker, item)
-        worker.log.append(item.n, encode_extra((), context.records))
+        context, session = worker.context, worker.session
+        if session is None:
+            self._step(worker, item)
+            worker.log.append(item.n, encode_extra((), context.records))
+        else:
+            self._shared_step(worker, item)
+            worker.log.append(item.n, encode_extra(session.accesses, context.records))
         if not context.outputs:
             return ()
         return self._encode_outputs(number, worker)
@@ -166,10 +193,14 @@ class Master:
     def flush(self):
         """Frames with the determinants that no output carried; call at the end of each batch of inputs."""
         frames = []
-        for number, worker in enumerate(self.workers):
-            if worker.sent_k < worker.k:
-                frames += self._batches(number, worker)
+        for number in range(len(self.workers)):
+            frames += self.flush_worker(number)
         return frames
+
+    def flush_worker(self, number):
+        """``flush`` for one worker."""
+        worker = self.workers[number]
+        return self._batches(number, worker) if worker.sent_k < worker.k else []
 
     def acknowledged(self, frame):
         """Take an ACK frame; returns determinants that are asked for again. Raises FrameError."""
@@ -183,12 +214,20 @@ class Master:
         worker.sent_k = max(worker.sent_k, k)
         if not resend:
             return []
-        self.counters["resent"] += 1
+        worker.counters["resent"] += 1
         frames, last = [], worker.log.trimmed
         while last < worker.sent_k and len(frames) < RESENT_BATCHES_MAX:
             encoded, last = worker.log.encode(last, BATCH_BYTES_MAX)
             frames.append(self._encoder.encode_batch(self.epoch, number, encoded))
         return frames
+
+    def _shared_step(self, worker, item):
+        """A step that may use variables of all workers: what it took of them it has to the end."""
+        worker.session.begin()
+        try:
+            self._step(worker, item)
+        finally:
+            worker.session.end(worker.k)
 
     def _step(self, worker, item):
         context = worker.context
@@ -197,22 +236,23 @@ class Master:
         context.outputs, context.records = [], []
         try:
             if item.kind == PACKET:
-                self.function.handle(item.frame, context)
+                worker.function.handle(item.frame, context)
             else:
-                self.function.tick(context)
+                worker.function.tick(context)
         except ReplayError:
             raise
         except Exception as error:  # a function's fault on one packet must not take down master after master
-            self._function_failed(error)
+            self._function_failed(worker, error)
         worker.n = item.n
         worker.k += 1
-        self.counters["steps"] += 1
+        worker.counters["steps"] += 1
 
-    def _function_failed(self, error):
+    def _function_failed(self, worker, error):
         """Count a step that raised, and tell the operator the first time at each place. Replay does the same."""
-        self.counters["function_errors"] += 1
+        worker.counters["function_errors"] += 1
         trace = traceback.extract_tb(error.__traceback__)[-1]
         place = f"{trace.filename}:{trace.lineno}"
+        # two workers at once may tell one place twice, no more
         if place not in self._errors_told and len(self._errors_told) < 100:
             self._errors_told.add(place)
             reason = ascii(str(error))[:EVENT_CHARACTERS_MAX]
@@ -227,11 +267,17 @@ class Master:
         else:
             worker.sent_k = last
         encode, epoch, k = self._encoder.encode, self.epoch, worker.k
+        clock = () if worker.session is None else self._clock(number, worker.session.clock)
         for j, (port, frame) in enumerate(worker.context.outputs):
-            frames.append(encode(epoch, number, k, j, port, (), determinants, frame))
+            frames.append(encode(epoch, number, k, j, port, clock, determinants, frame))
             determinants = b""
-        self.counters["outputs"] += len(worker.context.outputs)
+        worker.counters["outputs"] += len(worker.context.outputs)
         return frames
+
+    def _clock(self, number, clock):
+        """The entries that release must wait for: of other workers, beyond what the output logger acknowledged."""
+        workers = self.workers
+        return [(other, k) for other, k in enumerate(clock) if other != number and k > workers[other].log.trimmed]
 
     def _batches(self, number, worker):
         frames = []
@@ -248,9 +294,15 @@ class Master:
         Raises ReplayError.
         """
         worker = self.workers[number]
-        _, records = decode_extra(extra)
+        accesses, records = decode_extra(extra)
         worker.context.begin_replay(records)
-        self._step(worker, item)
+        if worker.session is None:
+            self._step(worker, item)
+        else:
+            self._shared_step(worker, item)
+            if worker.session.accesses != accesses:
+                raise ReplayError(f"step {worker.k} of worker {number} had shared variables in another order than was logged:"
+                                  f" {worker.session.accesses}, logged is {accesses}")
         worker.context.end_replay()
         if worker.context.records != records:
             raise ReplayError(f"step {worker.k} of worker {number} recorded other values than were logged")
@@ -277,7 +329,7 @@ class Master:
                    positions=[(worker.n, worker.k) for worker in self.workers],
                    random=[worker.context.random_state for worker in self.workers],
                    times_ns=[worker.last_ns for worker in self.workers],
-                   changes=changes)
+                   sharing=self.state.header(), changes=changes)
 
     def acknowledged_all(self, cut):
         """Whether the output logger holds all determinants before *cut*; only then may the cut be committed."""
@@ -286,9 +338,11 @@ class Master:
     def durable(self, cut):
         """*cut* is durable: trim, and return the frames that let the loggers trim."""
         for worker, (_, k) in zip(self.workers, cut.positions):
-            worker.log.trim(k)
             worker.durable_k = k
-            worker.sent_k = max(worker.sent_k, k)
+            # never so where a commit waits for the acknowledgements: then a worker's thread trimmed its log itself
+            if worker.log.trimmed < k:
+                worker.log.trim(k)
+                worker.sent_k = max(worker.sent_k, k)
         return [frame for role in ("input-logger", "output-logger")
                 for frame in encode_trim(role, self.group_id, self.source, self.epoch, cut.positions)]
 
@@ -312,6 +366,7 @@ class Master:
         for worker, (n, k), state, last_ns in zip(self.workers, header["positions"], header["random"], header["times_ns"]):
             self._start(worker, n, k)
             worker.context.random_state, worker.last_ns = state, last_ns
+        self.state.load(header)
         self.checkpoint_id = header["id"]
 
     def start_at(self, positions_k):

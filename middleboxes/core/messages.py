@@ -17,7 +17,7 @@ REQUESTS = {
     # become the role; "master" starts from empty state and counts its steps from `start` (one k per worker),
     # "spare" prefetches checkpoints
     "store": {},
-    "input-logger": {"group_id": int, "workers": int, "ports": list, "tick_interval_ms": int,
+    "input-logger": {"group_id": int, "workers": int, "ports": list, "function": str, "tick_interval_ms": int,
                      "log_bytes_max": int},
     "output-logger": {"group_id": int, "workers": int, "ports": list},
     "master": {"group_id": int, "workers": int, "ports": list, "function": str, "parameters": dict,

@@ -14,13 +14,17 @@ That is watched: a switch may confirm a redirect and still send the next frames 
 stream must be seen to join: if the live stream goes on beyond a gap, or the bounded live buffer overflowed in the
 meantime, the input logger is asked again.
 
+With several workers, one thread repeats the steps of all of them: each worker's in order, and a step that had shared
+variables after another worker's step only once that one is repeated. Whatever order this gives, shared variables go through
+the same hands as they did in the old master.
+
 Outputs of replayed steps are sent again, but for those of which the output logger says that they left; the duplicate
 check there has the last word.
 """
 
 from collections import deque
 
-from .determinants import DeterminantError, DeterminantLog
+from .determinants import DeterminantError, DeterminantLog, decode_extra
 from .frames import FrameError, decode_input
 from .master import ReplayError
 from .outputlog import unpack_keys
@@ -150,18 +154,35 @@ class Recovery:
         self.finished = False
         if not self._loaded or self._determinants_missing:
             return frames
-        for number in range(len(self._plans)):
-            budget -= self._replay(number, budget, frames)
+        budget -= self._replay(budget, frames)
         if budget > 0 and not self._inputs_missing and not any(map(len, self._plans)):
             self._catch_up(budget, frames)
         return frames
 
-    def _replay(self, number, budget, frames):
+    def _replay(self, budget, frames):
+        """Repeat steps of all workers, as far as they may; returns the number of steps."""
+        done, last = 0, -1
+        while last < done < budget:
+            last = done
+            for number in range(len(self._plans)):
+                done += self._replay_worker(number, budget - done, frames)
+        if last == done < budget and not self._inputs_missing and any(map(len, self._plans)):
+            raise ReplayError("the determinants are not closed: steps of several workers wait for steps that are not there")
+        return done
+
+    def _may_follow(self, extra):
+        """Whether all steps that a step with *extra* depends on are repeated."""
+        if extra is None:
+            return True
+        workers = self.master.workers
+        return all(before < len(workers) and workers[before].k >= k for _, _, before, k in decode_extra(extra)[0])
+
+    def _replay_worker(self, number, budget, frames):
         """Repeat what the determinants say, as far as inputs are there; returns the number of steps."""
         plan, inputs = self._plans[number], self._inputs[number]
         master, done = self.master, 0
         for k, n, extra in plan.steps():
-            if done == budget:
+            if done == budget or not self._may_follow(extra):
                 break
             while inputs and inputs[0].n < n:
                 inputs.popleft()            # the network lost it on its way to the old master

@@ -38,10 +38,23 @@ def check_value(name, value):
                          " str, bytes or tuples of these, and replace values instead of changing them")
 
 
+SCOPES = ("shared", "worker", "flow")
+
+
 class Variable:
-    """What every kind of state variable offers to the checkpoint; authors use Map, Counter and IdleTimers."""
+    """What every kind of state variable offers to the checkpoint; authors use Map, Counter and IdleTimers.
+
+    *scope* says who sees it where a group has several workers: "shared", all; "worker", each has its own; "flow", keyed by
+    flow: each worker has those of the flows that the partition gives to it. *domain*: shared variables of one
+    domain are locked together (middleboxes.core.sharing). Raises StateError.
+    """
 
     name = "?"
+
+    def __init__(self, scope="shared", domain="shared"):
+        if scope not in SCOPES:
+            raise StateError(f"a state variable's scope is one of {', '.join(SCOPES)}, not {scope!r}")
+        self.scope, self.domain = scope, domain
 
     def fresh(self, name):
         """A new empty variable of this kind and declaration, for one instance of a middlebox."""
@@ -67,16 +80,17 @@ class Variable:
 class Map(dict, Variable):
     """An insertion-ordered map. Reading is as fast as a dict; writing also records the change."""
 
-    __slots__ = ("name", "_dirty", "_removed")
+    __slots__ = ("name", "_dirty", "_removed", "scope", "domain")
     __hash__ = None
 
-    def __init__(self):
-        super().__init__()
+    def __init__(self, scope="shared", domain="shared"):
+        dict.__init__(self)
+        Variable.__init__(self, scope, domain)
         self._dirty = {}
         self._removed = {}
 
     def fresh(self, name):
-        new = type(self)()
+        new = type(self)(self.scope, self.domain)
         new.name = name
         return new
 
@@ -157,14 +171,17 @@ class IdleTimers(Map):
 class Counter(Variable):
     """A number that is added to."""
 
-    __slots__ = ("name", "value", "_changed")
+    __slots__ = ("name", "value", "_changed", "scope", "domain")
 
-    def __init__(self):
+    def __init__(self, scope="shared", domain="shared"):
+        super().__init__(scope, domain)
+        if scope == "flow":
+            raise StateError("a counter has no keys: its scope is 'shared' or 'worker'")
         self.value = 0
         self._changed = False
 
     def fresh(self, name):
-        new = Counter()
+        new = Counter(self.scope, self.domain)
         new.name = name
         return new
 

@@ -1,10 +1,12 @@
-"""The processes: sockets, timers and connections around middleboxes.core. One process per host, one thread.
+"""The processes: sockets, timers and connections around middleboxes.core. One process per host, one thread, and one more for
+each worker of a master with several.
 
     __main__       python -m middleboxes.runtime NODE.json
     node           Node: the data link, the services, which role gets which frame and message
     agent          the control connection: hello, beats, requests, events
     input_logger   InputLoggerRole     ports -> log -> master
     master         MasterRole          inputs -> middlebox -> outputs; checkpoints to the store
+    workers        the threads of a master with several workers
     spare          SpareRole           prefetches checkpoints; recovers and becomes a MasterRole
     output_logger  OutputLoggerRole    outputs -> ports; acknowledgements
     store          StoreRole           checkpoints

@@ -4,6 +4,8 @@ import time
 
 from ..core.frames import HOP_TRIM, FrameError, decode_trim
 from ..core.inputlog import InputLogger
+from ..core.partition import flow_worker
+from ..functions import load
 from .link import losses
 from .role import Role, check_positions, open_ports
 
@@ -11,15 +13,24 @@ FRAMES_PER_MESSAGE = 64
 _BROADCAST_BIT = 1
 
 
+def partition_of(function, names):
+    """The partition of the middlebox called *function*, by port number (*names*: their names). Raises ConfigurationError."""
+    own = load(function).partition
+    if own is None:
+        return flow_worker
+    return lambda frame, port, workers: own(frame, names[port], workers)
+
+
 class InputLoggerRole(Role):
     """Takes what a port's MAC address accepts: its own unicast, and broadcast and multicast."""
 
     role = "input-logger"
 
-    def __init__(self, node, group, epoch, group_id, workers, ports, tick_interval_ms, log_bytes_max):
+    def __init__(self, node, group, epoch, group_id, workers, ports, function, tick_interval_ms, log_bytes_max):
         super().__init__(node, group, epoch, group_id)
         self._workers = workers
-        self._core = InputLogger(group_id, node.mac, workers, epoch, log_bytes_max)
+        partition = partition_of(function, [port["name"] for port in ports]) if workers > 1 else flow_worker
+        self._core = InputLogger(group_id, node.mac, workers, epoch, log_bytes_max, partition)
         self._filtered = self._bad_frames = 0
         self._links = open_ports(node, group, ports)
         for number, (port, link) in enumerate(zip(ports, self._links)):

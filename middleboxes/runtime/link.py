@@ -29,11 +29,32 @@ class LinkError(OSError):
     """An interface that can't be opened; the message names it and the mend."""
 
 
-def _hop_filter(hop, equal):
-    """Classic BPF: pass frames whose NSH service index (byte 21) is *hop*, or is not."""
-    accept, drop = (0, 1) if equal else (1, 0)
-    program = struct.pack("HBBI" * 4, 0x30, 0, 0, 21, 0x15, accept, drop, hop, 0x06, 0, 0, 0xFFFFFFFF, 0x06, 0, 0, 0)
-    return program
+# Classic BPF (linux/filter.h): load a word or byte at an offset, jump by so many instructions if equal or not, return.
+_LOAD_WORD, _LOAD_BYTE, _JUMP_EQUAL, _RETURN = 0x20, 0x30, 0x15, 0x06
+_ACCEPT, _DROP = (_RETURN, 0, 0, 0xFFFFFFFF), (_RETURN, 0, 0, 0)
+#: where an NSH frame has its service path and index (one word), the index alone, and INPUT and ACK frames their worker
+_PATH_AT, _HOP_AT, WORKER_AT = 18, 21, 30
+#: a jump reaches no further than 255 instructions
+_EXCLUDED_MAX = 200
+
+
+def _program(*instructions):
+    return b"".join(struct.pack("HBBI", *instruction) for instruction in instructions)
+
+
+def _hop_filter(hop, equal, excluded=()):
+    """Pass frames whose hop is *hop*, or is not, but for those of the *excluded* (group id, hop)."""
+    count = len(excluded)
+    tests = [(_JUMP_EQUAL, count - number + 2 if equal else count - number + 1, 0, group << 8 | excluded_hop)
+             for number, (group, excluded_hop) in enumerate(excluded)]
+    last = (_ACCEPT, _DROP) if equal else (_DROP, _ACCEPT)
+    return _program((_LOAD_WORD, 0, 0, _PATH_AT), *tests, (_LOAD_BYTE, 0, 0, _HOP_AT), (_JUMP_EQUAL, 0, 1, hop), *last)
+
+
+def _worker_filter(group_id, hop, worker):
+    """Pass frames of one group and hop for one worker."""
+    return _program((_LOAD_WORD, 0, 0, _PATH_AT), (_JUMP_EQUAL, 0, 3, group_id << 8 | hop),
+                    (_LOAD_BYTE, 0, 0, WORKER_AT), (_JUMP_EQUAL, 0, 1, worker), _ACCEPT, _DROP)
 
 
 class Link:
@@ -48,9 +69,7 @@ class Link:
             raise LinkError(f"raw sockets need root (CAP_NET_RAW): {error}") from error
         try:
             if program is not None:
-                buffer = ctypes.create_string_buffer(program)
-                sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER,
-                                struct.pack("HL", len(program) // 8, ctypes.addressof(buffer)))
+                self.filter(program)
             sock.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
             sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER_BYTES)
             sock.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, RECEIVE_BUFFER_BYTES)
@@ -61,6 +80,12 @@ class Link:
         sock.setblocking(False)
         self._receive, self._send = sock.recv, sock.send
         self.fileno = sock.fileno
+
+    def filter(self, program):
+        """Let only frames that *program* (classic BPF) passes into the queue from now on."""
+        buffer = ctypes.create_string_buffer(program)
+        self._socket.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER,
+                                struct.pack("HL", len(program) // 8, ctypes.addressof(buffer)))
 
     @property
     def mac(self):
@@ -113,6 +138,18 @@ def data_links(interface, input_hop):
     read acknowledgements. Both see NSH frames only."""
     return (Link(interface, ETH_P_NSH, _hop_filter(input_hop, True)),
             Link(interface, ETH_P_NSH, _hop_filter(input_hop, False)))
+
+
+def exclude(links, input_hop, ack_hop, groups):
+    """Let *links* (of ``data_links``) pass no inputs and acknowledgements of *groups*, whose workers have sockets of their own."""
+    inputs, others = links
+    inputs.filter(_hop_filter(input_hop, True, [(group, input_hop) for group in groups[:_EXCLUDED_MAX]]))
+    others.filter(_hop_filter(input_hop, False, [(group, ack_hop) for group in groups[:_EXCLUDED_MAX]]))
+
+
+def worker_link(interface, group_id, hop, worker):
+    """The frames of one *hop* (INPUT or ACK) for one worker of a group."""
+    return Link(interface, ETH_P_NSH, _worker_filter(group_id, hop, worker))
 
 
 def port_link(interface, receives=True):

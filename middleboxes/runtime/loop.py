@@ -1,8 +1,10 @@
 """One thread's event loop: file descriptors, timers, and background work in slices between packets."""
 
 import heapq
+import os
 import select
 import time
+from collections import deque
 
 
 class Loop:
@@ -15,6 +17,11 @@ class Loop:
         self._numbers = 0
         self._work = []
         self._running = False
+        self._posted = deque()      # appended to by any thread, taken from by the loop's only
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_read, False)
+        os.set_blocking(self._wake_write, False)
+        self.watch(self._wake_read, self._run_posted)
 
     @staticmethod
     def now_ns():
@@ -54,6 +61,19 @@ class Loop:
         """Call *function* once per turn, between packets, for as long as it returns true."""
         if function not in self._work:
             self._work.append(function)
+
+    def post(self, function):
+        """Call *function* soon on the loop's thread: the one method that other threads may call. They bound what they post."""
+        self._posted.append(function)
+        try:
+            os.write(self._wake_write, b"\0")
+        except BlockingIOError:
+            pass                    # the pipe is full of wake-ups already
+
+    def _run_posted(self):
+        os.read(self._wake_read, 4096)
+        for _ in range(len(self._posted)):
+            self._posted.popleft()()
 
     def stop(self):
         """Let ``run`` return after this turn."""

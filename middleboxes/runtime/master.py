@@ -1,7 +1,13 @@
-"""The master's role: inputs through the middlebox, outputs to the output logger, checkpoints to the store."""
+"""The master's role: inputs through the middlebox, outputs to the output logger, checkpoints to the store.
+
+One worker runs in the loop; several have threads (middleboxes.runtime.workers), and the loop has the rest.
+"""
+
+from contextlib import nullcontext
 
 from ..core.frames import HOP_ACK, FrameError, decode_input
-from .role import Role, RoleError
+from .role import ROLE_FAILURES, Role, RoleError
+from .workers import WorkerThreads
 
 CHECKPOINT_RETRY_NS = 100_000_000
 
@@ -24,20 +30,48 @@ class MasterRole(Role):
         self._protected_told = False
         self._timer = None
         self._bad_frames = 0
+        self._threads = None            # of several workers, once live
+        self._early = []                # their inputs until then
         self._connect()
 
     def counters(self):
-        return {**self.core.counters, "checkpoint": self.core.checkpoint_id, "bad_frames": self._bad_frames,
-                "k": [worker.k for worker in self.core.workers]}
+        counters = {**self.core.counters, "checkpoint": self.core.checkpoint_id, "bad_frames": self._bad_frames,
+                    "k": [worker.k for worker in self.core.workers]}
+        return {**counters, **self._threads.counters()} if self._threads else counters
 
     # -- packets
 
-    def take_inputs(self):
-        """Process live inputs from now on."""
+    def go_live(self, frames):
+        """Process inputs from now on: *frames*, that came before, then what comes."""
         self.taking = True
+        if len(self.core.workers) == 1:
+            self.inputs(frames)
+            return
+        # their sockets queue all that comes from here on; what came before is in the node's queue
+        threads = WorkerThreads(self.core, self.node.data_interface, self.loop, self.node.sender,
+                                self.guarded(self._progress), self._worker_failed)
+        self.node.leave_to_workers(self.group_id)
+        self._early = list(frames)
+        self.node.drain_inputs()
+        self._threads = threads
+        threads.start(self._early)
+        self._early = []
+
+    def _worker_failed(self, error):
+        """A worker's thread ended: as if it had happened here."""
+        if self.closed:
+            return
+        if not isinstance(error, ROLE_FAILURES):
+            raise error
+        self.node.fail(self, error)
 
     def inputs(self, frames):
-        send, process, workers = self.node.send, self.core.process, len(self.core.workers)
+        workers = len(self.core.workers)
+        if workers > 1:
+            if self._threads is None:
+                self._early += frames
+            return                      # else the workers' sockets have them, too
+        send, process = self.node.send, self.core.process
         for frame in frames:
             try:
                 _, worker, item = decode_input(frame)
@@ -56,10 +90,11 @@ class MasterRole(Role):
 
     @property
     def ready(self):
-        return self.core.ready
+        # threads read for themselves
+        return self._threads is not None or self.core.ready
 
     def frame(self, hop, frame):
-        if hop != HOP_ACK:
+        if hop != HOP_ACK or self._threads is not None:
             return
         try:
             for output in self.core.acknowledged(frame):
@@ -97,7 +132,10 @@ class MasterRole(Role):
         self._timer = None
         if self._store is None:
             return
-        self._cut = self.core.cut(full)
+        with self._threads.paused() if self._threads else nullcontext():
+            self._cut = self.core.cut(full)
+        if not full:
+            self.core.state.check_flows(self._cut.changes)
         self._begin_sending()
 
     def _begin_sending(self):
@@ -120,13 +158,19 @@ class MasterRole(Role):
             self._store.send(message)
             self._chunk = next(self._chunks, None)
             return True
-        if self._committing and self.core.acknowledged_all(cut):
+        if self._committing and self._acknowledged(cut):
             self._committing = False
             self._store.send({**message, "last": True, "data": b""})
         return False        # committed, or called again by _progress
 
     def _go_on(self):
         self.work(self._send_checkpoint)
+
+    def _acknowledged(self, cut):
+        """Whether the output logger holds all determinants before *cut*; if not, ``_progress`` is called when more are there."""
+        if self._threads is not None:
+            self._threads.tell_acknowledgements()
+        return self.core.acknowledged_all(cut)
 
     def _store_message(self, connection, message):
         if message["t"] == "refused":
@@ -153,9 +197,14 @@ class MasterRole(Role):
             on_durable()
         self._timer = self.after(self._interval_ns, self._checkpoint)
         self.node.hold_inputs()
+        if self._threads is not None:
+            self._threads.wake()
 
     def close(self):
         self.loop.cancel(self._timer)
         self._cut = None
+        if self._threads is not None:
+            self._threads.close()
+            self.node.leave_to_workers(self.group_id, False)
         self._connection.on_close = None
         self._connection.close("role given up")

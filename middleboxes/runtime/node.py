@@ -5,13 +5,13 @@ import os
 import sys
 import time
 
-from ..core.frames import HOP_INPUT
+from ..core.frames import HOP_ACK, HOP_INPUT
 from ..core.recovery import LiveBuffer
 from .agent import Agent
 from .connection import Connection, Listener
 from .faults import Faults
 from .input_logger import InputLoggerRole
-from .link import data_links
+from .link import data_links, exclude
 from .loop import Loop
 from .master import MasterRole
 from .output_logger import OutputLoggerRole
@@ -39,7 +39,9 @@ class Node:
         self._takers = {}           # group id -> master or spare
         self._by_id = {}            # group id -> [Role, ...]
         self._buffers = {}
-        self._inputs, self._others = data_links(settings["data_interface"], HOP_INPUT)
+        self.data_interface = settings["data_interface"]
+        self._inputs, self._others = data_links(self.data_interface, HOP_INPUT)
+        self._left_to_workers = set()       # ids of groups whose inputs and acknowledgements threads read
         self.mac = self._others.mac
         self.send, self.fault_counters = self._others.send, {}
         if "faults" in settings:
@@ -116,11 +118,10 @@ class Node:
         return role
 
     def _start_master(self, role):
-        role.take_inputs()
         buffer, early = self.buffer(role.group_id), []
         while (frame := buffer.take()) is not None:
             early.append(frame)
-        role.inputs(early)
+        role.go_live(early)
 
     # -- roles
 
@@ -211,6 +212,23 @@ class Node:
             self._reading = reading
             self.loop.watch(self._inputs.fileno(), self._receive_inputs if reading else None)
 
+    def sender(self, link):
+        """A function that sends a frame by *link*, for another thread than the loop's; fault switches apply to it, too."""
+        if not self.fault_counters:
+            return link.send
+        return lambda frame: self.loop.post(lambda: self.send(frame))
+
+    def leave_to_workers(self, group_id, left=True):
+        """From now on (or no longer) the group's inputs and acknowledgements do not come to this node's own sockets."""
+        (self._left_to_workers.add if left else self._left_to_workers.discard)(group_id)
+        exclude((self._inputs, self._others), HOP_INPUT, HOP_ACK, sorted(self._left_to_workers))
+
+    def drain_inputs(self):
+        """Hand over all inputs that are here already."""
+        for _ in range(DRAIN_BATCHES_MAX):
+            if not self._receive_inputs():
+                return
+
     def _receive_inputs(self):
         frames = self._inputs.receive()
         first = 0
@@ -222,6 +240,7 @@ class Node:
                 last += 1
             self._hand_over(int.from_bytes(group, "big"), frames[first:last])
             first = last
+        return bool(frames)
 
     def _hand_over(self, group_id, frames):
         role = self._takers.get(group_id)

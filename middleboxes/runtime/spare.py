@@ -1,15 +1,17 @@
 """The spare's role: prefetches checkpoints as they become durable; at `recover` it restores the state and becomes the master."""
 
 import os
+import threading
 
 from ..core.checkpoint import Assembler
-from ..core.frames import HOP_ACK, FrameError
+from ..core.frames import HOP_ACK, WORKERS_MAX, FrameError
 from ..core.master import Master
 from ..core.recovery import Recovery
 from ..functions import load
 from ..sdk import Port
 from .master import MasterRole
 from .role import Role, RoleError
+from .workers import EventRelay
 
 RETRY_NS = 200_000_000
 REDIAL_NS = 5_000_000
@@ -19,10 +21,15 @@ PEERS = ("store", "input_logger", "output_logger")
 
 def build_master(node, group, epoch, args, on_event):
     """A core Master with empty state from a request's *args*. Raises ConfigurationError."""
-    function = load(args["function"])
+    function, workers = load(args["function"]), args["workers"]
+    if not 1 <= workers <= WORKERS_MAX:
+        raise RoleError(f"a group has 1 to {WORKERS_MAX} workers, not {workers}")
     ports = [Port.parse(port["name"], port["mac"], port["address"]) for port in args["ports"]]
-    seeds = [int.from_bytes(os.urandom(8), "big") for _ in range(args["workers"])]
-    return Master(function(args["parameters"], ports), args["group_id"], node.mac, epoch, seeds, on_event=on_event)
+    seeds = [int.from_bytes(os.urandom(8), "big") for _ in range(workers)]
+    instances = function.instances(args["parameters"], ports, workers, threading.Lock)
+    if workers > 1:
+        on_event = EventRelay(node.loop, on_event)
+    return Master(instances, args["group_id"], node.mac, epoch, seeds, on_event=on_event)
 
 
 class SpareRole(Role):
@@ -188,7 +195,7 @@ class SpareRole(Role):
         role = MasterRole(self.node, self.group, self.epoch, self._core, self._args["store"],
                           self._args["checkpoint_interval_ms"])
         self.node.replace(self, role)
-        role.take_inputs()
+        role.go_live([])
         role.event("live", load_ms=(times["loaded"] - times["begin"]) / 1e6,
                    replay_ms=(now_ns - times["loaded"]) / 1e6, replayed_packets=recovery.replayed,
                    processed_packets=recovery.processed, at_ns=now_ns)

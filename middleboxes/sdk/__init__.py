@@ -17,7 +17,8 @@ An author sees a class, ``process(packet, ctx)``, declared state, and nothing of
 
 - ``middlebox``  the base class ``Middlebox``, ``Port``, ``ConfigurationError``, and what ``ctx`` offers
 - ``packet``     ``Packet``: lazily parsed views of a frame, rewriting with incremental checksums (RFC 1624)
-- state          ``Map``, ``Counter``, ``IdleTimers`` (from middleboxes.core.state)
+- state          ``Map``, ``Counter``, ``IdleTimers`` (from middleboxes.core.state); with several workers each variable has a
+                 scope, and shared ones a domain: see ``Middlebox``
 """
 
 from ..core.state import Counter, IdleTimers, Map, StateError

@@ -3,7 +3,7 @@
 import ipaddress
 from typing import NamedTuple
 
-from ..core.state import declared
+from ..core.sharing import NoLock, State
 from .packet import Packet
 
 
@@ -66,22 +66,42 @@ class Middlebox:
     State lives in declared variables only (``flows = Map()`` in the class body): what is kept elsewhere would not
     survive a failover. ``process`` and ``tick`` use nothing but the packet, the state and ``ctx``: no clock, no
     ``random``, no order of sets, no ``hash()`` of text.
+
+    A group may run several workers, each with an instance of its own, which runs its steps in order; the ticks go to each. A
+    variable is shared by all of them unless it says otherwise: ``Map(scope="worker")`` is one per worker,
+    ``Map(scope="flow")`` holds keys of flows that only this worker gets. A step has what it uses of the shared state for
+    itself until it ends. Steps that use different ``domain``s of shared variables run beside each other; a step uses domains in
+    the order of their names, and keeps nothing of them (no ``items()``, no iterator) for the next step.
     """
 
     #: names of the ports, in order
     ports = ()
 
-    def __init__(self, parameters, ports):
-        """*parameters*: the configuration's map; *ports*: a Port for each of ``ports``. Raises ConfigurationError."""
+    #: which worker (from 0) gets a frame: a static method (frame, port name, number of workers) that depends on nothing
+    #: else; None: both directions of a flow, by addresses, protocol and ports, go to one worker (middleboxes.core.partition)
+    partition = None
+
+    def __init__(self, parameters, ports, view=None):
+        """*parameters*: the configuration's map; *ports*: a Port for each of ``ports``. Raises ConfigurationError.
+
+        *view*: what this instance sees where it is one of several workers (see ``instances``).
+        """
         names = tuple(port.name for port in ports)
         if names != tuple(self.ports):
             raise ConfigurationError(f"{type(self).__name__} has the ports {', '.join(self.ports)}, not {', '.join(names)}")
         self.port = {port.name: port for port in ports}
-        self.variables = {}
-        for name, prototype in declared(type(self)).items():
-            self.variables[name] = prototype.fresh(name)
-            setattr(self, name, self.variables[name])
+        view = view or State(type(self)).views[0]
+        #: which worker this is, from 0, of how many
+        self.worker_number, self.worker_count = view.number, view.state.workers
+        self.whole_state = view.state
+        for name, variable in view.attributes.items():
+            setattr(self, name, variable)
         self.configure(parameters)
+
+    @property
+    def variables(self):
+        """All variables of the group by the names that checkpoints use."""
+        return self.whole_state.variables
 
     def configure(self, parameters):
         """Check and take *parameters*. The default accepts none. Raises ConfigurationError."""
@@ -94,6 +114,14 @@ class Middlebox:
 
     def tick(self, ctx):
         """Called at the group's tick interval, ``ctx.now_ns`` being the time; for timeouts."""
+
+    @classmethod
+    def instances(cls, parameters, ports, workers, make_lock=NoLock):
+        """One instance per worker over a common state; *make_lock* makes the locks, for workers with threads of their own.
+
+        Raises ConfigurationError, StateError.
+        """
+        return [cls(parameters, ports, view) for view in State(cls, workers, make_lock).views]
 
     def handle(self, frame, ctx):
         """One input frame (bytes): what the runtime calls."""

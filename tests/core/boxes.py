@@ -50,7 +50,7 @@ def tick(n):
 
 
 def master(box=Stamp, epoch=1, workers=1, **options):
-    return Master(box({}, PORTS), GROUP, MAC, epoch, list(range(100, 100 + workers)), **options)
+    return Master(box.instances({}, PORTS, workers), GROUP, MAC, epoch, list(range(100, 100 + workers)), **options)
 
 
 def output_logger(epoch=1, workers=1, **options):

@@ -12,7 +12,7 @@ from middleboxes.core.messages import MESSAGE_BYTES_MAX
 from .boxes import checkpoint, contents, master, mutations, packet
 
 HEADER = {"version": 1, "id": 1, "base": 0, "epoch": 1, "function": "Stamp", "positions": [(3, 2)], "random": [7],
-          "times_ns": [9]}
+          "times_ns": [9], "clocks": [], "domains": []}
 
 
 def assembled(chunks):
@@ -39,7 +39,7 @@ def test_chunks_carry_all_changes_once(removed, dirty):
     chunks = list(encode_chunks(HEADER, changes))
     assert len(chunks) == max(1, -(-(removed + dirty + 1) // KEYS_PER_CHUNK))
     header, records = assembled(chunks)[1]
-    assert header == {**HEADER, "positions": ((3, 2),), "random": (7,), "times_ns": (9,)}
+    assert header == {**HEADER, "positions": ((3, 2),), "random": (7,), "times_ns": (9,), "clocks": (), "domains": ()}
     found = merged(records)
     gone, items = found.get("a", ([], []))
     assert gone == [("gone", i) for i in range(removed)]

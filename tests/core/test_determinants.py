@@ -2,6 +2,7 @@
 
 import itertools
 import random
+import time
 
 import pytest
 
@@ -126,7 +127,7 @@ def test_a_trimmed_step_is_not_sent_under_another_number():
 def sample():
     log = DeterminantLog(4)
     for n in (1, 2, 3, 7, 8, 20):
-        log.append(n, encode_extra([("nat", 0, 3, 1, 9)], [pack((1, b"x"))]) if n == 7 else None)
+        log.append(n, encode_extra([(0, 3, 1, 9)], [pack((1, b"x"))]) if n == 7 else None)
     return log.encode(4, 10_000)[0]
 
 
@@ -153,7 +154,7 @@ def test_damaged_determinants_raise_nothing_but_determinant_error():
             decode_extra(extra)
 
 
-@pytest.mark.parametrize("extra", [1, [1, 2], [[], 1], [[], [1]], [[1], []], [[["v", 0, 0, 0]], []], [[["v", 0, 0, -1, 0]], []],
+@pytest.mark.parametrize("extra", [1, [1, 2], [[], 1], [[], [1]], [[1], []], [[[0, 0, 0]], []], [[[0, 0, -1, 0]], []], [[["v", 0, 0, 0]], []],
                                    [{}, {}], [[], [], []]])
 def test_malformed_extras_are_refused_where_they_arrive(extra):
     with pytest.raises(DeterminantError):
@@ -176,7 +177,7 @@ def log_of(steps, trimmed=0):
     """*steps*: for each step the (worker, k) that it depends on."""
     log = DeterminantLog(trimmed)
     for n, needs in enumerate(steps, 1):
-        log.append(n, encode_extra([("v", 0, 0, *need) for need in needs], ()))
+        log.append(n, encode_extra([(0, 0, *need) for need in needs], ()))
     return log
 
 
@@ -184,7 +185,7 @@ def brute_force(logs):
     """The largest closed prefix by trying all."""
     def closed(prefix):
         return all(prefix[w] >= k for log, end in zip(logs, prefix) for at, extra in log.extras() if at <= end
-                   for _, _, _, w, k in decode_extra(extra)[0])
+                   for _, _, w, k in decode_extra(extra)[0])
     choices = [range(log.trimmed, log.last + 1) for log in logs]
     return list(max(filter(closed, itertools.product(*choices)), key=sum))
 
@@ -215,3 +216,20 @@ def test_a_dependency_on_what_a_checkpoint_covers_is_fulfilled():
 
 def test_a_dependency_on_a_worker_that_is_not_there_ends_the_prefix():
     assert recoverable_prefix([log_of([[], [(9, 1)], []])]) == [1]
+
+
+def test_a_long_chain_that_breaks_at_its_end_falls_in_a_time_that_its_length_bounds():
+    """Each step needs a later one of the other worker, and the last of them is missing: all fall, one by one."""
+    length = 20_000
+    logs = [log_of([[(1, k + 1)] for k in range(1, length + 1)]), log_of([[(0, k)] for k in range(1, length + 1)])]
+    begin = time.process_time()
+    assert recoverable_prefix(logs) == [0, 0]
+    assert time.process_time() - begin < 2
+
+
+def test_sending_what_is_new_does_not_cost_more_the_more_is_unacknowledged():
+    log, begin = DeterminantLog(), time.process_time()
+    for n in range(1, 30_001):
+        log.append(2 * n, EXTRA)
+        assert log.encode(n - 1, 96)[1] == n
+    assert time.process_time() - begin < 2

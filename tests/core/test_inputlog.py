@@ -48,7 +48,7 @@ def test_at_the_bound_inputs_are_dropped_and_counted_and_trimming_makes_room():
     inputs = logger(bytes_max=5 * (_ENTRY_BYTES + 40))
     forwarded = [inputs.accept(0, bytes(40), i) for i in range(8)]
     assert [frame is not None for frame in forwarded] == [True] * 5 + [False] * 3
-    assert inputs.tick(9) == [] and inputs.counters == {"inputs": 8, "ticks": 1, "dropped_log_full": 4}
+    assert inputs.tick(9) == [] and inputs.counters == {"inputs": 8, "ticks": 1, "dropped_log_full": 4, "partition_errors": 0}
     assert [n for n, _ in logged(inputs)] == [1, 2, 3, 4, 5] and inputs.log_bytes == inputs.log_bytes_max
     inputs.trim(3, {0: (2, 2)})
     # no number is skipped for what was dropped: it was never an input

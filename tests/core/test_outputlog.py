@@ -21,7 +21,7 @@ class Sender:
 
     def step(self, needs=()):
         """A step that depends on the (worker, k) in *needs*."""
-        self.log.append(self.log.last + 1, encode_extra([("v", 0, 0, *need) for need in needs], ()))
+        self.log.append(self.log.last + 1, encode_extra([(0, 0, *need) for need in needs], ()))
         return self.log.last
 
     def batch(self, after=0):

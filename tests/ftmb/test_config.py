@@ -66,6 +66,8 @@ def test_single_has_the_hosts_that_users_know():
     ("    a: {sw", "    verylonghost: {sw", 5, "at most 9 characters"),
     ("    b: {sw", "    m1: {sw", 7, "the name 'm1' is already taken (in network.hosts)"),
     ("    b: {sw", "    s1: {sw", 6, "the name 's1' is already taken (in network.switches)"),
+    # bounds
+    ("    store: st", "    workers: 13\n    store: st", 17, "from 1 to 12"),
     # references
     ("{switch: s2,", "{switch: s9,", 6, "switch 's9' is not defined (defined: s1, s2)"),
     ("[[s1, s2]]", "[[s1, s9]]", 3, "switch 's9' is not defined"),

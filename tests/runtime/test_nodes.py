@@ -15,19 +15,21 @@ pytestmark = [pytest.mark.emulation,
 PORTS = [{"name": "inside", "mac": "02:00:5e:00:01:01", "address": "10.0.0.254/24"},
          {"name": "outside", "mac": "02:00:5e:00:01:02", "address": "192.0.2.254/24"}]
 COMMON = {"group_id": 1, "workers": 1, "ports": PORTS}
+NAT = {"external_addresses": ["192.0.2.254"]}
 
 
 class Group:
-    """One NAT protected by a harness's nodes; the tests do what a controller would do."""
+    """One middlebox protected by a harness's nodes; the tests do what a controller would do."""
 
-    def __init__(self, harness):
+    def __init__(self, harness, function="nat", parameters=NAT, workers=1):
         self.harness, self.epoch = harness, 1
+        common = {**COMMON, "workers": workers}
         harness.request("st", "store", 1)
-        harness.request("ol", "output-logger", 1, **COMMON)
-        harness.request("il", "input-logger", 1, **COMMON, tick_interval_ms=50, log_bytes_max=1 << 26)
-        self.function = {**COMMON, "function": "nat", "parameters": {"external_addresses": ["192.0.2.254"]},
-                         "checkpoint_interval_ms": 50, "store": harness.address("st")}
-        harness.request("m1", "master", 1, **self.function, start=[0])
+        harness.request("ol", "output-logger", 1, **common)
+        harness.request("il", "input-logger", 1, **common, function=function, tick_interval_ms=50, log_bytes_max=1 << 26)
+        self.function = {**common, "function": function, "parameters": parameters, "checkpoint_interval_ms": 50,
+                         "store": harness.address("st")}
+        harness.request("m1", "master", 1, **self.function, start=[0] * workers)
         harness.wait_event("protected")
 
     def spare(self, name):
@@ -147,7 +149,7 @@ def test_requests_that_make_no_sense_are_refused_and_harm_nothing(harness):
                        "store": harness.address("st"), "input_logger": harness.address("il"),
                        "output_logger": harness.address("ol")}, "no-such"),
             ("fence", {"role": "store"}, "is not store"),
-            ("input-logger", {**COMMON, "tick_interval_ms": 50, "log_bytes_max": 1 << 20}, "no interface")):
+            ("input-logger", {**COMMON, "function": "nat", "tick_interval_ms": 50, "log_bytes_max": 1 << 20}, "no interface")):
         with pytest.raises(AssertionError, match=reason):
             harness.request("m1", do, 1, **args)
     assert harness.request("m1", "retire", 1, role="master") == {}

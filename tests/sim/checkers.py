@@ -6,7 +6,7 @@ state byte for byte, and every packet that ever left must be in it, once, as it 
 """
 
 from middleboxes.core.checkpoint import Assembler
-from middleboxes.core.determinants import DeterminantLog, decode
+from middleboxes.core.determinants import DeterminantLog, decode, decode_extra
 from middleboxes.core.frames import HOP_OUTPUT, PACKET, decode_input, decode_output, hop_of
 
 from .witness import INPUT, OUTPUT, canonical
@@ -21,9 +21,30 @@ def require(condition, what):
         raise Violation(what)
 
 
-def step_of(item):
-    """What the witness notes of a step that processes *item*."""
-    return item.timestamp_ns, INPUT.unpack(item.frame)[1] if item.kind == PACKET else None
+def step_of(worker, item):
+    """What the witness notes of a step of *worker* that processes *item*."""
+    return worker, item.timestamp_ns, INPUT.unpack(item.frame)[1] if item.kind == PACKET else None
+
+
+def repeat(core, plans, inputs):
+    """Repeat steps [(n, extra) per worker] with *inputs* [{n: Input} per worker] in some order that the accesses allow.
+
+    Yields the frames. Not the way in which Recovery does it: worker by worker, each as far as it can go.
+    """
+    plans = [list(reversed(plan)) for plan in plans]
+    went_on = True
+    while went_on:
+        went_on = False
+        for number in reversed(range(len(plans))):
+            while plans[number]:
+                n, extra = plans[number][-1]
+                if any(core.workers[worker].k < k for _, _, worker, k in decode_extra(extra)[0]):
+                    break
+                require(n in inputs[number], f"input {n} after the last checkpoint is trimmed")
+                yield from core.replay(number, inputs[number][n], extra)
+                plans[number].pop()
+                went_on = True
+    require(not any(plans), "the stored determinants depend on steps that are not stored")
 
 
 class Checker:
@@ -39,6 +60,8 @@ class Checker:
         self.queue_overflows = 0                            # frames lost in front of a master at its bound
         self.releases = []                                  # (port, payload) in the order of leaving
         self.sources = {}                                   # epoch -> MAC of the master that passed the output logger
+        self.accesses = self.cut_open = 0
+        self._closed = [0] * workers                        # steps whose dependencies are known to be stored
         self._came_as = {}                                  # payload -> (epoch, worker, k, j)
         self.left = {}                                      # (worker, k, j) -> payload
         self._numbers = {}                                  # (number, copy) -> payload
@@ -68,13 +91,13 @@ class Checker:
         if output.k and output.epoch >= self._came_as.get(output.frame, (0,))[0]:
             self._came_as[output.frame] = output.epoch, output.worker, output.k, output.j
 
-    @staticmethod
-    def _take(history, determinants):
+    def _take(self, history, determinants):
         k, items = decode(determinants)
         for _, count, n, extra in items:
             for i in range(count):
                 if k == len(history) + 1:
                     history.append((n + i, extra))
+                    self.accesses += len(decode_extra(extra)[0])
                 k += 1
 
     def received(self, logger, packets):
@@ -86,14 +109,29 @@ class Checker:
             require(epoch == logger.epoch, f"an output of epoch {epoch} left in epoch {logger.epoch}")
             require((worker, k, j) not in self.left, f"output {j} of step {k} left twice")
             require(k <= len(self.history[worker]), f"an output of step {k} left before its determinants were stored")
+            self._explained(worker, k)
             number, copy = OUTPUT.unpack(payload)[:2]
             require((number, copy) not in self._numbers, f"number {number} left twice")
             self.left[worker, k, j] = self._numbers[number, copy] = payload
             self.releases.append((port, payload))
 
+    def _explained(self, worker, k):
+        """All that step *k* of *worker* depends on is stored; told from the determinants alone, not from vector clocks."""
+        todo = [(worker, k)]
+        while todo:
+            worker, k = todo.pop()
+            history = self.history[worker]
+            require(k <= len(history), f"an output left before determinants of another worker that it depends on were stored:"
+                                       f" step {k} of worker {worker}")
+            for done in range(self._closed[worker], k):
+                todo += [(before, before_k) for _, _, before, before_k in decode_extra(history[done][1])[0]]
+            self._closed[worker] = max(self._closed[worker], k)
+
     def fenced(self, prefix):
         """The output logger was fenced and kept *prefix*."""
+        self._closed = list(map(min, self._closed, prefix))
         for history, end in zip(self.history, prefix):
+            self.cut_open += len(history) - end
             del history[end:]
         lost = [(worker, k) for worker, k, _ in self.left if k > prefix[worker]]
         require(not lost, f"outputs of steps {lost} left and are not in the recoverable prefix {prefix}")
@@ -133,7 +171,7 @@ class Checker:
         done = set(core.function.trace)
         for worker, item in self._fetched.pop(core, ()):
             steps = self.history[worker][:stored[worker]]
-            require(steps and item.n <= steps[-1][0] or step_of(item) in done,
+            require(steps and item.n <= steps[-1][0] or step_of(worker, item) in done,
                     f"input {item.n} was logged beyond step {stored[worker]} and got lost in the failover")
 
     # -- always
@@ -165,11 +203,10 @@ class Checker:
         core = group.fresh_core(0)
         core.load(self.first_checkpoint)
         outputs = {}
-        for number, (worker, history) in enumerate(zip(core.workers, self.history)):
-            for n, extra in history[worker.k:]:
-                for frame in core.replay(number, self.inputs[number][n][0], extra):
-                    output = decode_output(frame)
-                    outputs[number, output.k, output.j] = output.frame
+        items = [{n: item for n, (item, _) in inputs.items()} for inputs in self.inputs]
+        for frame in repeat(core, [history[worker.k:] for worker, history in zip(core.workers, self.history)], items):
+            output = decode_output(frame)
+            outputs[output.worker, output.k, output.j] = output.frame
         return core, outputs
 
     def _offline(self, group):
@@ -180,16 +217,17 @@ class Checker:
             for chunk in chunks:
                 assembler.add(chunk)
             core.load(assembler.finish()[1])
+        plans, inputs = [], []
         for number, log in enumerate(group.output_logger.core.logs):
             after = core.workers[number].k
             plan = DeterminantLog(after)
             encoded, _ = log.encode(after, 1 << 20)
             require(not encoded or plan.store(encoded), "determinants after the last checkpoint are trimmed")
             frames, _ = group.input_logger.core.after(number, core.workers[number].n, 1 << 20)
-            items = {item.n: item for _, _, item in map(decode_input, frames)}
-            for _, n, extra in plan.steps():
-                require(n in items, f"input {n} after the last checkpoint is trimmed")
-                core.replay(number, items[n], extra)
+            inputs.append({item.n: item for _, _, item in map(decode_input, frames)})
+            plans.append([(n, extra) for _, n, extra in plan.steps()])
+        for _ in repeat(core, plans, inputs):
+            pass
         return core
 
     def _flows_never_go_back(self):

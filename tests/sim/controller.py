@@ -71,7 +71,7 @@ class Controller:
         group = self.group
         core = group.make_core(host, epoch)
         core.start_at(positions_k)
-        group.parts.master(host, core, group.store, group.checker, group.checkpoint_interval_ns, False, self._on_lost)
+        group.parts.master(host, core, group.store, group.checker, group.checkpoint_interval_ns, False, self._on_lost, group.order)
         self._live(host, epoch)
 
     # -- failover
@@ -130,7 +130,7 @@ class Controller:
 
     def _on_live(self, host, core):
         group = self.group
-        group.parts.master(host, core, group.store, group.checker, group.checkpoint_interval_ns, True, self._on_lost)
+        group.parts.master(host, core, group.store, group.checker, group.checkpoint_interval_ns, True, self._on_lost, group.order)
         self._live(host, core.epoch)
 
     def _live(self, host, epoch):

@@ -1,5 +1,6 @@
 """One group with its traffic and its faults, all drawn from one random.Random."""
 
+import random
 from typing import NamedTuple
 
 from middleboxes.core import checkpoint
@@ -8,6 +9,7 @@ from middleboxes.core.frames import virtual_mac
 from middleboxes.core.inputlog import InputLogger
 from middleboxes.core.master import Master
 from middleboxes.core.outputlog import OutputLogger
+from middleboxes.core.sharing import State
 
 from .checkers import Checker, Violation, require
 from .controller import Controller
@@ -39,6 +41,8 @@ class Group:
 
     def __init__(self, rng, parts=Parts(), workers=1):
         self.rng, self.parts, self.workers = rng, parts, workers
+        # what is drawn while the order of workers is: apart, so that it is the same whatever else is drawn
+        self.order = random.Random(rng.getrandbits(64))
         self.events = Events()
         self.checker = Checker(self.events, workers)
         calm = rng.random() < 0.3
@@ -54,7 +58,8 @@ class Group:
                  enumerate(("controller", "il", "ol", "st", "m1", "m2", "m3", "m4")[:7 + (rng.random() < 0.5)])]
         controller, il, ol, st, *self.pool = hosts
         log_bytes_max = rng.choice((1 << 24, 4000))
-        self.input_logger = InputLoggerRole(il, parts.input_logger(self.number, il.mac, workers, 1, log_bytes_max),
+        self.input_logger = InputLoggerRole(il, parts.input_logger(self.number, il.mac, workers, 1, log_bytes_max,
+                                                                    lambda frame, port, workers: Witness.partition(frame, "", workers)),
                                             self.checker, rng.choice((1, 4)) * MS)
         self.output_logger = OutputLoggerRole(ol, parts.output_logger(self.number, ol.mac, workers, 2, 1,
                                                                       pending_max=rng.choice((8, 4096))), self.checker)
@@ -81,7 +86,9 @@ class Group:
 
     def _core(self, mac, epoch, outside_value):
         seeds = [self.rng.getrandbits(64) for _ in range(self.workers)]
-        return self.parts.core(Witness(outside_value), self.number, mac, epoch, seeds, unacknowledged_max=self._unacknowledged_max)
+        trace = []
+        witnesses = [Witness(outside_value, trace, view) for view in State(Witness, self.workers).views]
+        return self.parts.core(witnesses, self.number, mac, epoch, seeds, unacknowledged_max=self._unacknowledged_max)
 
     def _outside_value(self):
         self._outside += 1

@@ -17,12 +17,15 @@ LIVE_FRAMES_MAX = 24
 class MasterRole:
     """Processes inputs (once *taking*), makes checkpoints and has them committed."""
 
-    def __init__(self, host, core, store, checker, interval_ns, taking, on_lost):
+    def __init__(self, host, core, store, checker, interval_ns, taking, on_lost, order):
         self.host, self.core, self.store, self.checker = host, core, store, checker
         self._interval_ns = interval_ns
         self._taking = taking
         self._on_lost = on_lost
-        self._queue = deque()
+        self._order = order                                 # random: which worker is next, whose frames leave first
+        self._queues = [deque() for _ in core.workers]      # inputs
+        self._leaving = [deque() for _ in core.workers]     # frames: each worker's leave in order
+        self._flush_due = False
         self._cut = self._chunks = self._chunk = None
         self._committing = False
         host.role = self
@@ -31,8 +34,9 @@ class MasterRole:
     def frame(self, frame):
         hop = hop_of(frame)[1]
         if hop == HOP_INPUT:
-            if self._taking and len(self._queue) < QUEUE_MAX:
-                self._queue.append(frame)
+            _, worker, item = decode_input(frame)
+            if self._taking and len(self._queues[worker]) < QUEUE_MAX:
+                self._queues[worker].append(item)
             elif self._taking:
                 self.checker.queue_overflows += 1
         elif hop == HOP_ACK:
@@ -41,15 +45,40 @@ class MasterRole:
 
     def _progress(self):
         """Process what waits, as far as the bound allows; commit the checkpoint when it may be."""
-        processed = False
-        while self._queue and self.core.ready and self.host.alive:
-            _, worker, item = decode_input(self._queue.popleft())
-            self._send(self.core.process(worker, item))
-            processed = True
-        if processed:
-            self._send(self.core.flush())
+        while self.host.alive:
+            ready = [worker for worker, queue in enumerate(self._queues) if queue and self._ready(worker)]
+            if not ready:
+                break
+            worker = self._order.choice(ready)
+            self._leaving[worker] += self.core.process(worker, self._queues[worker].popleft())
+            self._flush_due = True
+            if self._order.random() < 0.5:
+                self._leave(1)
+        if self._flush_due:
+            self._flush_due = False
+            if len(self._queues) == 1:
+                self._flush()
+            else:
+                # threads do not end their batches together
+                self.host.later(int(self._order.random() * MS // 4), self._flush)
         if self._cut is not None and self._chunk is None:
             self._commit()
+
+    def _ready(self, worker):
+        return self.core.ahead(worker) < self.core.unacknowledged_max
+
+    def _flush(self):
+        for worker, leaving in enumerate(self._leaving):
+            leaving += self.core.flush_worker(worker)
+        self._leave(sum(map(len, self._leaving)))
+
+    def _leave(self, count):
+        """Send *count* frames (fewer if there are fewer), each time of a worker that chance picks."""
+        for _ in range(count):
+            workers = [leaving for leaving in self._leaving if leaving]
+            if not workers:
+                return
+            self._send([self._order.choice(workers).popleft()])
 
     def _send(self, frames):
         for frame in frames:

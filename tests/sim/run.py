@@ -17,6 +17,9 @@ class Report(NamedTuple):
     events: int
     released: int
     failovers: int
+    workers: int
+    accesses: int           # that put steps of different workers in order
+    cut_open: int           # stored steps that a fence cut off because of what they depended on
     digest: int
 
 
@@ -25,7 +28,7 @@ def run(seed, parts=Parts()):
     rng = random.Random(seed)
     group = None
     try:
-        group = Group(rng, parts)
+        group = Group(rng, parts, workers=rng.choice((1, 1, 2, 3, 4)))
         group.run(packets=rng.choice((20, 60, 150)), crashes=rng.choice((0, 1, 1, 2, 4)))
     except Exception as error:
         at_ns = group.events.now_ns if group else 0
@@ -33,7 +36,8 @@ def run(seed, parts=Parts()):
                         f"repeat with: python -m pytest tests/sim --seed {seed}") from error
     releases = group.checker.releases
     digest = random.Random(repr(releases)).getrandbits(64)
-    return Report(seed, group.events.count, len(releases), group.controller.failovers, digest)
+    return Report(seed, group.events.count, len(releases), group.controller.failovers, group.workers, group.checker.accesses,
+                  group.checker.cut_open, digest)
 
 
 def campaign(schedules, first_seed, progress=print, seconds_max=None):

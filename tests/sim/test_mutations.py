@@ -10,6 +10,7 @@ from middleboxes.core.frames import decode_output, encode_trim
 from middleboxes.core.inputlog import InputLogger
 from middleboxes.core.master import Master
 from middleboxes.core.outputlog import OutputLogger
+from middleboxes.core.sharing import Session
 
 from .checkers import Violation
 from .controller import Controller
@@ -121,8 +122,8 @@ class CommitsAheadOfTheOutputLogger(MasterRole):
 class StartsUnprotected(MasterRole):
     """A fresh master processes before its first checkpoint is durable."""
 
-    def __init__(self, host, core, store, checker, interval_ns, taking, on_lost):
-        super().__init__(host, core, store, checker, interval_ns, True, on_lost)
+    def __init__(self, host, core, store, checker, interval_ns, taking, on_lost, order):
+        super().__init__(host, core, store, checker, interval_ns, True, on_lost, order)
 
 
 class AppliesDeltasTwice(Master):
@@ -155,7 +156,7 @@ class DropsOrder(Master):
 
     def load(self, checkpoint):
         super().load(checkpoint)
-        flows = self.function.flows
+        flows = self.function.variables["flows"]
         items = sorted(flows.items())
         for key, _ in items:
             dict.pop(flows, key)
@@ -206,6 +207,89 @@ class ForgetsOverflowSpare(SpareRole):
     recovery_class = ForgetsOverflow
 
 
+class SendsNoClock(Master):
+    """Outputs do not say on which steps of other workers they depend."""
+
+    def _clock(self, number, clock):
+        return ()
+
+
+class Sessions(Master):
+    """A master with other sessions."""
+
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        for session in filter(None, self.state.sessions):
+            session.__class__ = self.session_class
+
+
+class LogsNoAccess(Sessions):
+    """Determinants do not say whose step had the shared variables before."""
+
+    class session_class(Session):
+        __slots__ = ()
+
+        def enter(self, domain, variable):
+            super().enter(domain, variable)
+            self.accesses.clear()
+
+
+class MergesNoClock(Sessions):
+    """A step learns the step before it in a domain, not what that one depends on."""
+
+    class session_class(Session):
+        __slots__ = ()
+
+        def _merged(self, domain):
+            merged = list(self.clock)
+            merged[domain.worker] = max(merged[domain.worker], domain.k)
+            return tuple(merged)
+
+
+class ForgetsDomains(Master):
+    """A checkpoint does not bring back who had the shared variables last."""
+
+    def load(self, checkpoint):
+        super().load(checkpoint)
+        for domain in self.state.domains:
+            domain.version = domain.k = 0
+
+
+class KeepsAnOpenPrefix(OutputLogger):
+    """The recoverable prefix is all that is stored, whatever it depends on."""
+
+    def fence(self, epoch):
+        logs, self.logs = self.logs, [Closed(log) for log in self.logs]
+        try:
+            return super().fence(epoch)
+        finally:
+            self.logs = logs
+
+
+class Closed:
+    """A determinant log that says nothing of dependencies."""
+
+    def __init__(self, log):
+        self.log = log
+
+    def __getattr__(self, name):
+        return getattr(self.log, name)
+
+    def extras(self):
+        return []
+
+
+class IgnoresOrder(recovery.Recovery):
+    """Each worker's steps are repeated without regard to the others'."""
+
+    def _may_follow(self, extra):
+        return True
+
+
+class IgnoresOrderSpare(SpareRole):
+    recovery_class = IgnoresOrder
+
+
 #: each fault with what must be said about it: being caught by accident proves nothing
 FAULTS = [
     (Parts(output_logger=ReleasesTooEarly), "left before its determinants were stored"),
@@ -214,19 +298,25 @@ FAULTS = [
     (Parts(output_logger=IsNotFenced), "came in order|an output of epoch . left in epoch"),
     (Parts(output_logger=ForgetsWhatLeft), "left twice"),
     (Parts(output_logger=ForgetsAtFence), "left twice"),
-    (Parts(output_logger=TrimsOutputsTooFar), "determinants of worker 0 have a gap|are trimmed"),
+    (Parts(output_logger=TrimsOutputsTooFar), "determinants of worker . have a gap|are trimmed"),
     (Parts(input_logger=TrimsInputsTooFar), "is needed by step|is trimmed|got lost in the failover"),
     (Parts(input_logger=TurnsBackTheClock), "time goes back"),
     (Parts(master=TrimsBeforeDurable), "have a gap|came in order|is needed by step"),
     (Parts(master=CommitsAheadOfTheOutputLogger), "durable before its determinants are stored"),
-    (Parts(master=StartsUnprotected), "depend on which left|left and are not in|does not come to rest"),
+    (Parts(master=StartsUnprotected), "depend on which left|left and are not in|does not come to rest|left twice"),
     (Parts(folded=IsNotFencedStore), "checkpoint numbers go back|a delta on checkpoint"),
     (Parts(controller=KeepsEpoch), "is used again|two masters in epoch"),
     (Parts(core=AppliesDeltasTwice), "do not give the surviving state|not in the surviving history|does not give|other values"
                                      "|was not logged|left twice"),
     (Parts(core=DropsOrder), "do not give the surviving state|does not give the surviving state"),
-    (Parts(core=ForgetsRandomState), "was not logged|other values|surviving"),
+    (Parts(core=ForgetsRandomState), "was not logged|other values|surviving|in another order than was logged"),
     (Parts(core=RecordsAgain), "surviving|replay asks for an outside value"),
+    (Parts(core=SendsNoClock), "another worker that it depends on were stored|left and are not in the recoverable prefix"),
+    (Parts(core=MergesNoClock), "another worker that it depends on were stored|left and are not in the recoverable prefix"),
+    (Parts(core=LogsNoAccess), "in another order than was logged|surviving"),
+    (Parts(core=ForgetsDomains), "in another order than was logged|surviving state"),
+    (Parts(output_logger=KeepsAnOpenPrefix), "are not closed|depend on steps that are not stored"),
+    (Parts(spare=IgnoresOrderSpare), "in another order than was logged"),
     (Parts(spare=SkipsTheLogSpare), "got lost in the failover"),
     (Parts(spare=ForgetsOverflowSpare), "never processed, though the network lost nothing"),
 ]

@@ -54,3 +54,6 @@ def test_schedules_do_what_they_are_for():
     assert sum(report.failovers for report in reports) > 60
     assert any(report.failovers >= 4 for report in reports)
     assert sum(report.released for report in reports) > 1000
+    assert {report.workers for report in reports} == {1, 2, 3, 4}
+    assert sum(report.accesses for report in reports) > 1000
+    assert sum(report.cut_open for report in reports) > 5
