@@ -82,7 +82,7 @@ def summary(wanted, outcome):
                      f"{outcome.counters.get('output-logger', {}).get('released', 0)} packets released, "
                      f"{len(outcome.failovers)} failovers, {outcome.inputs_lost} logged inputs lost by the network")
         if any(outcome.overruns.values()):
-            lines.append(f"the machine is busy: queues of the emulated switches overran, {sum(outcome.overruns.values())} frames were lost")
+            lines.append(f"queues of the emulated switches overran: {sum(outcome.overruns.values())} frames were lost there")
     gaps = distribution([blow.gap_ms for blow in outcome.blows if blow.gap_ms is not None])
     if gaps:
         lines.append(f"client gap: p50 {gaps['p50']:.1f} ms, p90 {gaps['p90']:.1f} ms, max {gaps['max']:.1f} ms")
