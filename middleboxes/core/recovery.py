@@ -30,11 +30,16 @@ from .master import ReplayError
 from .outputlog import unpack_keys
 
 
-#: What piled up during a failover goes out this many steps ahead of the acknowledgements, so that it does not overrun the
-#: queues of the switch: what is lost there is lost for good.
-CATCH_UP_STEPS_MAX = 64
+#: What piled up during a failover goes out in step with the acknowledgements, so that it does not overrun the queues of the
+#: switch: what is lost there is lost for good. A worker may at first be this many steps ahead of them, and one more with each
+#: step acknowledged (TCP's slow start), so that acknowledgements that take long do not keep it behind the live stream.
+CATCH_UP_STEPS, CATCH_UP_STEPS_MAX = 64, 1024
 #: A gap between log and live stream is asked for so often; on a network that goes on losing inputs there is always another one.
 GAP_REQUESTS_MAX = 8
+#: After an overflow of the live buffer the input logger is asked again. If its answers grow this many times in a row, inputs come
+#: faster than this node takes them, as they would to any master: it goes on live with what is in the buffer, and what was lost
+#: there is a network loss. Likewise it catches up with so many live inputs in step with the acknowledgements, at most.
+GROWING_ANSWERS_MAX, LIVE_STEPS_MAX = 4, 4096
 
 
 class LiveBuffer:
@@ -89,6 +94,8 @@ class Recovery:
         self._joins = [False] * len(master.workers)
         self._gap = False
         self._gap_requests = 0
+        self._answered = self._last_answered = self._grown = 0      # inputs in the answer now and before, growths in a row
+        self._live_steps = 0
 
     @property
     def joined(self):
@@ -140,6 +147,7 @@ class Recovery:
     def inputs(self, worker, frames, end):
         """A batch of logged INPUT frames of *worker*; *end*: the last one. Raises FrameError."""
         self._inputs[worker] += [decode_input(frame)[2] for frame in frames]
+        self._answered += len(frames)
         if end:
             self._inputs_missing -= 1
 
@@ -208,7 +216,7 @@ class Recovery:
         if any(self._inputs):
             frames += master.flush()
             return
-        if self._gap or self.buffer.dropped > self._dropped_at_request:
+        if self._gap or self._overflowed():
             return                          # `again` says so: ask the input logger for the rest
         while budget > 0 and all(map(self._room, range(len(self._inputs)))):
             frame = self.buffer.take()
@@ -221,24 +229,46 @@ class Recovery:
                 self.bad_frames += 1
                 continue
             if number < len(master.workers):
-                if item.n > master.workers[number].n + 1 and self._gap_requests < GAP_REQUESTS_MAX:
+                if item.n > master.workers[number].n + 1 and self._may_ask_for_gap():
                     self._gap = True        # this input is in the log as well as those before it
                     break
                 frames += master.process(number, item)
                 self._joins[number] = True
+                self._live_steps += 1
+                if self._live_steps >= LIVE_STEPS_MAX and self.joined:
+                    self.finished = True
+                    break
             self.processed += 1             # late ones, too: whoever drives this sees that it goes on
             budget -= 1
         frames += master.flush()
 
     def _room(self, number):
-        return self.master.ahead(number) < min(CATCH_UP_STEPS_MAX, self.master.unacknowledged_max)
+        acknowledged = self.master.workers[number].log.trimmed - self._stored[number]
+        window = min(CATCH_UP_STEPS + acknowledged, CATCH_UP_STEPS_MAX, self.master.unacknowledged_max)
+        return self.master.ahead(number) < window
+
+    def _may_ask_for_gap(self):
+        # one that the buffer made by overflowing was asked for as such, as often as that is allowed
+        return self._gap_requests < GAP_REQUESTS_MAX and self.buffer.dropped == self._dropped_at_request
+
+    def _overflowed(self):
+        return self.buffer.dropped > self._dropped_at_request and self._grown < GROWING_ANSWERS_MAX
+
+    def rest(self):
+        """The live frames that are still in the buffer: the master's first."""
+        frames = []
+        while (frame := self.buffer.take()) is not None:
+            frames.append(frame)
+        return frames
 
     def again(self):
         """After an overflow of the live buffer or a gap: (after n) per worker to ask the input logger for, else None."""
         if self._inputs_missing or not self._loaded or any(self._inputs) or any(map(len, self._plans)):
             return None
-        if self.buffer.dropped == self._dropped_at_request and not self._gap:
+        if not self._gap and not self._overflowed():
             return None
+        self._grown = self._grown + 1 if self._answered > self._last_answered else 0
+        self._last_answered, self._answered = self._answered, 0
         self._gap_requests += self._gap
         self._gap = False
         self._begin_request()

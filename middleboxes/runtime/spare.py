@@ -195,7 +195,7 @@ class SpareRole(Role):
         role = MasterRole(self.node, self.group, self.epoch, self._core, self._args["store"],
                           self._args["checkpoint_interval_ms"])
         self.node.replace(self, role)
-        role.go_live([])
+        role.go_live(recovery.rest())
         role.event("live", load_ms=(times["loaded"] - times["begin"]) / 1e6,
                    replay_ms=(now_ns - times["loaded"]) / 1e6, replayed_packets=recovery.replayed,
                    processed_packets=recovery.processed, at_ns=now_ns)

@@ -324,6 +324,32 @@ def test_a_malformed_live_frame_is_counted_and_harms_nothing():
     assert scene.recovery.bad_frames == 1 and scene.recovery.finished
 
 
+def test_inputs_that_come_faster_than_they_are_caught_up_with_do_not_keep_it_from_going_live(monkeypatch):
+    """A busy node: the buffer overflows again and again. It asks again a bounded number of times, then goes on live."""
+    monkeypatch.setattr("middleboxes.core.recovery.LIVE_STEPS_MAX", 50)
+    scene = Scene(live_max=5)
+    scene.asked = scene.recovery.loaded()
+    for data, end in scene.determinants():
+        scene.recovery.determinants(0, data, end)
+    after, asked = scene.asked[0], 0
+    for _ in range(1000):
+        if after is not None:
+            asked += 1
+            for frames, end in scene.input_batches(after[0]):
+                scene.recovery.inputs(0, frames, end)
+        for _ in range(15):
+            scene.buffer.add(scene.arrive())
+        for frame in scene.recovery.step(10):
+            released(scene.logger, [frame])
+        scene.spare.workers[0].log.trim(scene.spare.workers[0].k)
+        if scene.recovery.finished:
+            break
+        after = scene.recovery.again()
+    assert scene.recovery.finished and scene.recovery.joined and 4 <= asked <= 8
+    scene.buffer.add(last := scene.arrive())
+    assert scene.recovery.rest()[-1] == last and scene.recovery.rest() == []
+
+
 def test_the_live_buffer_is_bounded_in_bytes_too():
     buffer = LiveBuffer(frames_max=100, bytes_max=1000)
     for number in range(20):
