@@ -21,14 +21,13 @@ NAT = {"external_addresses": ["192.0.2.254"]}
 class Group:
     """One middlebox protected by a harness's nodes; the tests do what a controller would do."""
 
-    def __init__(self, harness, function="nat", parameters=NAT, workers=1):
+    def __init__(self, harness, function="nat", parameters=NAT, workers=1, checkpoint_interval_ms=50):
         self.harness, self.epoch = harness, 1
         common = {**COMMON, "workers": workers}
         harness.request("st", "store", 1)
         harness.request("ol", "output-logger", 1, **common)
         harness.request("il", "input-logger", 1, **common, function=function, tick_interval_ms=50, log_bytes_max=1 << 26)
-        self.function = {**common, "function": function, "parameters": parameters, "checkpoint_interval_ms": 50,
-                         "store": harness.address("st")}
+        self.function = {**common, "function": function, "parameters": parameters, "checkpoint_interval_ms": checkpoint_interval_ms, "store": harness.address("st")}
         harness.request("m1", "master", 1, **self.function, start=[0] * workers)
         harness.wait_event("protected")
 
