@@ -124,7 +124,7 @@ class Worker:
         self.context = context
         self.function, self.session = function, session
         self.log = DeterminantLog()
-        self.counters = {"steps": 0, "outputs": 0, "late_inputs": 0, "old_inputs": 0, "function_errors": 0, "resent": 0}
+        self.counters = {"steps": 0, "outputs": 0, "late_inputs": 0, "function_errors": 0, "resent": 0}
 
 
 class Master:

@@ -18,7 +18,7 @@ class Agent:
         self._open = False
         self._timer = None
         self._events = []
-        self.events_dropped = 0
+        self._events_dropped = 0
         self._connect()
 
     def event(self, name, group, epoch, detail):
@@ -29,7 +29,7 @@ class Agent:
             return
         if len(self._events) == EVENTS_MAX:
             self._events.pop(0)
-            self.events_dropped += 1
+            self._events_dropped += 1
         self._events.append(message)
 
     def _connect(self):
@@ -38,6 +38,9 @@ class Agent:
     def _opened(self, connection):
         self._open = True
         connection.send(self.node.hello())
+        if self._events_dropped:
+            self.node.log(f"{self._events_dropped} events were dropped while the controller was away")
+            self._events_dropped = 0
         events, self._events = self._events, []
         for message in events:
             connection.send(message)

@@ -178,11 +178,11 @@ class Connection:
 class Listener:
     """Accepts connections at *address* [ip, port] of the management network."""
 
-    def __init__(self, loop, address, key, on_message, on_close=None):
+    def __init__(self, loop, address, key, on_message, log, on_close=None):
         self.loop, self.key = loop, key
         self.on_message, self.on_close = on_message, on_close
         self._open = set()
-        self.failed_accepts, self.last_failure = 0, ""
+        self._log = log
         self._socket = sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -199,8 +199,7 @@ class Listener:
         except BlockingIOError:
             return
         except OSError as error:        # the peer gave up, or descriptors ran out: the next one may come through
-            self.failed_accepts += 1
-            self.last_failure = str(error)
+            self._log(f"a connection could not be accepted: {error}")
             return
         if len(self._open) >= CONNECTIONS_MAX:
             sock.close()

@@ -50,7 +50,8 @@ class Node:
         self.loop.watch(self._inputs.fileno(), self._receive_inputs)
         self._reading = True
         self.loop.watch(self._others.fileno(), self._receive_others)
-        self._listener = Listener(self.loop, self._service, key, self._service_message, self._service_closed)
+        self._listener = Listener(self.loop, self._service, key, self._service_message, self.log,
+                                  self._service_closed)
         self.agent = Agent(self, settings["controller"], settings["heartbeat_interval_ms"])
 
     def run(self):

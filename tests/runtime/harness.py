@@ -42,7 +42,7 @@ class Harness:
         except RuntimeError:
             self.close()
             raise
-        self.listener = Listener(self.loop, [ROOT_ADDRESS, 9777], self.key, self._message, self._closed)
+        self.listener = Listener(self.loop, [ROOT_ADDRESS, 9777], self.key, self._message, print, self._closed)
 
     def _namespace(self, name):
         full = f"{PREFIX}-{name}"
