@@ -49,6 +49,11 @@ class Plan:
         """Names of our Open vSwitch bridges."""
         return [switch["name"] for switch in self.description["switches"]]
 
+    def homes(self):
+        """{group: {role's key in the status: the node that has it at first}}."""
+        return {name: {"master": group["pool"][0], **{key: group[key] for key in ("input_logger", "output_logger", "store")}}
+                for name, group in self.deployment["groups"].items()}
+
     def root_interfaces(self):
         """Names of all interfaces that we make in the root namespace, besides the bridges' own."""
         here = {ROOT_HOST, *self.bridges()}
