@@ -26,8 +26,8 @@ from collections import deque
 
 from .determinants import DeterminantError, DeterminantLog, decode_extra
 from .frames import FrameError, decode_input
-from .master import ReplayError
 from .outputlog import unpack_keys
+from .step import ReplayError
 
 
 #: What piled up during a failover goes out in step with the acknowledgements, so that it does not overrun the queues of the

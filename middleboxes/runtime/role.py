@@ -3,8 +3,8 @@
 from ..core.checkpoint import CheckpointError
 from ..core.determinants import DeterminantError
 from ..core.frames import FrameError
-from ..core.master import ReplayError
 from ..core.state import StateError
+from ..core.step import ReplayError
 from ..sdk import ConfigurationError
 from .link import LinkError, port_link
 

@@ -12,7 +12,7 @@ from middleboxes.core.checkpoint import CheckpointError, decode_chunk
 from middleboxes.core.channel import pack
 from middleboxes.core.determinants import decode_extra
 from middleboxes.core.frames import decode_output
-from middleboxes.core.master import ReplayError
+from middleboxes.core.step import ReplayError
 from middleboxes.core.sharing import DOMAINS_MAX, NoLock, State
 from middleboxes.core.state import StateError
 from middleboxes.sdk import Counter, IdleTimers, Map, Middlebox
