@@ -7,24 +7,19 @@ an example) and refuses whatever it does not know: an error names the file and t
 import ipaddress
 import json
 import os
-import re
 from dataclasses import dataclass
-from typing import Dict, Mapping, Tuple
+from typing import Dict, Mapping, Optional, Tuple
 
 from middleboxes.core.frames import WORKERS_MAX
+
+from .values import DeploymentError, Value
 
 KEY_BYTES = 32
 BAND = 1000                 # our rules use priorities base .. base + BAND - 1
 _FILE_BYTES_MAX = 16 << 20
 _PORT_MAX = 0xffffff00      # OFPP_MAX of OpenFlow 1.3
-_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
-_VIRTUAL_MAC = re.compile(r"02:46:54:0[1-3]:")         # middleboxes.core.frames.virtual_mac
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-
-
-class DeploymentError(ValueError):
-    """The deployment or its key file can't be used; the text names the file and the key path."""
-
+ON_LOSS = ("block", "last-checkpoint", "empty")
+SPARES = ("warm", "cold")
 
 @dataclass(frozen=True, order=True)
 class Place:
@@ -42,23 +37,24 @@ class Interface:
 
 @dataclass(frozen=True)
 class Node:
-    """A role host: its data interface, and at loggers one interface per port of a group."""
+    """A role host: its data interface, and where it may be a logger one interface per port of the group."""
     data: Interface
     ports: Mapping[str, Mapping[str, Place]]        # group -> port name -> place
 
 
 @dataclass(frozen=True)
 class GroupPort:
-    """A side of the middlebox: its own addresses and the hosts on that side."""
+    """A side of the middlebox: its own addresses, the hosts on that side, and the port of another group that it faces."""
     name: str
     mac: str
     address: str                                    # with prefix length
     hosts: Tuple[str, ...]
+    peer: Optional[Tuple[str, str]]                 # (group, port)
 
 
 @dataclass(frozen=True)
 class GroupSpec:
-    """One protected middlebox and the nodes that may serve it; ``pool[0]`` is its first master."""
+    """One protected middlebox: the nodes that begin (``pool[0]`` as master), and those that may serve it."""
     name: str
     id: int
     function: str
@@ -68,7 +64,11 @@ class GroupSpec:
     input_logger: str
     output_logger: str
     store: str
-    pool: Tuple[str, ...]
+    pool: Tuple[str, ...]                           # master and spare
+    loggers: Tuple[str, ...]                        # input and output logger
+    stores: Tuple[str, ...]
+    on_loss: str                                    # one of ON_LOSS: what to do when the state can't be recovered
+    spare: str                                      # one of SPARES: warm prefetches checkpoints, cold does not
     checkpoint_interval_ms: int
     tick_interval_ms: int
     log_bytes_max: int
@@ -91,92 +91,6 @@ class Deployment:
     hosts: Mapping[str, Interface]
     nodes: Mapping[str, Node]
     groups: Mapping[str, GroupSpec]
-
-
-class _Value:
-    """A JSON value with the path that leads to it, so that every complaint can name it."""
-
-    def __init__(self, file, path, value):
-        self.file, self.path, self.value = file, path, value
-
-    def fail(self, text):
-        raise DeploymentError(f"{self.file}: {self.path or 'the top level'}: {text}")
-
-    def _expect(self, kind, name):
-        # bool is an int in Python, not in JSON
-        if not isinstance(self.value, kind) or (kind is int and isinstance(self.value, bool)):
-            self.fail(f"must be {name}, is {json.dumps(self.value)[:60]}")
-        return self.value
-
-    def _child(self, key):
-        path = f"{self.path}[{key}]" if isinstance(key, int) else f"{self.path}.{key}".lstrip(".")
-        return _Value(self.file, path, self.value[key])
-
-    def keys(self, *required, optional=()):
-        """The values under exactly these keys, as a dict."""
-        self._expect(dict, "a map")
-        allowed = (*required, *optional)
-        for key in self.value:
-            if key not in allowed:
-                self.fail(f"unknown key {key!r}; allowed: {', '.join(allowed)}")
-        for key in required:
-            if key not in self.value:
-                self.fail(f"key {key!r} is missing")
-        return {key: self._child(key) for key in allowed if key in self.value}
-
-    def named(self):
-        """A map of free names to values."""
-        self._expect(dict, "a map")
-        for key in self.value:
-            if not _NAME.fullmatch(key):
-                self.fail(f"{key!r} is not a name (letters, digits, '_.-'; at most 64)")
-        return {key: self._child(key) for key in self.value}
-
-    def items(self, count_min=0):
-        self._expect(list, "a list")
-        if len(self.value) < count_min:
-            self.fail(f"needs at least {count_min} entries")
-        return [self._child(position) for position in range(len(self.value))]
-
-    def integer(self, low, high):
-        value = self._expect(int, "an integer")
-        if not low <= value <= high:
-            self.fail(f"must be {low} .. {high}, is {value}")
-        return value
-
-    def text(self):
-        value = self._expect(str, "a text")
-        if not value:
-            self.fail("must not be empty")
-        return value
-
-    def mapping(self):
-        return self._expect(dict, "a map")
-
-    def boolean(self):
-        return self._expect(bool, "true or false")
-
-    def mac(self):
-        value = self.text().lower()
-        if not _MAC.fullmatch(value) or int(value[:2], 16) & 1:
-            self.fail(f"{value!r} is not a unicast MAC address")
-        if _VIRTUAL_MAC.match(value):
-            self.fail(f"{value!r} is in the range of virtual MAC addresses (02:46:54:01 to 03)")
-        return value
-
-    def address(self, parse, what):
-        value = self.text()
-        try:
-            parse(value)
-        except ValueError:
-            self.fail(f"{value!r} is not {what}")
-        return value
-
-    def one_of(self, names, what):
-        value = self.text()
-        if value not in names:
-            self.fail(f"there is no {what} {value!r}")
-        return value
 
 
 def load(path):
@@ -209,14 +123,14 @@ def read_key(path):
 
 def parse(value, file="deployment"):
     """The Deployment in the parsed JSON *value*; *file* is named in errors. Raises DeploymentError."""
-    top = _Value(file, "", value)
+    top = Value(file, "", value)
     keys = top.keys("key_file", "control", "openflow", "liveness", "switches", "links", "hosts", "nodes",
                     "groups", optional=("recovery",))
     control = keys["control"].keys("address", "port")
     openflow = keys["openflow"].keys("table", "priority", "cookie")
     liveness = keys["liveness"].keys("heartbeat_interval_ms", "suspect_after_ms")
     switches = {name: item.integer(1, 2**64 - 1) for name, item in keys["switches"].named().items()}
-    _distinct(keys["switches"], switches.items(), "datapath id")
+    keys["switches"].distinct(switches.items(), "datapath id")
     heartbeat_ms = liveness["heartbeat_interval_ms"].integer(1, 60_000)
     hosts = {name: _interface(item, switches) for name, item in keys["hosts"].named().items()}
     nodes = {name: _node(item, switches) for name, item in keys["nodes"].named().items()}
@@ -272,15 +186,29 @@ def _link(item, switches):
 
 
 def _group_port(item, hosts):
-    keys = item.keys("name", "mac", "address", "hosts")
-    return GroupPort(keys["name"].text(), keys["mac"].mac(),
+    keys = item.keys("name", "mac", "address", optional=("hosts", "peer"))
+    port = GroupPort(keys["name"].text(), keys["mac"].mac(),
                      keys["address"].address(ipaddress.IPv4Interface, "an IPv4 address with its prefix length"),
-                     tuple(host.one_of(hosts, "host") for host in keys["hosts"].items()))
+                     tuple(host.one_of(hosts, "host") for host in keys["hosts"].items()) if "hosts" in keys else (),
+                     _peer(keys.get("peer")))
+    if not port.hosts and port.peer is None:
+        item.fail("a port needs hosts or a peer")
+    return port
+
+
+def _peer(item):
+    if item is None or item.value is None:
+        return None
+    keys = item.keys("group", "port")
+    return keys["group"].text(), keys["port"].text()
 
 
 def _group(name, item, hosts, nodes):
     keys = item.keys("id", "function", "parameters", "workers", "ports", "input_logger", "output_logger", "store",
-                     "pool", "checkpoint_interval_ms", "tick_interval_ms", "log_bytes_max")
+                     "pool", "checkpoint_interval_ms", "tick_interval_ms", "log_bytes_max",
+                     optional=("loggers", "stores", "on_loss", "spare"))
+    holders = {role: keys[role].one_of(nodes, "node") for role in ("input_logger", "output_logger", "store")}
+    loggers = (holders["input_logger"], holders["output_logger"])
     group = GroupSpec(
         name=name,
         id=keys["id"].integer(1, 0xffff),
@@ -288,33 +216,43 @@ def _group(name, item, hosts, nodes):
         parameters=keys["parameters"].mapping(),
         workers=keys["workers"].integer(1, WORKERS_MAX),
         ports=tuple(_group_port(port, hosts) for port in keys["ports"].items(count_min=1)),
-        input_logger=keys["input_logger"].one_of(nodes, "node"),
-        output_logger=keys["output_logger"].one_of(nodes, "node"),
-        store=keys["store"].one_of(nodes, "node"),
-        pool=tuple(node.one_of(nodes, "node") for node in keys["pool"].items(count_min=1)),
+        **holders,
+        pool=_nodes(keys["pool"], nodes, count_min=1),
+        loggers=_candidates(keys.get("loggers"), nodes, loggers, loggers),
+        stores=_candidates(keys.get("stores"), nodes, (holders["store"], *loggers), (holders["store"],)),
+        on_loss=keys["on_loss"].choice(*ON_LOSS) if "on_loss" in keys else ON_LOSS[0],
+        spare=keys["spare"].choice(*SPARES) if "spare" in keys else SPARES[0],
         checkpoint_interval_ms=keys["checkpoint_interval_ms"].integer(1, 3_600_000),
         tick_interval_ms=keys["tick_interval_ms"].integer(1, 3_600_000),
         log_bytes_max=keys["log_bytes_max"].integer(1 << 16, 1 << 40))
-    _distinct(keys["ports"], enumerate(port.name for port in group.ports), "port name")
-    _distinct(keys["pool"], enumerate(group.pool), "node")
-    for role in ("input_logger", "output_logger"):
-        logger = getattr(group, role)
+    keys["ports"].distinct(enumerate(port.name for port in group.ports), "port name")
+    for logger in group.loggers:
         missing = [port.name for port in group.ports if port.name not in nodes[logger].ports.get(name, {})]
         if missing:
-            keys[role].fail(f"node {logger!r} has no interface for port {missing[0]!r} (nodes.{logger}.ports.{name})")
+            named = next((role for role in ("input_logger", "output_logger") if holders[role] == logger), "loggers")
+            keys[named].fail(f"node {logger!r} has no interface for port {missing[0]!r} (nodes.{logger}.ports.{name})")
     return group
 
 
-def _distinct(item, pairs, what):
-    seen = {}
-    for key, value in pairs:
-        if value in seen:
-            item.fail(f"{what} {value!r} is used twice ({seen[value]} and {key})")
-        seen[value] = key
+def _nodes(item, nodes, count_min=0):
+    names = tuple(node.one_of(nodes, "node") for node in item.items(count_min))
+    item.distinct(enumerate(names), "node")
+    return names
+
+
+def _candidates(item, nodes, default, required):
+    """The nodes that may have a role: those listed in *item*, *required* among them; without it the *default*."""
+    if item is None:
+        return tuple(dict.fromkeys(default))
+    names = _nodes(item, nodes)
+    for name in required:
+        if name not in names:
+            item.fail(f"node {name!r} begins with the role, and is not listed")
+    return names
 
 
 def _check_clashes(top, keys, deployment):
-    """What no single value shows: two things on one port, one MAC or one id; a node with two jobs."""
+    """What no single value shows: two things on one port, one MAC, address or id; peers that are not; a node with two jobs."""
     places = [(f"hosts.{name}", host.place) for name, host in deployment.hosts.items()]
     macs = [(f"hosts.{name}", host.mac) for name, host in deployment.hosts.items()]
     for name, node in deployment.nodes.items():
@@ -326,13 +264,32 @@ def _check_clashes(top, keys, deployment):
             places += [(f"nodes.{name}.ports.{group}.{side}", place) for side, place in sides.items()]
     for position, (a, b) in enumerate(deployment.links):
         places += [(f"links[{position}].a", a), (f"links[{position}].b", b)]
-    _distinct(top, places, "switch port")
-    _distinct(top, macs, "MAC address")
     groups = deployment.groups
-    _distinct(keys["groups"], ((name, group.id) for name, group in groups.items()), "id")
-    _distinct(keys["groups"], ((name, group.pool[0]) for name, group in groups.items()), "first master")
-    fixed = {getattr(group, role) for group in groups.values() for role in ("input_logger", "output_logger", "store")}
+    macs += [(f"groups.{name}.ports[{position}]", port.mac) for name, group in groups.items()
+             for position, port in enumerate(group.ports)]
+    top.distinct(places, "switch port")
+    top.distinct(macs, "MAC address")
+    keys["groups"].distinct(((name, group.id) for name, group in groups.items()), "id")
+    keys["groups"].distinct(((name, group.pool[0]) for name, group in groups.items()), "first master")
+    _check_ports(keys["groups"], groups)
+    logs = {getattr(group, role) for group in groups.values() for role in ("input_logger", "output_logger", "store")}
     for name, group in groups.items():
-        for node in group.pool:
-            if node in fixed:
-                keys["groups"].fail(f"{name}.pool: node {node!r} is already a logger or store")
+        if group.pool[0] in logs:
+            keys["groups"].fail(f"{name}.pool: the first master {group.pool[0]!r} is already a logger or store")
+
+
+def _check_ports(item, groups):
+    """Peers face each other; no host sees one address twice."""
+    ports = {(name, port.name): port for name, group in groups.items() for port in group.ports}
+    for (name, side), port in ports.items():
+        if port.peer is None:
+            continue
+        where, peer = f"{name}.ports: {side!r}", ".".join(port.peer)
+        if port.peer not in ports:
+            item.fail(f"{where}: there is no port {peer}")
+        if port.peer[0] == name:
+            item.fail(f"{where}: its peer {peer} must be of another group")
+        if ports[port.peer].peer != (name, side):
+            item.fail(f"{where}: its peer {peer} does not name it in turn")
+    item.distinct(((f"{name}.{side}", (host, port.address.split("/")[0])) for (name, side), port in ports.items()
+                   for host in port.hosts), "for a host, the address")

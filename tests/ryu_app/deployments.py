@@ -19,9 +19,9 @@ _SINGLE = {
 def group(number, pool, nodes=("il", "ol", "st"), hosts=(("c1",), ("h1",))):
     """A group's JSON value."""
     return {"id": number, "function": "nat", "parameters": {}, "workers": 1,
-            "ports": [{"name": "inside", "mac": f"02:00:5e:00:{number:02x}:01", "address": "10.0.0.254/24",
+            "ports": [{"name": "inside", "mac": f"02:00:5e:00:{number:02x}:01", "address": f"10.0.{number - 1}.254/24",
                        "hosts": list(hosts[0])},
-                      {"name": "outside", "mac": f"02:00:5e:00:{number:02x}:02", "address": "192.0.2.254/24",
+                      {"name": "outside", "mac": f"02:00:5e:00:{number:02x}:02", "address": f"192.0.{number + 1}.254/24",
                        "hosts": list(hosts[1])}],
             "input_logger": nodes[0], "output_logger": nodes[1], "store": nodes[2], "pool": list(pool),
             "checkpoint_interval_ms": 100, "tick_interval_ms": 100, "log_bytes_max": 1 << 26}
@@ -58,6 +58,35 @@ def tree():
     value["hosts"]["h2"] = {"switch": "s2", "port": 3, "mac": "02:46:54:00:00:03"}
     value["groups"]["nat"] = group(1, ("m1", "m2"), hosts=(("c1",), ("h1", "h2")))
     _add_nodes(value, {"il": "s1", "ol": "s3", "st": "s3", "m1": "s2", "m2": "s3"})
+    return value
+
+
+def chain():
+    """One switch, two middleboxes in a row: c1 - fw - nat - h1; logger "lb" is between them."""
+    value = copy.deepcopy(_SINGLE)
+    value["groups"] = {"fw": group(1, ("m1", "m2"), ("la", "lb", "st"), (("c1",), ())),
+                       "nat": group(2, ("m2", "m1"), ("lb", "lc", "st"), ((), ("h1",)))}
+    value["groups"]["fw"]["ports"][1]["peer"] = {"group": "nat", "port": "inside"}
+    value["groups"]["nat"]["ports"][0]["peer"] = {"group": "fw", "port": "outside"}
+    _add_nodes(value, {name: "s1" for name in ("la", "lb", "lc", "st", "m1", "m2")})
+    return value
+
+
+def with_candidates(value, names, groups=None):
+    """*value* in which every node of *names* may have each log role of *groups* (all): it gets interfaces for it."""
+    port = 1 + max(place["port"] for node in value["nodes"].values() for place in
+                   (node["data"], *(place for sides in node["ports"].values() for place in sides.values())))
+    for group_name in groups or value["groups"]:
+        item = value["groups"][group_name]
+        for key, begin in (("loggers", ("input_logger", "output_logger")), ("stores", ("store",))):
+            item[key] = list(dict.fromkeys([*(item[role] for role in begin), *item.get(key, ()), *names]))
+        for name in names:
+            node = value["nodes"][name]
+            if group_name not in node["ports"]:
+                node["ports"][group_name] = {
+                    side["name"]: {"switch": node["data"]["switch"], "port": port + position}
+                    for position, side in enumerate(item["ports"])}
+                port += len(item["ports"])
     return value
 
 

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from deployments import pool, single, tree
+from deployments import chain, pool, single, tree, with_candidates
 
 from ryu_app.deployment import DeploymentError, load, parse, read_key
 
@@ -15,9 +15,37 @@ def test_an_example_is_read_into_types():
     assert deployment.recovery is True
 
 
-@pytest.mark.parametrize("make", [pool, tree])
+@pytest.mark.parametrize("make", [pool, tree, chain])
 def test_larger_examples_are_read(make):
     parse(make())
+
+
+def test_who_may_serve_a_group_is_by_default_who_begins():
+    group = parse(single()).groups["nat"]
+    assert (group.loggers, group.stores) == (("il", "ol"), ("st", "il", "ol"))
+    assert (group.on_loss, group.spare) == ("block", "warm")
+    value = single()
+    value["groups"]["nat"].update(output_logger="il", store="il")
+    group = parse(value).groups["nat"]
+    assert (group.loggers, group.stores) == (("il",), ("il",))
+
+
+def test_an_idle_node_may_be_in_the_pool_and_a_logger_and_a_store():
+    value = with_candidates(single(), ("m3",))
+    value["groups"]["nat"].update(on_loss="empty", spare="cold", pool=["m1", "st", "m3"])
+    group = parse(value).groups["nat"]
+    assert (group.loggers, group.stores, group.pool) == (("il", "ol", "m3"), ("st", "m3"), ("m1", "st", "m3"))
+    assert (group.on_loss, group.spare) == ("empty", "cold")
+
+
+def test_peers_face_each_other_and_need_no_hosts():
+    groups = parse(chain()).groups
+    assert groups["fw"].ports[1].peer == ("nat", "inside") and groups["nat"].ports[0].peer == ("fw", "outside")
+    assert groups["fw"].ports[1].hosts == () and groups["fw"].ports[0].peer is None
+    value = chain()
+    del value["groups"]["fw"]["ports"][1]["hosts"]
+    value["groups"]["fw"]["ports"][0]["peer"] = None
+    assert parse(value).groups == groups
 
 
 def _set(path, value):
@@ -55,14 +83,40 @@ def _without(path):
     (_set(["groups", "nat", "input_logger"], "m3"), "groups.nat.input_logger: node 'm3' has no interface"),
     (_set(["groups", "nat", "workers"], 13), "groups.nat.workers: must be 1 .. 12"),
     (_set(["groups", "nat", "pool"], []), "groups.nat.pool: needs at least 1"),
-    (_set(["groups", "nat", "pool"], ["m1", "st"]), "node 'st' is already a logger or store"),
+    (_set(["groups", "nat", "pool"], ["st", "m1"]), "nat.pool: the first master 'st' is already a logger or store"),
     (_set(["groups", "nat", "pool"], ["m1", "m1"]), "groups.nat.pool: node 'm1' is used twice"),
     (_set(["groups", "nat", "ports", 0, "hosts"], ["c9"]), "groups.nat.ports[0].hosts[0]: there is no host 'c9'"),
     (_set(["groups", "nat", "ports", 0, "address"], "10.0.0.300/24"), "groups.nat.ports[0].address"),
     (_set(["nodes", "il", "ports", "fw"], {}), "nodes: il.ports: there is no group 'fw'"),
+    (_set(["groups", "nat", "loggers"], ["il"]), "groups.nat.loggers: node 'ol' begins with the role, and is not listed"),
+    (_set(["groups", "nat", "loggers"], ["il", "ol", "m3"]), "groups.nat.loggers: node 'm3' has no interface"),
+    (_set(["groups", "nat", "loggers"], ["il", "ol", "il"]), "groups.nat.loggers: node 'il' is used twice"),
+    (_set(["groups", "nat", "stores"], []), "groups.nat.stores: node 'st' begins with the role, and is not listed"),
+    (_set(["groups", "nat", "stores"], ["st", "x"]), "groups.nat.stores[1]: there is no node 'x'"),
+    (_set(["groups", "nat", "on_loss"], "panic"), "groups.nat.on_loss: must be one of block, last-checkpoint, empty"),
+    (_set(["groups", "nat", "spare"], True), "groups.nat.spare: must be a text"),
+    (_set(["groups", "nat", "ports", 0, "hosts"], []), "groups.nat.ports[0]: a port needs hosts or a peer"),
+    (_set(["groups", "nat", "ports", 0, "peer"], {"group": "fw"}), "groups.nat.ports[0].peer: key 'port' is missing"),
+    (_set(["groups", "nat", "ports", 0, "peer"], {"group": "fw", "port": "x"}), "'inside': there is no port fw.x"),
+    (_set(["groups", "nat", "ports", 0, "peer"], {"group": "nat", "port": "outside"}), "must be of another group"),
+    (_set(["groups", "nat", "ports", 0, "mac"], "02:00:5e:00:01:02"), "MAC address '02:00:5e:00:01:02' is used twice"),
 ])
 def test_what_is_wrong_is_named(change, complaint):
-    value = single()
+    _check_complaint(single(), change, complaint)
+
+
+@pytest.mark.parametrize("change, complaint", [
+    (_set(["groups", "nat", "ports", 0, "peer"], None), "nat.ports[0]: a port needs hosts or a peer"),
+    (_set(["groups", "nat", "ports", 0], {**chain()["groups"]["nat"]["ports"][0], "peer": None, "hosts": ["c1"]}),
+     "fw.ports: 'outside': its peer nat.inside does not name it in turn"),
+    (lambda value: value["groups"]["nat"]["ports"][1].update(hosts=["c1"], address="10.0.0.254/16"),
+     "for a host, the address ('c1', '10.0.0.254') is used twice (fw.inside and nat.outside)"),
+])
+def test_what_is_wrong_with_several_groups_is_named(change, complaint):
+    _check_complaint(chain(), change, complaint)
+
+
+def _check_complaint(value, change, complaint):
     change(value)
     with pytest.raises(DeploymentError) as caught:
         parse(value, "lab.json")
