@@ -46,7 +46,7 @@ class Group:
         self.events = Events()
         self.checker = Checker(self.events, workers)
         calm = rng.random() < 0.3
-        self.network = Network(rng, self.events, ordered=calm, loss=0 if calm else rng.choice((0, 0.01, 0.05, 0.15)),
+        self.network = Network(rng, self.events, ordered=calm, loss=0 if calm else rng.choice((0, 0.01, 0.05, 0.2)),
                                duplication=rng.choice((0, 0.02)), slow=0 if calm else rng.choice((0, 0.02, 0.2)),
                                delay_us_max=rng.choice((500, 5000)))
         self.calm = calm
@@ -165,18 +165,18 @@ class Group:
         self.network.calm()
         for host in self.pool:
             host.sends_left = None
-        self._run_until(self._protected)
+        self._run_until(self._protected, 5 * MS)
         self.input_logger.ticking = False
-        self._run_until(self._quiet)
+        self._run_until(self._quiet, 10 * MS)
         core = self.controller.master.role.core
         if self.calm and self.checker.queue_overflows == 0:
             self.checker.nothing_lost(self.checker.durable_ns + 2 * MS)
         self.checker.finish(self, core)
 
-    def _run_until(self, condition):
+    def _run_until(self, condition, step_ns):
         end_ns = self.events.now_ns + QUIET_NS
         while True:
-            self.events.run(self.events.now_ns + 20 * MS, self._after_each)
+            self.events.run(self.events.now_ns + step_ns, self._after_each)
             if condition():
                 return
             require(self.events.now_ns < end_ns, f"the group does not come to rest: {self._describe()}")

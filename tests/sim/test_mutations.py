@@ -292,8 +292,8 @@ class IgnoresOrderSpare(SpareRole):
 
 #: each fault with what must be said about it: being caught by accident proves nothing
 FAULTS = [
-    (Parts(output_logger=ReleasesTooEarly), "left before its determinants were stored"),
-    (Parts(output_logger=ReleasesUnstored), "left before its determinants were stored"),
+    (Parts(output_logger=ReleasesTooEarly), "left before (its )?determinants"),
+    (Parts(output_logger=ReleasesUnstored), "left before (its )?determinants"),
     (Parts(output_logger=LosesDeterminantsAtFence), "left and are not in the recoverable prefix"),
     (Parts(output_logger=IsNotFenced), "came in order|an output of epoch . left in epoch"),
     (Parts(output_logger=ForgetsWhatLeft), "left twice"),
