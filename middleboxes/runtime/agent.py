@@ -81,4 +81,6 @@ class Agent:
         except UNUSABLE as failure:
             error = f"arguments are not of the expected form: {type(failure).__name__} {failure}"
             self.node.log(f"request {message['do']} of group {message['group']!r:.80}: {error:.200}")
+        if message["do"] == "restart" and not error:
+            connection.on_drained = self.node.restart       # once the reply is out
         connection.send({"t": "reply", "id": message["id"], "ok": not error, "error": error[:TEXT_CHARS_MAX], "result": result or {}})
