@@ -15,7 +15,7 @@ def test_a_deployment_is_taken_or_refused_by_name(campaign):
     samples = (single(), pool(), tree())
     for rng in campaign:
         try:
-            parse(generate.mutated(rng, rng.choice(samples)))
+            parse(json.loads(json.dumps(generate.mutated(rng, rng.choice(samples)), default=repr)))
         except DeploymentError as error:
             assert str(error)
 
