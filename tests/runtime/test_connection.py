@@ -51,7 +51,7 @@ def tcp_pair():
 
 
 def beat(size=0):
-    return {"t": "beat", "roles": [b"x" * size] if size else []}
+    return {"t": "beat", "roles": ["x" * size] if size else []}
 
 
 def test_pumped_messages_arrive_in_order_and_are_made_as_the_peer_takes_them():
