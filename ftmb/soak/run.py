@@ -15,7 +15,7 @@ from .soak import Soak
 
 INTERRUPTED = 130
 #: load before and after the store is stopped, at least
-_MARGIN_S = 10
+_MARGIN_S = 8
 
 
 def add_arguments(parser):

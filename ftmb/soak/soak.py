@@ -15,7 +15,7 @@ from .traffic_set import TrafficSet
 
 _SAMPLE_S = 1.0
 #: samples at rest, for what only adds up between two beats (one each 50 ms)
-_RESTS, _REST_S = 20, 0.037
+_RESTS, _REST_S = 30, 0.037
 #: the network is at rest when no answer has come for so long
 _QUIET_S, _QUIET_MAX_S = 0.5, 15
 _REPORT_MAX_S = 10

@@ -14,7 +14,7 @@ TIMEOUT_S = 150
 @pytest.mark.parametrize("workers", [1, 4])
 def test_memory_is_bounded_and_every_packet_accounted_for_while_the_store_is_stopped(tmp_path, workers):
     path = tmp_path / "result"
-    done = subprocess.run(command("soak", "--minutes", "0.1", "--store-stopped", "6", "--workers", str(workers), "--json", str(path),
+    done = subprocess.run(command("soak", "--minutes", "0.1", "--store-stopped", "4", "--workers", str(workers), "--json", str(path),
                                   "--keep", str(tmp_path / "logs")),
                           env=environment(False), cwd=tmp_path, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
     text = done.stdout + done.stderr
