@@ -27,7 +27,12 @@ FUNCTIONS = {"firewall": "middleboxes.functions.firewall:Firewall",
 
 
 def load(name):
-    """The Middlebox class of that *name*: a key of FUNCTIONS or "package.module:Class". Raises ConfigurationError."""
+    """The Middlebox class of that *name*: a key of FUNCTIONS or "package.module:Class". Raises ConfigurationError.
+
+    "debug:" before a name gives it in debug mode (middleboxes.sdk.conformance.debug).
+    """
+    if name.startswith("debug:"):
+        return importlib.import_module("middleboxes.sdk.conformance").debugged(load(name[len("debug:"):]))
     known = f"known functions: {', '.join(sorted(FUNCTIONS))}, or package.module:Class"
     module_name, colon, class_name = FUNCTIONS.get(name, name).partition(":")
     if not (colon and class_name and all(part.isidentifier() for part in module_name.split("."))):
