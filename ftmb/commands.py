@@ -105,6 +105,13 @@ def chaos(arguments):
     return run.main(arguments)
 
 
+def bench(arguments):
+    """``ftmb bench``"""
+    check_root()
+    from .bench import run
+    return run.main(arguments)
+
+
 def _all_are(state, now):
     # What a dead controller said last is no news.
     return now["controller"]["alive"] and all(group["state"] == state for group in now["groups"])
