@@ -38,13 +38,15 @@ class Plain:
         self._loop.run()
 
     def _receive(self, number):
-        context, handle, links = self._context, self._function.handle, self._links
+        context, handle = self._context, self._function.handle
         context.port, context.now_ns = self._names[number], time.time_ns()
-        for frame in links[number].receive():
-            context.outputs = []
+        context.outputs = []
+        for frame in self._links[number].receive():
             handle(frame, context)
-            for port, output in context.outputs:
-                links[port].send(output)
+        for port, link in enumerate(self._links):
+            outputs = [output for to, output in context.outputs if to == port]
+            if outputs:
+                link.send_all(outputs)
 
     def _tick(self):
         self._context.outputs, self._context.now_ns = [], time.time_ns()

@@ -126,6 +126,15 @@ class DeterminantLog:
 
     def store(self, encoded):
         """Add what is new of *encoded*; False if a gap lies before it (nothing is taken). Raises DeterminantError."""
+        items = self._items
+        if len(encoded) == _ONE_RUN.size and items:
+            # what comes nearly always: the next steps, and they prolong the newest run
+            first, kind, count, n = _ONE_RUN.unpack(encoded)
+            tail = items[-1]
+            if first == self.last + 1 and kind == 0 and count and tail[3] is None and tail[2] + tail[1] == n:
+                tail[1] += count
+                self.last += count
+                return True
         first, items = decode(encoded)
         if first > self.last + 1:
             return False

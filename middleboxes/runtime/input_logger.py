@@ -50,14 +50,12 @@ class InputLoggerRole(Role):
 
     def _receive(self, link, number, mac):
         now_ns = time.time_ns()
-        accept, send = self._core.accept, self.node.send
-        for frame in link.receive():
-            if frame[:6] != mac and not (frame and frame[0] & _BROADCAST_BIT):
-                self._filtered += 1
-                continue
-            encoded = accept(number, frame, now_ns)
-            if encoded is not None:
-                send(encoded)
+        frames = link.receive()
+        wanted = [frame for frame in frames if frame[:6] == mac or frame and frame[0] & _BROADCAST_BIT]
+        self._filtered += len(frames) - len(wanted)
+        encoded = self._core.accept_all(number, wanted, now_ns)
+        if encoded:
+            self.node.send_all(encoded)
 
     def _tick(self):
         self._send_ticks()

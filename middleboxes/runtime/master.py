@@ -6,6 +6,7 @@ One worker runs in the loop; several have threads (middleboxes.runtime.workers),
 from contextlib import nullcontext
 
 from ..core.frames import HOP_ACK, FrameError, decode_input
+from .link import BATCH
 from .role import ROLE_FAILURES, Role, RoleError
 from .workers import WorkerThreads
 
@@ -45,7 +46,8 @@ class MasterRole(Role):
         """Process inputs from now on: *frames*, that came before, then what comes."""
         self.taking = True
         if len(self.core.workers) == 1:
-            self.inputs(frames)
+            for first in range(0, len(frames), BATCH):
+                self.inputs(frames[first:first + BATCH])
             return
         # their sockets queue all that comes from here on; what came before is in the node's queue
         threads = WorkerThreads(self.core, self.node.data_interface, self.loop, self.node.sender,
@@ -71,7 +73,7 @@ class MasterRole(Role):
             if self._threads is None:
                 self._early += frames
             return                      # else the workers' sockets have them, too
-        send, process = self.node.send, self.core.process
+        outputs, process = [], self.core.process
         for frame in frames:
             try:
                 _, worker, item = decode_input(frame)
@@ -81,10 +83,10 @@ class MasterRole(Role):
             if worker >= workers:
                 self._bad_frames += 1
                 continue
-            for output in process(worker, item):
-                send(output)
-        for output in self.core.flush():
-            send(output)
+            outputs += process(worker, item)
+        outputs += self.core.flush()
+        if outputs:
+            self.node.send_all(outputs)
         if not self.core.ready:
             self.node.hold_inputs()
 

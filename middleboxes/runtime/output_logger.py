@@ -1,6 +1,5 @@
 """The output logger's role: OUTPUT frames in, released packets out of the port interfaces, acknowledgements back."""
 
-from ..core.determinants import DeterminantError
 from ..core.frames import HOP_OUTPUT, HOP_TRIM, FrameError, decode_trim
 from ..core.outputlog import OutputLogger, pack_keys
 from .link import losses
@@ -33,23 +32,31 @@ class OutputLoggerRole(Role):
         self.epoch = self._core.epoch
         return {"stored": stored}
 
+    def frames(self, hop, frames):
+        if hop == HOP_OUTPUT:
+            self._send(self._core.receive_all(frames))
+        else:
+            super().frames(hop, frames)
+
     def frame(self, hop, frame):
-        try:
-            if hop == HOP_OUTPUT:
-                released = self._core.receive(frame)
-            elif hop == HOP_TRIM:
-                released = self._core.trim(*decode_trim(frame))
-            else:
-                return
-        except (FrameError, DeterminantError):
-            self._core.counters["bad_frames"] += 1
+        if hop != HOP_TRIM:
             return
-        if released:
-            for port, packet in released:
-                self._links[port].send(packet)
-            if self._first_output_due:
-                self._first_output_due = False
-                self.event("first-output", at_ns=self.loop.now_ns())
+        try:
+            self._send(self._core.trim(*decode_trim(frame)))
+        except FrameError:
+            self._core.counters["bad_frames"] += 1
+
+    def _send(self, released):
+        """What may leave: to its ports, and in its order."""
+        if not released:
+            return
+        for number, link in enumerate(self._links):
+            packets = [packet for port, packet in released if port == number]
+            if packets:
+                link.send_all(packets)
+        if self._first_output_due:
+            self._first_output_due = False
+            self.event("first-output", at_ns=self.loop.now_ns())
 
     def acknowledge(self):
         """Send the acknowledgements that are due; the node calls it after each batch."""
