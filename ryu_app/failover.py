@@ -144,7 +144,7 @@ def _recover(context, group, now_ns):
     addresses = {role.replace("-", "_"): context.nodes[group.holders[role].node].service for role in LOGS}
     recovery.mark("recover sent", now_ns)
     context.request(now_ns, target, "recover", group, "master",
-                    {"stored": recovery.stored, "cold": recovery.cold, **addresses})
+                    {"stored": recovery.stored, "cold": recovery.cold, "inputs_from": 0, **addresses})
 
 
 def finish(context, group, detail, now_ns):

@@ -66,9 +66,10 @@ class Nodes:
         self._request("store", {})
         self._request("output-logger", common)
         self._request("master", {**common, "function": function, "parameters": parameters, "start": [0] * workers,
-                                 "checkpoint_interval_ms": interval_ms, "store": [ADDRESSES["st"], _SERVICE_PORT]})
+                                 "checkpoint_interval_ms": interval_ms, "inputs_from": 0, "store": [ADDRESSES["st"], _SERVICE_PORT]})
         self._until(lambda: "protected" in self._events)
-        self._request("input-logger", {**common, "function": function, "tick_interval_ms": 100, "log_bytes_max": 256 << 20})
+        self._request("input-logger", {**common, "function": function, "tick_interval_ms": 100, "log_bytes_max": 256 << 20,
+                                       "start": [0] * workers, "start_ns": 0, "master_epoch": 1})
 
     @property
     def pids(self):

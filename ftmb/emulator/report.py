@@ -40,9 +40,16 @@ def compose(status, alive, nodes, controller_alive, kills, homes, links_down):
     *links_down*: names of links between switches.
     """
     roles = roles_of(status["groups"])
-    beats = {host["name"]: host["beat"] for host in status.get("hosts", [])}
-    hosts = [{"name": name, "role": roles.get(name, "idle") if name in nodes else "host", "alive": is_alive,
-              **({"beat": beats.get(name, [])} if name in nodes else {})} for name, is_alive in alive.items()]
+    told = {host["name"]: host for host in status.get("hosts", [])}
+    hosts = []
+    for name, is_alive in alive.items():
+        if name not in nodes:
+            hosts.append({"name": name, "role": "host", "alive": is_alive})
+            continue
+        node = told.get(name, {})
+        # A node that was mended is there once the controller has heard it.
+        is_heard = node.get("alive", True) or not controller_alive
+        hosts.append({"name": name, "role": roles.get(name, "idle"), "alive": is_alive and is_heard, "beat": node.get("beat", [])})
     groups = [{**group, "state": state(group, alive), "homes": homes[group["name"]],
                "failovers": corrected(group["failovers"], kills)} for group in status["groups"]]
     controller = {**status.get("controller", {}), "alive": controller_alive}

@@ -2,6 +2,9 @@
 
 Nothing leaves for the master that is not logged first; the log is trimmed when a checkpoint that covers it is
 durable. The log is bounded: at the bound a new input is dropped and counted, it is never forwarded unlogged.
+One that replaces another goes on from where the master stands: its numbers above, its times not before.
+A tick without room is made good by its worker's last input, sent again: with the log full a new master, too, must see
+that the live stream joins the log, or it never goes live, and no checkpoint ever makes room. It is late for whoever has it.
 """
 
 from .frames import PACKET, TICK, Input, InputEncoder
@@ -15,19 +18,25 @@ class InputLogger:
     """The input logger of one group. Time is passed in (Unix, ns) and never goes back in what it hands out.
 
     *partition*: which worker a frame is for, a pure function (frame, port number, workers).
+    *start*: one n per worker, of the last input before this logger's first; *start_ns*: the last timestamp before it.
+    *epoch* is in its INPUT frames; *master_epoch* in the TRIM frames that it takes.
     """
 
-    def __init__(self, group_id, source, workers, epoch, log_bytes_max, partition=flow_worker):
+    def __init__(self, group_id, source, workers, epoch, log_bytes_max, partition=flow_worker, *, start=None, start_ns=0,
+                 master_epoch=None):
         self.epoch = epoch
+        self.master_epoch = epoch if master_epoch is None else master_epoch
         # one worker needs no choice
         self._partition = partition if workers > 1 else None
         self.log_bytes = 0
         self.log_bytes_max = log_bytes_max
-        self.counters = {"inputs": 0, "ticks": 0, "dropped_log_full": 0, "partition_errors": 0}
+        self.counters = {"inputs": 0, "ticks": 0, "dropped_log_full": 0, "repeated": 0, "partition_errors": 0}
+        # a worker that has nothing in the log has room for a tick, so that it has a last input
+        self._shared_bytes_max = log_bytes_max - (workers - 1) * _ENTRY_BYTES
         self._encoder = InputEncoder(group_id, source)
         self._logs = [[] for _ in range(workers)]       # a worker's numbers have no gaps: n is found by its index
-        self._last_n = [0] * workers
-        self._last_ns = 0
+        self._last_n = [0] * workers if start is None else list(start)
+        self._last_ns = start_ns
 
     def accept(self, port, frame, now_ns):
         """Log a *frame* that came in at *port* (number); returns the frame for the master, None if the log is full."""
@@ -43,8 +52,16 @@ class InputLogger:
     def tick(self, now_ns):
         """Log a tick for every worker; returns the frames for the master."""
         self.counters["ticks"] += 1
-        frames = [self._log(worker, 0, TICK, b"", now_ns) for worker in range(len(self._logs))]
+        frames = [self._log(worker, 0, TICK, b"", now_ns) or self._again(worker) for worker in range(len(self._logs))]
         return [frame for frame in frames if frame is not None]
+
+    def _again(self, worker):
+        """The last input of *worker* once more; None if none is logged (a bound below one tick for each worker)."""
+        log = self._logs[worker]
+        if not log:
+            return None
+        self.counters["repeated"] += 1
+        return self._encoder.encode(self.epoch, worker, log[-1])
 
     def _worker(self, port, frame):
         """What the partition says; worker 0, counted, if the function's own fails on this frame or names no worker."""
@@ -60,7 +77,7 @@ class InputLogger:
 
     def _log(self, worker, port, kind, frame, now_ns):
         size = self.log_bytes + len(frame) + _ENTRY_BYTES
-        if size > self.log_bytes_max:
+        if size > (self._shared_bytes_max if self._logs[worker] or kind == PACKET else self.log_bytes_max):
             self.counters["dropped_log_full"] += 1
             return None
         self.log_bytes = size
@@ -73,12 +90,13 @@ class InputLogger:
         return self._encoder.encode(self.epoch, worker, item)
 
     def fence(self, epoch):
-        """The group's epoch is now *epoch*; trims of older ones are refused."""
+        """The group has a new master, of *epoch*; trims by older ones are refused."""
         self.epoch = max(self.epoch, epoch)
+        self.master_epoch = max(self.master_epoch, epoch)
 
     def trim(self, epoch, positions):
         """A checkpoint at *positions* {worker: (n, k)} is durable: forget the inputs that it covers."""
-        if epoch != self.epoch:
+        if epoch != self.master_epoch:
             return
         for worker, (n, _) in positions.items():
             if worker >= len(self._logs):

@@ -55,10 +55,10 @@ class _Ring:
 
 
 class Batches:
-    """Up to *count* frames at once, each of *frame_bytes_max*, by the socket *fileno*."""
+    """Up to *count* frames at once by the socket *fileno*; received ones are of *frame_bytes_max* at most."""
 
     def __init__(self, fileno, count, frame_bytes_max):
-        self._fileno, self._count, self._bytes_max = fileno, count, frame_bytes_max
+        self._fileno, self._count = fileno, count
         self._in, self._out = _Ring(count, frame_bytes_max), _Ring(count, frame_bytes_max)
         self._starts = [number * frame_bytes_max for number in range(count)]
 
@@ -74,10 +74,12 @@ class Batches:
     def send(self, frames):
         """Send *frames* (a list of at most *count*); the number that was taken. Raises OSError if it is none."""
         ring, count = self._out, len(frames)
-        lengths = list(map(len, frames))
-        if max(lengths) > self._bytes_max:
-            raise OSError(errno.EMSGSIZE, "a frame is longer than any interface takes")
         data = b"".join(frames)
+        if len(data) > len(ring.buffer):
+            if count == 1:
+                raise OSError(errno.EMSGSIZE, os.strerror(errno.EMSGSIZE))
+            return self.send(frames[:count // 2])
+        lengths = list(map(len, frames))
         ring.buffer[:len(data)] = data
         ring.bases[:count] = memoryview(array("L", accumulate(lengths[:-1], initial=ring.base)))
         ring.sizes[:count] = memoryview(array("L", lengths))

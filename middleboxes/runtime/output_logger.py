@@ -2,7 +2,7 @@
 
 from ..core.frames import HOP_OUTPUT, HOP_TRIM, FrameError, decode_trim
 from ..core.outputlog import OutputLogger, pack_keys
-from .link import losses
+from .link import counts
 from .role import Role, check_positions, open_ports
 
 BYTES_PER_MESSAGE = 64 << 10
@@ -18,11 +18,14 @@ class OutputLoggerRole(Role):
         super().__init__(node, group, epoch, group_id)
         self._core = OutputLogger(group_id, node.mac, workers, len(ports), epoch)
         self._links = open_ports(node, group, ports, receive=False)
+        self._peers = [port.get("peer") for port in ports]
         self._timer = None
         self._first_output_due = False
+        self._handed_over = 0
 
     def counters(self):
-        return {**self._core.counters, **losses(self._links), "determinants": sum(map(len, self._core.logs))}
+        return {**self._core.counters, **counts(self._links), "handed_over": self._handed_over, "waiting": self._core.waiting,
+                "determinants": sum(map(len, self._core.logs)), "remembered": self._core.remembered}
 
     def fence(self, epoch):
         # what the old master sent before it died and is here already counts: it must not be lost
@@ -50,13 +53,24 @@ class OutputLoggerRole(Role):
         """What may leave: to its ports, and in its order."""
         if not released:
             return
-        for number, link in enumerate(self._links):
+        for number in range(len(self._links)):
             packets = [packet for port, packet in released if port == number]
             if packets:
-                link.send_all(packets)
+                self._let_out(number, packets)
         if self._first_output_due:
             self._first_output_due = False
             self.event("first-output", at_ns=self.loop.now_ns())
+
+    def _let_out(self, port, packets):
+        """To the input logger that *port* faces, if it is on this node; else out of the interface."""
+        peer = self._peers[port]
+        if peer is not None:
+            role = self.node.role(peer["group"], "input-logger")
+            if role is not None and peer["port"] in role.port_numbers:
+                self._handed_over += len(packets)
+                role.guarded(role.take)(role.port_numbers[peer["port"]], packets)
+                return
+        self._links[port].send_all(packets)
 
     def acknowledge(self):
         """Send the acknowledgements that are due; the node calls it after each batch."""

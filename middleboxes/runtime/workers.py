@@ -21,7 +21,7 @@ from collections import deque
 from contextlib import contextmanager
 
 from ..core.frames import HOP_ACK, HOP_INPUT, FrameError, decode_input
-from .link import BATCH, WORKER_AT, losses, worker_link
+from .link import BATCH, WORKER_AT, counts, worker_link
 
 #: How long a thread may keep the interpreter to itself while others wait, where there is a global lock. Python's own 5 ms
 #: would let a packet wait for several of them.
@@ -128,20 +128,22 @@ class _WorkerThread:
 
     def _process(self, frames):
         """A batch of INPUT frames; the gate is held."""
-        outputs, process, number, pool = [], self._core.process, self._number, self._pool
+        core, outputs, process, number, pool = self._core, [], self._core.process, self._number, self._pool
         for frame in frames:
             if pool.pausing:
                 self._step_aside()
             if self.stopping:
                 break
             try:
-                _, worker, item = decode_input(frame)
+                epoch, worker, item = decode_input(frame)
             except FrameError:
                 self.bad_frames += 1
                 continue
-            if worker == number:
+            if epoch < core.inputs_from:
+                core.refuse(number)
+            elif worker == number:
                 outputs += process(number, item)
-        outputs += self._core.flush_worker(number)
+        outputs += core.flush_worker(number)
         if outputs:
             self._send_all(outputs)
 
@@ -178,10 +180,14 @@ class WorkerThreads:
         self._waiting = False
         self._threads = [_WorkerThread(self, core, number, interface, sender) for number in range(len(core.workers))]
 
-    def counters(self):
-        """Frames that could not be decoded, and what the sockets lost."""
-        return {"bad_frames": sum(thread.bad_frames for thread in self._threads),
-                **losses([link for thread in self._threads for link in thread.links])}
+    @property
+    def bad_frames(self):
+        """Frames that could not be decoded."""
+        return sum(thread.bad_frames for thread in self._threads)
+
+    def counts(self):
+        """Counts (``Link.counts``) of the sockets for inputs, and of those for acknowledgements."""
+        return tuple(counts([thread.links[kind] for thread in self._threads]) for kind in (0, 1))
 
     def wake(self):
         """A checkpoint is durable: a worker at its bound may go on."""

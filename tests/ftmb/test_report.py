@@ -37,6 +37,14 @@ def test_hosts_have_their_roles():
     assert got["controller"] == {"apps": ["a"], "alive": True}
 
 
+def test_a_node_is_alive_once_the_controller_has_heard_it():
+    """As long as there is a controller to hear it."""
+    status = {"groups": [group()], "hosts": [{"name": "m3", "alive": False, "beat": []}]}
+    for controller_alive in (True, False):
+        got = report.compose(status, ALIVE, NODES, controller_alive, [], HOMES, [])
+        assert [host["name"] for host in got["hosts"] if not host["alive"]] == (["m3"] if controller_alive else [])
+
+
 def test_a_node_with_several_roles_names_them_all():
     assert report.roles_of([group(output_logger="il"), group(master="m3", spares=["m2"])])["il"] == \
         "input-logger,output-logger"

@@ -5,7 +5,7 @@ import secrets
 import sys
 
 from .campaign import campaign, size_of
-from .run import FAULTS
+from .network import FAULTS
 from .shrink import shrink
 
 INTERRUPTED = 130

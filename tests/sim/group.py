@@ -48,7 +48,8 @@ class Group:
         calm = rng.random() < 0.3
         self.network = Network(rng, self.events, ordered=calm, loss=0 if calm else rng.choice((0, 0.01, 0.05, 0.2)),
                                duplication=rng.choice((0, 0.02)), slow=0 if calm else rng.choice((0, 0.02, 0.2)),
-                               delay_us_max=rng.choice((500, 5000)))
+                               delay_us_max=rng.choice((500, 5000)), stale_ns_max=rng.choice((0, 2, 10)) * MS,
+                               mixed=not calm and rng.random() < 0.5)
         self.calm = calm
         self.checkpoint_interval_ns = rng.choice((2, 5, 15)) * MS
         self.keys_per_chunk = rng.choice((2, 5, 256))
@@ -64,7 +65,8 @@ class Group:
         self.output_logger = OutputLoggerRole(ol, parts.output_logger(self.number, ol.mac, workers, 2, 1,
                                                                       pending_max=rng.choice((8, 4096))), self.checker)
         self.store = StoreRole(st, parts.folded(), self.checker)
-        self.network.virtual.update({virtual_mac("input-logger", self.number): il, virtual_mac("output-logger", self.number): ol})
+        self.network.redirect(virtual_mac("input-logger", self.number), il)
+        self.network.redirect(virtual_mac("output-logger", self.number), ol)
         for host in self.pool:
             host.on_crash = self._crashed
         self.controller = parts.controller(controller, self)

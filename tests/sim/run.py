@@ -6,9 +6,6 @@ from typing import NamedTuple
 from .checkers import Violation
 from .group import Group, Parts
 
-#: what a network can be freed of
-FAULTS = ("loss", "duplication", "slow")
-
 
 class Report(NamedTuple):
     """What happened in one schedule; equal for equal seeds."""
@@ -50,7 +47,7 @@ def run(seed, parts=Parts(), size=None):
     try:
         group = Group(rng, parts, workers=size.workers)
         for fault in size.without:
-            setattr(group.network, fault, 0)
+            group.network.without(fault)
         group.run(size.packets, size.crashes)
     except Exception as error:
         at_ns = group.events.now_ns if group else 0

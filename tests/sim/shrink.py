@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from .checkers import Violation
 from .group import Parts
-from .run import FAULTS, Size, run
+from .network import FAULTS
+from .run import Size, run
 
 SEEDS_PER_STEP = 30
 RUNS_MAX = 3_000
