@@ -133,9 +133,11 @@ class DeterminantLog:
             # what comes nearly always: the next steps, and they prolong the newest run
             first, kind, count, n = _ONE_RUN.unpack(encoded)
             tail = items[-1]
-            if first == self.last + 1 and kind == 0 and count and tail[3] is None and tail[2] + tail[1] == n:
+            last = first + count - 1
+            if (first == self.last + 1 and kind == 0 < count and tail[3] is None and tail[2] + tail[1] == n
+                    and tail[1] + count <= _COUNT_MAX and last <= STEP_MAX and n + count <= _N_END):
                 tail[1] += count
-                self.last += count
+                self.last = last
                 return True
         first, items = decode(encoded)
         if first > self.last + 1:

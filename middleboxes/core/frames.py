@@ -228,7 +228,7 @@ def decode_output(frame):
     if len(frame) >= _OUTPUT_RUN_FRAME.size:
         lengths, tlv, epoch, worker, port, j, k = _OUTPUT_FIELDS.unpack_from(frame)
         words = lengths & 63
-        if tlv == _OUTPUT_TLV and k:
+        if tlv == _OUTPUT_TLV and 0 < k <= STEP_MAX:
             if words == _OUTPUT_WORDS:
                 return _new_tuple(Output, (epoch, worker, k, j, port, (), b"", frame[_OUTPUT_FRAME.size:]))
             if words == _OUTPUT_WORDS + _RUN_WORDS and frame[_OUTPUT_FRAME.size:_RUN_AT] == _RUN_TLV:
