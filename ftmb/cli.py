@@ -9,7 +9,7 @@ import signal
 import sys
 
 from . import commands, config
-from .emulator.report import ROLES, WAYS
+from .emulator.report import ROLES, TRUNK, WAYS
 from .errors import UsageError
 
 INTERRUPTED = 130
@@ -76,16 +76,25 @@ def _exec(parser):
 
 
 def _kill(parser):
-    parser.add_argument("group", metavar="GROUP", help="the group, or - for the controller")
-    parser.add_argument("role", metavar="ROLE", choices=(*ROLES, "controller"),
-                        help=f"{', '.join(ROLES)}; controller with the group -")
+    parser.add_argument("group", metavar="GROUP", help="the group, or - for the controller and for links between switches")
+    parser.add_argument("role", metavar="ROLE", type=_victim,
+                        help=f"{', '.join(ROLES)}; with the group -: controller, or a link between switches such as link:s1-s2")
     parser.add_argument("--how", choices=WAYS, default="process",
                         help="process: SIGKILL (default); host: process and all links; hang: SIGSTOP; "
                              "link: the data link goes down")
 
 
 def _heal(parser):
-    parser.add_argument("host", metavar="HOST", nargs="?", help="a node or controller (default: everything)")
+    parser.add_argument("host", metavar="HOST", nargs="?",
+                        help="a node, controller, or a link between switches such as link:s1-s2 (default: everything)")
+
+
+def _move(parser):
+    parser.add_argument("group", metavar="GROUP", help="the group whose master moves")
+    parser.add_argument("--to", metavar="HOST", help="the node that becomes master, one of the group's pool (default: its spare)")
+    parser.add_argument("--reload", action="store_true",
+                        help="start the new master's process anew first, so that it loads the middlebox's code as it is on disk now")
+    parser.add_argument("--json", action="store_true", help="tell the result as JSON")
 
 
 def _nothing(_parser):
@@ -100,6 +109,12 @@ def _demo(parser):
 def _chaos(parser):
     from .chaos import run
     run.add_arguments(parser)
+
+
+def _victim(text):
+    if text not in (*ROLES, "controller") and not text.startswith(TRUNK):
+        raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(ROLES)}, controller, {TRUNK}A-B")
+    return text
 
 
 def _seconds(text):
@@ -118,7 +133,9 @@ _PARSERS = {
                "ftmb status --wait protected --timeout 10", _status),
     "exec": (commands.execute, "run a command in a host of the network", "ftmb exec client1 -- ping -c 3 192.0.2.1", _exec),
     "kill": (commands.kill, "kill whoever has a role now", "ftmb kill nat master --how host", _kill),
-    "heal": (commands.heal, "undo hang, link and host; dead processes start anew", "ftmb heal m1", _heal),
+    "move": (commands.move, "move a group's master to another node, without losing a packet",
+             "ftmb move nat --to m3 --reload", _move),
+    "heal": (commands.heal, "undo hang, link and host; dead processes start anew, links between switches come up", "ftmb heal m1", _heal),
     "down": (commands.down, "remove everything that up made, also after a crash", "ftmb down", _nothing),
     "demo": (commands.demo, "bring up, run real traffic, kill, measure, bring down", "ftmb demo --kills 3", _demo),
     "chaos": (commands.chaos, "kill real processes at random under traffic, and check the invariants",

@@ -8,6 +8,7 @@ import time
 
 from .emulator import client
 from .emulator.environment import check_root
+from .emulator.report import MOVED, ROLES
 from .errors import UsageError
 
 STATES = ("protected", "recovering", "unprotected", "lost")
@@ -55,12 +56,26 @@ def execute(arguments):
 
 def kill(arguments):
     """``ftmb kill``"""
-    if (arguments.group == "-") != (arguments.role == "controller"):
-        raise UsageError("kill: the controller belongs to no group: ftmb kill - controller")
+    is_of_group = arguments.role in ROLES
+    if is_of_group == (arguments.group == "-"):
+        raise UsageError("kill: a role belongs to a group, the controller and links to none: "
+                         "ftmb kill nat master, ftmb kill - controller")
     done = client.kill(arguments.group, arguments.role, arguments.how)
-    print(f"killed {done['node']}, the {done['role']}{'' if done['group'] == '-' else ' of ' + done['group']} "
-          f"({done['how']})")
+    what = f", the {done['role']} of {done['group']}" if is_of_group else ""
+    print(f"killed {done['node']}{what} ({done['how']})")
     return 0
+
+
+def move(arguments):
+    """``ftmb move``; 1 when it was begun and did not hold."""
+    result = client.move(arguments.group, arguments.to, arguments.reload)
+    if arguments.json:
+        print(json.dumps(result, indent=1))
+    elif "error" not in result:
+        print(f"{result['master']} is the master of {result['group']} now ({result['failover']['total_ms']:.1f} ms)")
+    if "error" in result:
+        print(f"ftmb: {result['error']}", file=sys.stderr)
+    return 1 if "error" in result else 0
 
 
 def heal(arguments):
@@ -98,22 +113,31 @@ def _all_are(state, now):
 def _table(now):
     lines = []
     for group in now["groups"]:
-        lines.append(f"group {group['name']} ({group['function']}): {_coloured(group['state'])}, epoch {group['epoch']}")
-        for key in ("input_logger", "master", "output_logger", "store"):
-            lines.append(f"  {key.replace('_', ' '):14} {group[key] or '-'}")
-        lines.append(f"  {'spares':14} {', '.join(group['spares']) or '-'}")
-        for failover in group["failovers"]:
-            steps = " ".join(f"{step} {failover[step + '_ms']:.1f}"
-                             for step in ("detect", "fence", "load", "replay", "redirect"))
-            lines.append(f"  failover of the {failover['role']} ({failover['cause']}): {failover['total_ms']:.1f} ms"
-                         f" = {steps}; {failover['replayed_packets']} packets replayed")
+        lines += _group_lines(group)
     width = max(len(host["name"]) for host in now["hosts"])
     lines.append("hosts")
     lines += [f"  {host['name']:{width}}  {host['role']:14} {'' if host['alive'] else 'dead'}".rstrip()
               for host in now["hosts"]]
+    lines += [f"{name} is down" for name in now["links_down"]]
     controller = now["controller"]
     lines.append(f"controller {'alive' if controller['alive'] else 'dead'}: {', '.join(controller.get('apps', []))}")
     return "\n".join(lines)
+
+
+def _group_lines(group):
+    lines = [f"group {group['name']} ({group['function']}): {_coloured(group['state'])}, epoch {group['epoch']}"]
+    for key in ("input_logger", "master", "output_logger", "store"):
+        home = group["homes"][key]
+        was = f" (at first: {home})" if group[key] != home else ""
+        lines.append(f"  {key.replace('_', ' '):14} {group[key] or '-'}{was}")
+    lines.append(f"  {'spares':14} {', '.join(group['spares']) or '-'}")
+    for failover in group["failovers"]:
+        steps = " ".join(f"{step} {failover[step + '_ms']:.1f}" for step in ("detect", "fence", "load", "replay", "redirect"))
+        what = "move" if failover["cause"] == MOVED else "failover"
+        why = "" if failover["cause"] == MOVED else f" ({failover['cause']})"
+        lines.append(f"  {what} of the {failover['role']}, {failover['from']} to {failover['to']}{why}: "
+                     f"{failover['total_ms']:.1f} ms = {steps}; {failover['replayed_packets']} packets replayed")
+    return lines
 
 
 def _coloured(state):

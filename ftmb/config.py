@@ -36,17 +36,18 @@ class Host:
 
 @dataclass
 class Port:
-    """A port of a middlebox and the hosts whose traffic belongs to it."""
+    """A port of a middlebox: the hosts whose traffic belongs to it, and (group, port) of the one that it faces, or None."""
 
     name: str
     mac: str
     address: ipaddress.IPv4Interface
     hosts: list
+    peer: Optional[tuple] = None
 
 
 @dataclass
 class Group:
-    """One protected middlebox: what it runs and who plays its roles."""
+    """One protected middlebox: what it runs, who plays its roles at first, and who may play them later."""
 
     name: str
     function: str
@@ -55,6 +56,10 @@ class Group:
     output_logger: str
     store: str
     pool: list
+    loggers: list
+    stores: list
+    on_loss: str = "block"
+    spare: str = "warm"
     parameters: dict = field(default_factory=dict)
     workers: int = 1
     checkpoint_interval_ms: int = 100
@@ -99,6 +104,7 @@ _GROUP_RANGES = {
     "workers": (1, WORKERS_MAX), "checkpoint_interval_ms": (1, 3_600_000), "tick_interval_ms": (1, 3_600_000),
     "log_bytes_max": (1 << 16, 1 << 34),
 }
+_GROUP_CHOICES = {"on_loss": ("block", "last-checkpoint", "empty"), "spare": ("warm", "cold")}
 
 
 def names():
@@ -171,34 +177,55 @@ def _group(name, node):
     what = f"group {name}"
     _check_name(node, name, "a group", 32)
     got = document.fields(node, what, ("function", "ports", "input_logger", "output_logger", "store", "pool"),
-                          ("parameters", *_GROUP_RANGES))
+                          ("parameters", "loggers", "stores", *_GROUP_CHOICES, *_GROUP_RANGES))
     ports = [_port(what, port, value) for port, value in document.mapping(got["ports"], f"{what}: ports").items()]
     if not 1 <= len(ports) <= 10:
         document.fail(got["ports"], f"{what}: ports: from 1 to 10 ports are possible")
     texts = {key: document.string(got[key], f"{what}: {key}")
              for key in ("function", "input_logger", "output_logger", "store")}
-    pool = [document.string(item, f"{what}: pool") for item in document.sequence(got["pool"], f"{what}: pool")]
+    pool = _texts(got["pool"], f"{what}: pool")
+    first = {"loggers": [texts["input_logger"], texts["output_logger"]],
+             "stores": [texts["store"], texts["input_logger"], texts["output_logger"]]}
+    candidates = {key: _texts(got[key], f"{what}: {key}") if key in got else list(dict.fromkeys(names))
+                  for key, names in first.items()}
+    choices = {key: document.choice(got[key], f"{what}: {key}", allowed)
+               for key, allowed in _GROUP_CHOICES.items() if key in got}
     parameters = document.plain(got["parameters"], f"{what}: parameters") if "parameters" in got else {}
     if not isinstance(parameters, dict) or not all(isinstance(key, str) for key in parameters):
         document.fail(got["parameters"], f"{what}: parameters must be a mapping with text keys")
-    return Group(name, ports=ports, pool=pool, parameters=parameters, **texts, **_numbers(what, got, _GROUP_RANGES))
+    return Group(name, ports=ports, pool=pool, parameters=parameters, **texts, **candidates, **choices,
+                 **_numbers(what, got, _GROUP_RANGES))
 
 
 def _port(group, name, node):
     what = f"{group}: port {name}"
     _check_name(node, name, "a port", 16)
-    got = document.fields(node, what, ("mac", "address", "hosts"))
+    got = document.fields(node, what, ("mac", "address"), ("hosts", "peer"))
+    if not got.keys() & {"hosts", "peer"}:
+        document.fail(node, f"{what}: 'hosts' is missing, or 'peer': whose traffic is it?")
     mac = document.string(got["mac"], f"{what}: mac").lower()
     if not _MAC.fullmatch(mac) or int(mac[:2], 16) & 1:
         document.fail(got["mac"], f"{what}: mac must be a unicast MAC address such as 02:00:5e:00:01:01")
-    hosts = [document.string(item, f"{what}: hosts") for item in document.sequence(got["hosts"], f"{what}: hosts")]
-    return Port(name, mac, _parse(ipaddress.IPv4Interface, got["address"], f"{what}: address", "10.0.0.254/24"), hosts)
+    hosts = _texts(got["hosts"], f"{what}: hosts") if "hosts" in got else []
+    return Port(name, mac, _parse(ipaddress.IPv4Interface, got["address"], f"{what}: address", "10.0.0.254/24"), hosts,
+                _peer(got["peer"], what) if "peer" in got else None)
+
+
+def _peer(node, what):
+    group, dot, port = document.string(node, f"{what}: peer").partition(".")
+    if not (group and dot and port):
+        document.fail(node, f"{what}: peer must be GROUP.PORT")
+    return group, port
 
 
 def _controller(node):
     allowed = [entry.name for entry in dataclass_fields(Controller)]
     got = document.fields(node, "controller", optional=allowed)
     return Controller(**_numbers("controller", got, _CONTROLLER_RANGES))
+
+
+def _texts(node, what):
+    return [document.string(item, what) for item in document.sequence(node, what)]
 
 
 def _numbers(what, got, ranges):

@@ -8,6 +8,9 @@ from middleboxes import functions, sdk
 
 from . import document
 
+#: of one node; their names end in a number of two digits
+PORT_INTERFACES_MAX = 100
+
 
 def check(configuration, root):
     """Check *configuration*, which was read from the YAML node *root*. Raises document.ConfigurationError."""
@@ -26,9 +29,11 @@ class _Check:
         for group in self.configuration.groups.values():
             self.group(group)
         self.addresses()
+        self.peers()
         for group in self.configuration.groups.values():
             self.function(group)
         self.first_masters()
+        self.port_interfaces()
         self.controller()
         self.management()
 
@@ -82,16 +87,14 @@ class _Check:
         what = f"group {group.name}:"
         for role in ("input_logger", "output_logger", "store"):
             self.known(getattr(group, role), here.nodes, "node", *path, role)
+        for key, roles in (("loggers", ("input_logger", "output_logger")), ("stores", ("store",)), ("pool", ())):
+            self.candidates(group, key, roles)
         if not group.pool:
             self.fail(f"{what} the pool is empty: its first node is the first master", *path, "pool")
         for index, name in enumerate(group.pool):
-            where = (*path, "pool", index)
-            self.known(name, here.nodes, "node", *where)
-            if name in group.pool[:index]:
-                self.fail(f"{what} {name!r} is in the pool twice", *where)
             if name in (group.input_logger, group.output_logger, group.store):
                 self.fail(f"{what} {name!r} is in the pool and has another role too: "
-                          "a master may not die together with what its state is rebuilt from", *where)
+                          "a master may not die together with what its state is rebuilt from", *path, "pool", index)
         owner = {}
         for port in group.ports:
             for index, name in enumerate(port.hosts):
@@ -100,6 +103,45 @@ class _Check:
                 if name in owner:
                     self.fail(f"{what} host {name!r} is already at port {owner[name]!r}", *where)
                 owner[name] = port.name
+
+    def candidates(self, group, key, roles):
+        """The list *key* of *group* names nodes, each once, and contains those that begin with *roles*."""
+        names, path = getattr(group, key), ("groups", group.name, key)
+        for index, name in enumerate(names):
+            self.known(name, self.configuration.nodes, "node", *path, index)
+            if name in names[:index]:
+                self.fail(f"group {group.name}: {name!r} is in the {key} twice", *path, index)
+        for role in roles:
+            if getattr(group, role) not in names:
+                self.fail(f"group {group.name}: {key} must contain the {role.replace('_', ' ')} "
+                          f"{getattr(group, role)!r}", *path)
+
+    def peers(self):
+        """Ports that face each other say so of each other, and are in one network."""
+        ports = {(group.name, port.name): port for group in self.configuration.groups.values() for port in group.ports}
+        for (group, name), port in ports.items():
+            if port.peer is None:
+                continue
+            where, what = ("groups", group, "ports", name, "peer"), f"group {group}, port {name}:"
+            text = ".".join(port.peer)
+            if port.peer not in ports:
+                self.fail(f"{what} there is no port {text!r} to be its peer", *where)
+            if port.peer[0] == group:
+                self.fail(f"{what} a port of its own group cannot be its peer", *where)
+            other = ports[port.peer]
+            if other.peer != (group, name):
+                self.fail(f"{what} {text} does not have it as its peer: the two must name each other", *where)
+            if other.address.network != port.address.network:
+                self.fail(f"{what} its network {port.address.network} is not that of its peer {text}, "
+                          f"{other.address.network}", *where)
+
+    def port_interfaces(self):
+        """Interfaces are numbered with two digits."""
+        for node in self.configuration.nodes:
+            count = sum(len(group.ports) for group in self.configuration.groups.values() if node in group.loggers)
+            if count > PORT_INTERFACES_MAX:
+                self.fail(f"node {node} would have {count} port interfaces, at most {PORT_INTERFACES_MAX} are possible: "
+                          "let it be in fewer groups' loggers", "network", "nodes", node)
 
     def function(self, group):
         """The function exists and accepts its parameters and ports."""
@@ -134,12 +176,20 @@ class _Check:
         taken[address] = what
 
     def first_masters(self):
+        """No two groups begin with the same master, and none with a node that logs or stores for any."""
         first = {}
+        busy = {}
+        for group in self.configuration.groups.values():
+            for role in ("input_logger", "output_logger", "store"):
+                busy.setdefault(getattr(group, role), f"{role.replace('_', ' ')} of group {group.name}")
         for group in self.configuration.groups.values():
             master = group.pool[0]
             if master in first:
                 self.fail(f"group {group.name}: {master!r} is already the first master of group {first[master]}",
                           "groups", group.name, "pool", 0)
+            if master in busy:
+                self.fail(f"group {group.name}: its first master {master!r} is the {busy[master]}: a master and "
+                          "what states are rebuilt from may not die together", "groups", group.name, "pool", 0)
             first[master] = group.name
 
     def controller(self):

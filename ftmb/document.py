@@ -87,6 +87,14 @@ def string(node, what):
     return node.value
 
 
+def choice(node, what, allowed):
+    """A text scalar, one of *allowed*."""
+    value = string(node, what)
+    if value not in allowed:
+        fail(node, f"{what} must be one of {', '.join(allowed)}, not {value!r}")
+    return value
+
+
 def integer(node, what, low, high):
     """A whole number from *low* to *high*."""
     value = plain(node, what) if isinstance(node, yaml.ScalarNode) and node.tag == _INTEGER else None

@@ -43,10 +43,16 @@ class Plan:
     node_files: dict            # {node: content of its file}
     nodes: dict                 # {node: NodeLinks}
     hosts: dict                 # {host: its address}
+    trunks: dict                # {"s1-s2": the interfaces at its two ends}
 
     def bridges(self):
         """Names of our Open vSwitch bridges."""
         return [switch["name"] for switch in self.description["switches"]]
+
+    def homes(self):
+        """{group: {role's key in the status: the node that has it at first}}."""
+        return {name: {"master": group["pool"][0], **{key: group[key] for key in ("input_logger", "output_logger", "store")}}
+                for name, group in self.deployment["groups"].items()}
 
     def root_interfaces(self):
         """Names of all interfaces that we make in the root namespace, besides the bridges' own."""
@@ -73,7 +79,8 @@ class _Planner:
         self.next_port = dict.fromkeys(configuration.switches, 1)
         self.next_mac = dict.fromkeys((_HOST_MAC, _DATA_MAC, _PORT_MAC), 1)
         self.links, self.hosts, self.nodes = [], {}, {}
-        self.deployed_nodes, self.deployed_links = {}, []
+        self.deployed_nodes, self.deployed_links, self.trunks = {}, [], {}
+        self.joined = {name: {name} for name in configuration.switches}     # switches joined by links so far
 
     def make(self):
         for host in self.configuration.hosts.values():
@@ -85,7 +92,7 @@ class _Planner:
         self.management("ftg0", {"node": ROOT_HOST, "interface": ROOT_INTERFACE,
                                  "address": self.management_interface(1)})
         addresses = {name: str(host.address.ip) for name, host in self.configuration.hosts.items()}
-        return Plan(self.description(), self.deployment(), self.node_files(), self.nodes, addresses)
+        return Plan(self.description(), self.deployment(), self.node_files(), self.nodes, addresses, self.trunks)
 
     def mac(self, kind):
         number = self.next_mac[kind]
@@ -124,7 +131,7 @@ class _Planner:
         links.at_switch[data["interface"]] = f"{mininet_name(switch)}-{place['port']}"
         deployed = {"data": {**place, "mac": data["mac"]}, "ports": {}}
         for group in self.configuration.groups.values():
-            if name not in (group.input_logger, group.output_logger):
+            if name not in group.loggers:
                 continue
             for port in group.ports:
                 end = self.silent(name, f"p{len(links.at_switch) - 1}", _PORT_MAC)
@@ -141,10 +148,18 @@ class _Planner:
         self.links.append({"mtu": EDGE_MTU, "ends": [end, other]})
 
     def trunk(self, a, b):
+        """Link two switches; where they are joined already, other applications' floods would go round for ever."""
+        closes_loop = self.joined[a] is self.joined[b]
+        if not closes_loop:
+            self.joined[a] |= self.joined[b]
+            self.joined.update(dict.fromkeys(self.joined[a], self.joined[a]))
         port = self.next_port[a]
         self.next_port[a] += 1
-        end = {"node": mininet_name(a), "interface": f"{mininet_name(a)}-{port}", "port": port}
-        self.deployed_links.append({"a": {"switch": a, "port": port}, "b": self.attach(b, end, DATA_MTU)})
+        end = {"node": mininet_name(a), "interface": f"{mininet_name(a)}-{port}", "port": port, "flood": not closes_loop}
+        there = self.attach(b, end, DATA_MTU, flood=not closes_loop)
+        self.deployed_links.append({"a": {"switch": a, "port": port}, "b": there})
+        self.trunks[f"{a}-{b}"] = [f"{mininet_name(place['switch'])}-{place['port']}"
+                                   for place in ({"switch": a, "port": port}, there)]
 
     def description(self):
         hosts = []
@@ -181,8 +196,8 @@ class _Planner:
 
     @staticmethod
     def group(number, group):
-        ports = [{"name": port.name, "mac": port.mac, "address": str(port.address), "hosts": port.hosts}
-                 for port in group.ports]
+        ports = [{"name": port.name, "mac": port.mac, "address": str(port.address), "hosts": port.hosts,
+                  "peer": dict(zip(("group", "port"), port.peer)) if port.peer else None} for port in group.ports]
         values = {key: value for key, value in vars(group).items() if key != "name"}
         return {"id": number, **values, "ports": ports}
 

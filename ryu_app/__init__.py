@@ -12,7 +12,9 @@ Pure (no sockets, clocks or Ryu; facts and time in, actions out):
     startup, failover, spares    the steps a group takes, each a function of the context
     controller   events in, actions out; the one door to the files above
     status       what REST tells
+    rest         requests of operators -> answers with status codes; refusal: why something is not done
 
-Shells: server (control channel, eventlet), rest (Ryu's wsgi), openflow (entries <-> messages),
-app (the Ryu app itself), launcher (starts Ryu 4.34 on a current eventlet).
+Shells (eventlet or Ryu): server (control channel), events (the log of events and its streams), operations (what
+operators ask for, through the app's event loop), openflow (entries <-> messages), app (the Ryu app itself),
+launcher (starts Ryu 4.34 on a current eventlet).
 """

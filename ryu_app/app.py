@@ -10,6 +10,7 @@ per switch: a switch that does not read holds up nobody else, and loses its conn
 import collections
 import json
 import os
+import socket
 import time
 
 import eventlet.queue
@@ -24,17 +25,18 @@ from . import actions, switches
 from .context import TICK_INTERVAL_NS
 from .controller import Controller
 from .deployment import Place, load, read_key
+from .events import EventLog, Stream
 from .openflow import Codec
+from .operations import Operations
 from .reconcile import Conflict
-from .rest import PATHS, Rest
+from .rest import Rest
 from .server import Server
 from .status import status, unix_seconds
 from .steering import kept, wanted
 from .xids import QUESTION, Barrier, Xids
 
 AUDIT_INTERVAL_S = 10.0
-WITHDRAW_TIMEOUT_S = 5.0
-EVENTS_MAX = 1000
+BODY_S = 5.0                    # a body that has not come by then is cut off
 _SWITCH_QUEUE_MAX = 256
 _WITHDRAWN = 0                  # the token of a withdrawal; the core's begin at 1
 
@@ -103,14 +105,13 @@ class FtmbController(app_manager.RyuApp):
         self._ports = {}                        # datapath id -> {port: up}, as told before the switch is ours
         self._todo = collections.deque()
         self._acting = False
-        self._events_log = collections.deque(maxlen=EVENTS_MAX)
-        self._events_count = 0
-        self._withdrawn = None                  # set once all rules are to be gone
+        self._log = EventLog()
+        self._withdrawn = None                  # once all rules are to be gone: whom to tell when they are
         self._server = Server((self.deployment.control_address, self.deployment.control_port), key,
                               lambda name, message: self._post(self._on_message, name, message),
                               lambda name: self._post(self._on_closed, name), self.deployment.suspect_after_ms)
-        rest = Rest(key, self._status, self._events_since, self._withdraw)
-        kwargs["wsgi"].register(FtmbRest, {"rest": rest})
+        self._operations = Operations(self.core, self._log, self._post, self._act, self._status, self._withdraw)
+        kwargs["wsgi"].register(FtmbRest, {"rest": Rest(key, self._operations)})
 
     def start(self):
         super().start()
@@ -156,6 +157,7 @@ class FtmbController(app_manager.RyuApp):
                 self._act_one(self._todo.popleft())
         finally:
             self._acting = False
+        self._operations.settled()
 
     def _act_one(self, action):
         if isinstance(action, actions.Request):
@@ -171,11 +173,10 @@ class FtmbController(app_manager.RyuApp):
             self._done(action.token)
 
     def _publish(self, action):
-        self._events_count += 1
         offset_ns = time.time_ns() - time.monotonic_ns()
-        self._events_log.append({
-            "number": self._events_count, "at": unix_seconds(action.at_ns, offset_ns), "at_ns": action.at_ns,
-            "level": action.level, "what": action.what, "group": action.group, "node": action.node})
+        self._log.add({
+            "at": unix_seconds(action.at_ns, offset_ns), "at_ns": action.at_ns, "level": action.level,
+            "what": action.what, "group": action.group, "node": action.node})
         log = {"info": self.logger.info, "warning": self.logger.warning, "error": self.logger.error}[action.level]
         log("%s%s", f"[{action.group}] " if action.group else "", action.what)
 
@@ -206,7 +207,7 @@ class FtmbController(app_manager.RyuApp):
 
     def _done(self, token):
         if token == _WITHDRAWN:
-            self._withdrawn.set()
+            self._withdrawn()
         else:
             self._act(self.core.steered(token, time.monotonic_ns()))
 
@@ -291,23 +292,17 @@ class FtmbController(app_manager.RyuApp):
             self._tell("error", f"switch {link.codec.name} refused (type {ev.msg.type}, code {ev.msg.code}): {purpose}")
             self._command(self.fabric.refused(link.codec.name, purpose is QUESTION))
 
-    # -- REST; called by the web server's green threads, which only read, or post
+    # -- REST; status is called by the web server's green threads, which only read
 
-    def _status(self):
+    def _status(self, counters):
         loaded = [name for name in app_manager.AppManager.get_instance().applications_cls
                   if name != "ryu.controller.ofp_handler"]
-        return status(self.core.context, time.time_ns() - time.monotonic_ns(), sorted(loaded), self._events_count)
+        value = status(self.core.context, time.time_ns() - time.monotonic_ns(), sorted(loaded), self._log.count)
+        value["controller"]["counters"] = {**self._server.counters, **counters}
+        return value
 
-    def _events_since(self, number):
-        return [item for item in self._events_log if item["number"] > number]
-
-    def _withdraw(self):
-        if self._withdrawn is None:
-            self._withdrawn = hub.Event()
-            self._post(self._on_withdraw)
-        return self._withdrawn.wait(WITHDRAW_TIMEOUT_S)
-
-    def _on_withdraw(self):
+    def _withdraw(self, done):
+        self._withdrawn = done
         self._tell("warning", "all rules are being removed")
         self._command(self.fabric.want(frozenset(), frozenset(), _WITHDRAWN))
 
@@ -317,7 +312,37 @@ class FtmbRest(wsgi.ControllerBase):
 
     @wsgi.route("ftmb", "/ftmb/{rest:.*}")
     def handle(self, req, **_):
-        code, value = self.data["rest"].handle(req.method, req.path, req.GET, req.headers)
-        headers = {"Allow": ", ".join(PATHS[req.path])} if code == 405 else {}
-        return wsgi.Response(status=code, content_type="application/json", charset="utf-8",
-                             body=json.dumps(value).encode() + b"\n", headers=headers)
+        try:
+            path, query = req.path_info, dict(req.GET)
+        except UnicodeDecodeError:
+            return self._response(req, 400, {"error": "path and query must be UTF-8"}, {})
+        answer = self.data["rest"].handle(req.method, path, query, req.headers, lambda count: _body(req, count))
+        return self._response(req, *answer)
+
+    @staticmethod
+    def _response(req, code, value, headers):
+        if isinstance(value, Stream):
+            # each event goes out by itself, and who does not take them loses the connection
+            req.environ["eventlet.minimum_write_chunk_size"] = 1
+            value.on_drop = lambda: _hang_up(req.environ["eventlet.input"].get_socket())
+            response = wsgi.Response(status=code, content_type="text/event-stream", charset="utf-8", app_iter=value)
+        else:
+            response = wsgi.Response(status=code, content_type="application/json", charset="utf-8",
+                                     body=json.dumps(value).encode() + b"\n")
+        # not given to the constructor: there they would take the place of the type
+        response.headers.update({"Cache-Control": "no-store", **headers})
+        return response
+
+
+def _body(req, count):
+    """*count* bytes of the request's body, or none if they do not come in time."""
+    with hub.Timeout(BODY_S, False):
+        return req.environ["wsgi.input"].read(count)
+    return b""
+
+
+def _hang_up(sock):
+    try:
+        sock.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        sock.close()            # the client was first

@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 from ..errors import UsageError
-from . import environment, server
+from . import environment, rest, server
 from .cleanup import clean
 from .ledger import is_alive
 from .rundir import RunDirectory
@@ -23,6 +23,8 @@ from .rundir import RunDirectory
 _RUNDIR = RunDirectory()
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _TIMEOUT_S = 30
+#: how the controller says that a move failed on the way, or takes too long
+_NOT_HELD = (503, 504)
 _NOTHING = "nothing is up: `ftmb up single` starts a network"
 
 
@@ -90,8 +92,24 @@ def kill(group, role, how="process", node=None):
 
 
 def heal(host=None):
-    """Mend *host* (a node, or "controller"), or everything; {"healed": [names]}."""
+    """Mend *host* (a node, "controller", or a link "link:s1-s2"), or everything; {"healed": [names]}."""
     return _ask("heal", host=host)
+
+
+def move(group, to=None, reload=False):
+    """Move the master of *group* to node *to* (None: the controller chooses); returns when that is over.
+
+    {"group", "master", "failover"}, or {"group", "error": why it did not hold}. Raises UsageError: it was not begun.
+    """
+    answer = rest.move(_ask("rest_port"), _RUNDIR.key.read_text(encoding="ascii").strip(), group, to, reload)
+    if answer is None:
+        raise UsageError("the controller does not answer: `ftmb heal controller` brings a dead one back")
+    code, value = answer
+    if code == 200:
+        return value
+    if code in _NOT_HELD:
+        return {"group": group, "error": value["error"]}
+    raise UsageError(value["error"])
 
 
 def save_logs(directory):

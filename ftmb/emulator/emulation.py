@@ -10,7 +10,7 @@ from topologies.network import Network, NetworkError
 from .. import plan as planning
 from ..errors import UsageError
 from . import environment, processes, report, rest
-from .faults import Node
+from .faults import Node, Trunk
 from .ledger import Ledger, is_alive, start_time
 from .readiness import check_running, wait_protected
 from .rundir import write_json, write_text
@@ -32,6 +32,7 @@ class Emulation:
         self._network = None
         self._pids = {}             # {host or node: [pid in its namespaces, start time]}
         self._nodes = {}            # {node: Node}
+        self._trunks = {f"{report.TRUNK}{name}": Trunk(name, ends) for name, ends in self._plan.trunks.items()}
         self._kills = []
         self._status = None         # the controller's last answer
 
@@ -65,7 +66,11 @@ class Emulation:
 
     def operations(self):
         """{name: function} for the server."""
-        return {"status": self.status, "kill": self.kill, "heal": self.heal}
+        return {"status": self.status, "kill": self.kill, "heal": self.heal, "rest_port": self.rest_port}
+
+    def rest_port(self):
+        """Where the controller's REST interface is, for what takes too long to be asked through us."""
+        return self._configuration.controller.rest_port
 
     def status(self):
         """What ``ftmb status --json`` shows."""
@@ -74,10 +79,12 @@ class Emulation:
             self._status = current
         alive = {name: is_alive(*self._pids[name]) for name in self._plan.hosts}
         alive.update({name: node.is_alive() for name, node in self._nodes.items()})
-        return report.compose(self._status, alive, self._nodes, current is not None, self._kills)
+        cut = [name for name, trunk in self._trunks.items() if trunk.is_cut]
+        return report.compose(self._status, alive, self._nodes, current is not None, self._kills, self._plan.homes(), cut)
 
     def kill(self, group, role, how="process", node=None):
-        """Kill whoever has *role* in *group* now (``-`` and ``controller``: the controller); what was done.
+        """Kill whoever has *role* in *group* now (``-`` and ``controller``: the controller; ``-`` and ``link:s1-s2``: that
+        link between switches); what was done.
 
         *node*: kill this one, at once, whoever has the role by now.
         """
@@ -85,6 +92,8 @@ class Emulation:
             raise UsageError(f"--how {how} is not one of {', '.join(report.WAYS)}")
         if role == "controller":
             return self._kill_controller(how)
+        if role.startswith(report.TRUNK):
+            return self._record(self._trunk(role).cut(), "-", "link", role, "link")
         if role not in report.ROLES:
             raise UsageError(f"{role!r} is no role: {', '.join(report.ROLES)}, controller")
         name = self._holder(group, role) if node is None else node
@@ -93,17 +102,20 @@ class Emulation:
         return self._record(self._nodes[name].kill(how), group, role, name, how)
 
     def heal(self, host=None):
-        """Mend *host* (a node, or ``controller``), or everything; the names of what was mended."""
-        broken = [name for name, node in self._nodes.items() if not node.is_alive()]
+        """Mend *host* (a node, ``controller``, or ``link:s1-s2``), or everything; the names of what was mended."""
+        broken = [name for name, trunk in self._trunks.items() if trunk.is_cut]
+        broken += [name for name, node in self._nodes.items() if not node.is_alive()]
         if not self._controller.is_running() or self._controller.stopped:
             broken.append("controller")
         if host is not None:
-            if host not in self._nodes and host != "controller":
-                raise UsageError(f"{host!r} is no node: {', '.join(self._nodes)}, controller")
+            if host not in {**self._nodes, **self._trunks, "controller": None}:
+                raise UsageError(f"{host!r} is no node: {', '.join([*self._nodes, 'controller', *self._trunks])}")
             broken = [name for name in broken if name == host]
         for name in broken:
             if name == "controller":
                 self._heal_controller()
+            elif name in self._trunks:
+                self._trunks[name].heal()
             else:
                 pid = self._nodes[name].heal()
                 if pid is not None:
@@ -120,6 +132,11 @@ class Emulation:
         if name is None:
             raise UsageError(f"group {group} has no {role} at the moment")
         return name
+
+    def _trunk(self, name):
+        if name not in self._trunks:
+            raise UsageError(f"{name!r} is no link between switches: {', '.join(self._trunks) or 'there is none'}")
+        return self._trunks[name]
 
     def _record(self, at_ns, group, role, node, how):
         kill = {"at_ns": at_ns, "group": group, "role": role, "node": node, "how": how}

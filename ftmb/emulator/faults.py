@@ -4,6 +4,8 @@ process   SIGKILL: the process is gone, its host is there
 host      SIGKILL and all links of the host down at once
 hang      SIGSTOP: all is there, nothing moves
 link      the data link is cut, as if the cable were pulled; the process lives and has its management network
+
+A link between switches can only be cut.
 """
 
 import time
@@ -64,3 +66,26 @@ class Node:
         if self.process.stopped:
             self.process.resume()
         return None
+
+
+class Trunk:
+    """The link *name* between two switches; *ends* are its two interfaces."""
+
+    def __init__(self, name, ends):
+        self.name, self.is_cut = name, False
+        self._ends = ends
+        self._root = Interfaces()
+
+    def cut(self):
+        """Take it down; the monotonic time (ns) just before. Raises UsageError: it is down already."""
+        if self.is_cut:
+            raise UsageError(f"the link {self.name} is down already: `ftmb heal link:{self.name}` brings it back")
+        at_ns = time.monotonic_ns()
+        self.is_cut = True
+        self._root.set_up(self._ends, False)
+        return at_ns
+
+    def heal(self):
+        """Take it up again."""
+        self._root.set_up(self._ends, True)
+        self.is_cut = False

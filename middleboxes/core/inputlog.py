@@ -2,6 +2,8 @@
 
 Nothing leaves for the master that is not logged first; the log is trimmed when a checkpoint that covers it is
 durable. The log is bounded: at the bound a new input is dropped and counted, it is never forwarded unlogged.
+A tick without room is made good by its worker's last input, sent again: with the log full a new master, too, must see
+that the live stream joins the log, or it never goes live, and no checkpoint ever makes room. It is late for whoever has it.
 """
 
 from .frames import PACKET, TICK, Input, InputEncoder
@@ -23,7 +25,9 @@ class InputLogger:
         self._partition = partition if workers > 1 else None
         self.log_bytes = 0
         self.log_bytes_max = log_bytes_max
-        self.counters = {"inputs": 0, "ticks": 0, "dropped_log_full": 0, "partition_errors": 0}
+        self.counters = {"inputs": 0, "ticks": 0, "dropped_log_full": 0, "repeated": 0, "partition_errors": 0}
+        # a worker that has nothing in the log has room for a tick, so that it has a last input
+        self._shared_bytes_max = log_bytes_max - (workers - 1) * _ENTRY_BYTES
         self._encoder = InputEncoder(group_id, source)
         self._logs = [[] for _ in range(workers)]       # a worker's numbers have no gaps: n is found by its index
         self._last_n = [0] * workers
@@ -38,8 +42,16 @@ class InputLogger:
     def tick(self, now_ns):
         """Log a tick for every worker; returns the frames for the master."""
         self.counters["ticks"] += 1
-        frames = [self._log(worker, 0, TICK, b"", now_ns) for worker in range(len(self._logs))]
+        frames = [self._log(worker, 0, TICK, b"", now_ns) or self._again(worker) for worker in range(len(self._logs))]
         return [frame for frame in frames if frame is not None]
+
+    def _again(self, worker):
+        """The last input of *worker* once more; None if none is logged (a bound below one tick for each worker)."""
+        log = self._logs[worker]
+        if not log:
+            return None
+        self.counters["repeated"] += 1
+        return self._encoder.encode(self.epoch, worker, log[-1])
 
     def _worker(self, port, frame):
         """What the partition says; worker 0, counted, if the function's own fails on this frame or names no worker."""
@@ -55,7 +67,7 @@ class InputLogger:
 
     def _log(self, worker, port, kind, frame, now_ns):
         size = self.log_bytes + len(frame) + _ENTRY_BYTES
-        if size > self.log_bytes_max:
+        if size > (self._shared_bytes_max if self._logs[worker] or kind == PACKET else self.log_bytes_max):
             self.counters["dropped_log_full"] += 1
             return None
         self.log_bytes = size

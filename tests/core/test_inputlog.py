@@ -48,12 +48,25 @@ def test_at_the_bound_inputs_are_dropped_and_counted_and_trimming_makes_room():
     inputs = logger(bytes_max=5 * (_ENTRY_BYTES + 40))
     forwarded = [inputs.accept(0, bytes(40), i) for i in range(8)]
     assert [frame is not None for frame in forwarded] == [True] * 5 + [False] * 3
-    assert inputs.tick(9) == [] and inputs.counters == {"inputs": 8, "ticks": 1, "dropped_log_full": 4, "partition_errors": 0}
+    # in place of the tick comes the last input again
+    assert inputs.tick(9) == [forwarded[4]]
+    assert inputs.counters == {"inputs": 8, "ticks": 1, "dropped_log_full": 4, "repeated": 1, "partition_errors": 0}
     assert [n for n, _ in logged(inputs)] == [1, 2, 3, 4, 5] and inputs.log_bytes == inputs.log_bytes_max
     inputs.trim(3, {0: (2, 2)})
     # no number is skipped for what was dropped: it was never an input
     assert decode_input(inputs.accept(0, bytes(40), 10))[2].n == 6
     assert [n for n, _ in logged(inputs)] == [3, 4, 5, 6]
+
+
+def test_a_full_log_has_room_for_a_tick_of_a_worker_that_has_nothing_in_it():
+    """Else a new master would wait for ever to see that worker's live stream."""
+    inputs = InputLogger(GROUP, MAC, 3, 3, 10 * _ENTRY_BYTES, lambda frame, port, workers: 0)
+    while inputs.accept(0, b"", 1) is not None:
+        pass
+    for _ in range(3):
+        assert [(worker, item.n) for _, worker, item in map(decode_input, inputs.tick(2))] == [(0, 8), (1, 1), (2, 1)]
+    assert inputs.log_bytes == inputs.log_bytes_max
+    assert [item for worker in (1, 2) for item in logged(inputs, worker)] == [(1, b""), (1, b"")]
 
 
 def test_the_bound_counts_right_over_any_sequence():
@@ -65,7 +78,8 @@ def test_the_bound_counts_right_over_any_sequence():
                 kept[0].append(decode_input(frame)[2])
         elif rng.random() < 0.9:
             for _, worker, item in map(decode_input, inputs.tick(now_ns)):
-                kept[worker].append(item)
+                if item not in kept[worker][-1:]:       # else the last one again, the log being full
+                    kept[worker].append(item)
         else:
             positions = {worker: (rng.choice(items).n, 0) for worker, items in enumerate(kept) if items}
             inputs.trim(3, positions)

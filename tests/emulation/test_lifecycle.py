@@ -116,6 +116,29 @@ def test_every_kill_is_seen_and_healed(ftmb):
     assert all(alive(ftmb.status()).values())
 
 
+def test_a_link_between_switches_is_cut_and_healed(ftmb):
+    ftmb("up", "tree")
+    assert "killed link:s1-s3 (link)" in ftmb("kill", "-", "link:s1-s3").stdout
+    assert ftmb.status()["links_down"] == ["link:s1-s3"] and "link:s1-s3 is down" in ftmb("status").stdout
+    link = json.loads(Path("/run/ftmb/deployment.json").read_text(encoding="ascii"))["links"][1]
+    ends = [f"ft{end['switch']}-{end['port']}" for end in link.values()]
+    assert all("DOWN" in output("ip", "-brief", "link", "show", end) for end in ends)
+    assert "is down already" in ftmb("kill", "-", "link:s1-s3", code=2).stderr
+    assert "no link between switches: link:s1-s2, link:s1-s3, link:s2-s3" in ftmb("kill", "-", "link:s1-s4", code=2).stderr
+    assert "healed link:s1-s3" in ftmb("heal", "link:s1-s3").stdout
+    assert ftmb.status()["links_down"] == [] and all("UP" in output("ip", "-brief", "link", "show", end) for end in ends)
+
+
+def test_a_move_is_asked_for_with_the_key(ftmb):
+    ftmb("up", "single")
+    assert ftmb("move", "nat", "--to", "m3").stdout == "m3 is the master of nat now (7.5 ms)\n"
+    assert json.loads(ftmb("move", "nat", "--to", "m3", "--json").stdout)["master"] == "m3"
+    assert "it does not load" in ftmb("move", "nat", "--reload", code=1).stderr
+    assert "no group 'nut'" in ftmb("move", "nut", code=2).stderr
+    ftmb("kill", "-", "controller")
+    assert "the controller does not answer" in ftmb("move", "nat", code=2).stderr
+
+
 def test_waiting_in_vain_ends_with_1(ftmb):
     ftmb("up", "single")
     ftmb("status", "--wait", "lost", "--timeout", "0.2", code=1)

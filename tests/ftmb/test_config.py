@@ -21,6 +21,8 @@ def test_values_and_defaults():
     assert (group.workers, group.checkpoint_interval_ms, group.log_bytes_max) == (1, 100, 64 << 20)
     assert (got.controller.rest_port, got.controller.openflow_port, got.controller.priority) == (8081, 16653, 40000)
     assert str(got.management) == "10.254.0.0/24"
+    assert (group.loggers, group.stores, group.on_loss, group.spare) == (["il", "ol"], ["st", "il", "ol"], "block", "warm")
+    assert [port.peer for port in group.ports] == [None, None]
 
 
 def test_the_controller_section_may_be_left_out():
@@ -76,6 +78,16 @@ def test_single_has_the_hosts_that_users_know():
     ("[m1, m2]", "[m1, a]", 18, "node 'a' is not defined"),
     ("[m1, m2]", "[m1, m1]", 18, "'m1' is in the pool twice"),
     ("[m1, m2]", "[m1, st]", 18, "'st' is in the pool and has another role too"),
+    ("    store: st", "    loggers: [il, ol, m9]\n    store: st", 17, "node 'm9' is not defined"),
+    ("    store: st", "    loggers: [il, ol, il]\n    store: st", 17, "'il' is in the loggers twice"),
+    ("    store: st", "    loggers: [il, m2]\n    store: st", 17, "loggers must contain the output logger 'ol'"),
+    ("    store: st", "    stores: [il]\n    store: st", 17, "stores must contain the store 'st'"),
+    ("    store: st", "    on_loss: cry\n    store: st", 17, "on_loss must be one of block, last-checkpoint, empty, not 'cry'"),
+    ("    store: st", "    spare: hot\n    store: st", 17, "spare must be one of warm, cold"),
+    (", hosts: [b]", "", 14, "'hosts' is missing, or 'peer'"),
+    ("hosts: [b]", "peer: fw", 14, "peer must be GROUP.PORT"),
+    ("hosts: [b]", "peer: fw.in", 14, "there is no port 'fw.in' to be its peer"),
+    ("hosts: [b]", "peer: nat.inside", 14, "a port of its own group cannot be its peer"),
     ("hosts: [b]", "hosts: [c]", 14, "host 'c' is not defined"),
     ("hosts: [b]", "hosts: [a]", 14, "host 'a' is already at port 'inside'"),
     ("function: nat", "function: nut", 10, "unknown function 'nut'"),
@@ -99,15 +111,53 @@ def test_mistakes_are_named_with_their_line(old, new, line, message):
     assert str(caught.value).startswith(f"file.yaml:{line}: ") and message in str(caught.value)
 
 
-def test_two_groups_may_share_spares_but_not_the_first_master():
+def second_group(*changes):
+    """GOOD with a second group like the first, and (old, new) *changes* in it."""
     second = GOOD.split("groups:\n")[1].split("controller:")[0].replace("nat:", "nat2:", 1)
     for old, new in (("01:01", "02:01"), ("01:02", "02:02"), ("10.0.0.254/24", "10.0.0.253/24"),
-                     ("192.0.2.254", "192.0.2.253")):
+                     ("192.0.2.254", "192.0.2.253"), ("[m1, m2]", "[m2]"), *changes):
         second = second.replace(old, new)
-    both = GOOD.replace("controller:", second + "controller:")
+    return GOOD.replace("controller:", second + "controller:")
+
+
+def test_two_groups_may_share_spares_but_not_the_first_master():
     with pytest.raises(ConfigurationError, match="group nat2: 'm1' is already the first master of group nat"):
-        read(both)
-    assert list(read(both.replace(second, second.replace("[m1, m2]", "[m2]"))).groups) == ["nat", "nat2"]
+        read(second_group(("[m2]", "[m1, m2]")))
+    assert list(read(second_group()).groups) == ["nat", "nat2"]
+
+
+def test_a_first_master_may_not_log_or_store_for_another_group():
+    with pytest.raises(ConfigurationError, match="group nat2: its first master 'm2' is the store of group nat"):
+        read(second_group().replace("store: st", "store: m2", 1).replace("[m1, m2]", "[m1]"))
+
+
+def test_ports_that_face_each_other_have_no_hosts_of_their_own():
+    got = read(second_group(("hosts: [b]", "peer: nat.outside")).replace("hosts: [b]", "peer: nat2.outside"))
+    assert [port.peer for port in got.groups["nat"].ports] == [None, ("nat2", "outside")]
+    assert got.groups["nat2"].ports[1].hosts == []
+
+
+@pytest.mark.parametrize("changes, message", [
+    ([], "nat2.outside does not have it as its peer: the two must name each other"),
+    ([("hosts: [b]", "peer: nat.inside")], "nat2.outside does not have it as its peer"),
+    ([("hosts: [b]", "peer: nat.outside"), ("192.0.2.253/24", "192.0.3.253/24")], "192.0.2.0/24 is not that of its peer"),
+])
+def test_peers_name_each_other_and_are_in_one_network(changes, message):
+    with pytest.raises(ConfigurationError, match=message):
+        read(second_group(*changes).replace("hosts: [b]", "peer: nat2.outside", 1))
+
+
+def test_the_interfaces_of_one_node_are_counted():
+    """Their names have two digits."""
+    groups = GOOD.split("groups:\n")[1].split("controller:")[0]
+    pools = "".join(f", x{number}: s1" for number in range(51))
+    text = GOOD.replace("m2: s2}", f"m2: s2{pools}}}").split("groups:")[0] + "groups:\n"
+    for number in range(51):
+        text += (groups.replace("nat:", f"nat{number}:", 1).replace("[m1, m2]", f"[x{number}]").replace("00:01:", f"{number:02x}:01:")
+                 .replace("10.0.0.254/24", f"10.0.{number + 1}.254/24").replace("192.0.2.254/24", f"192.1.{number}.254/24")
+                 .replace("hosts: [a]", "hosts: []").replace("hosts: [b]", "hosts: []"))
+    with pytest.raises(ConfigurationError, match=":7: node il would have 102 port interfaces, at most 100"):
+        read(text)
 
 
 def test_a_file_that_refers_to_itself_is_refused():

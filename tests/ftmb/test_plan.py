@@ -48,7 +48,31 @@ def test_ports_of_each_switch_are_numbered_without_gaps_and_as_deployed():
     assert {link["a"]["switch"], link["b"]["switch"]} == {"s1", "s2"}
 
 
-def test_only_loggers_have_port_interfaces():
+def test_every_node_that_may_become_a_logger_has_the_ports():
+    got = made(GOOD.replace("    store: st", "    loggers: [il, ol, m2, st]\n    store: st"))
+    assert [name for name, node in got.deployment["nodes"].items() if node["ports"]] == ["il", "ol", "st", "m2"]
+    assert got.node_files["m2"]["ports"] == {"nat": {"inside": "ftm2-p0", "outside": "ftm2-p1"}}
+    assert got.deployment["groups"]["nat"]["loggers"] == ["il", "ol", "m2", "st"]
+
+
+def test_ports_of_several_groups_at_one_node_are_told_apart():
+    got = plan.make(config.load("pool"), "/run/x")
+    ports = got.node_files["l1"]["ports"]
+    names = [name for sides in ports.values() for name in sides.values()]
+    assert list(ports) == ["nat1", "nat2", "nat3", "nat4"] and names == [f"ftl1-p{number}" for number in range(8)]
+
+
+def test_floods_find_no_loop_among_the_switches():
+    """The links that take floods make a tree; our own rules use all."""
+    got = plan.make(config.load("tree"), "/run/x")
+    trunks = [link["ends"] for link in got.description["links"] if all(end["node"] in got.bridges() for end in link["ends"])]
+    assert [[end["flood"] for end in ends] for ends in trunks] == [[True, True], [True, True], [False, False]]
+    assert got.trunks == {"-".join(end["node"][2:] for end in ends): [end["interface"] for end in ends] for ends in trunks}
+    assert len(got.deployment["links"]) == 3 and all(link["mtu"] == 9000 for link in got.description["links"]
+                                                     if link["ends"] in trunks)
+
+
+def test_without_more_loggers_only_the_first_have_port_interfaces():
     got = made()
     assert [name for name, node in got.deployment["nodes"].items() if node["ports"]] == ["il", "ol"]
     assert got.node_files["il"]["ports"] == {"nat": {"inside": "ftil-p0", "outside": "ftil-p1"}}
@@ -87,8 +111,9 @@ def test_the_same_configuration_gives_the_same_plan():
     assert made() == made()
 
 
-def test_the_controllers_own_reader_accepts_the_deployment(tmp_path):
-    got = plan.make(config.load("single"), tmp_path)
+@pytest.mark.parametrize("name", config.names())
+def test_the_controllers_own_reader_accepts_the_deployment(name, tmp_path):
+    got = plan.make(config.load(name), tmp_path)
     (tmp_path / "key").write_text("00" * 32)
     path = tmp_path / "deployment.json"
     path.write_text(json.dumps(got.deployment))

@@ -7,10 +7,12 @@
     controller  the failover sequence, false suspicions included
     group       one group with its traffic and its faults, drawn from a seed
     checkers    the invariants
-    run         one schedule, a campaign of schedules
+    run         one schedule
+    shrink      a smaller schedule that fails as a given one does
+    campaign    many schedules, on all cores
 
 Everything random comes from one ``random.Random(seed)``: a failing seed is a test case.
 
     python -m pytest tests/sim --seed N                    one schedule
-    python -m tests.sim --schedules 10000 --seed 1         a campaign
+    python -m tests.sim --schedules 100000 --seed 1        a campaign on all cores; a failing schedule is made smaller
 """

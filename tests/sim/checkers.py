@@ -5,11 +5,24 @@ that the input logger ever logged. Repeated from the first checkpoint in a fresh
 state byte for byte, and every packet that ever left must be in it, once, as it left. That is output commit.
 """
 
+from functools import lru_cache
+
 from middleboxes.core.checkpoint import Assembler
 from middleboxes.core.determinants import DeterminantLog, decode, decode_extra
-from middleboxes.core.frames import HOP_OUTPUT, PACKET, decode_input, decode_output, hop_of
+from middleboxes.core.frames import HOP_OUTPUT, PACKET, decode_input, hop_of
+from middleboxes.core.frames import decode_output as decode_output_once
 
 from .witness import INPUT, OUTPUT, canonical
+
+
+#: the checkers look at a frame, and at a step's extra, several times
+decode_output = lru_cache(256)(decode_output_once)
+
+
+@lru_cache(4096)
+def accesses(extra):
+    """The accesses in a step's *extra*, not to be changed."""
+    return decode_extra(extra)[0]
 
 
 class Violation(AssertionError):
@@ -38,7 +51,7 @@ def repeat(core, plans, inputs):
         for number in reversed(range(len(plans))):
             while plans[number]:
                 n, extra = plans[number][-1]
-                if any(core.workers[worker].k < k for _, _, worker, k in decode_extra(extra)[0]):
+                if any(core.workers[worker].k < k for _, _, worker, k in accesses(extra)):
                     break
                 require(n in inputs[number], f"input {n} after the last checkpoint is trimmed")
                 yield from core.replay(number, inputs[number][n], extra)
@@ -70,10 +83,12 @@ class Checker:
     # -- input logger
 
     def logged(self, frame):
-        """An input was logged and is about to be sent."""
+        """An input was logged and is about to be sent; or one that is in the log is sent again."""
         _, worker, item = decode_input(frame)
         known = self.inputs[worker]
-        require(item.n not in known, f"input {item.n} is logged twice")
+        if item.n in known:
+            require(known[item.n][0] == item, f"input {item.n} is logged as two things")
+            return
         if item.n - 1 in known:
             require(known[item.n - 1][0].timestamp_ns <= item.timestamp_ns, f"time goes back at input {item.n}")
         known[item.n] = item, self._events.now_ns
@@ -97,13 +112,14 @@ class Checker:
             for i in range(count):
                 if k == len(history) + 1:
                     history.append((n + i, extra))
-                    self.accesses += len(decode_extra(extra)[0])
+                    self.accesses += len(accesses(extra))
                 k += 1
 
     def received(self, logger, packets):
         """The output logger took a frame, and *packets* left."""
         for worker, (history, log) in enumerate(zip(self.history, logger.logs)):
-            require(len(history) == log.last, f"worker {worker}: the output logger has {log.last} steps, {len(history)} came in order")
+            if len(history) != log.last:
+                raise Violation(f"worker {worker}: the output logger has {log.last} steps, {len(history)} came in order")
         for port, payload in packets:
             epoch, worker, k, j = self._came_as[payload]
             require(epoch == logger.epoch, f"an output of epoch {epoch} left in epoch {logger.epoch}")
@@ -124,7 +140,7 @@ class Checker:
             require(k <= len(history), f"an output left before determinants of another worker that it depends on were stored:"
                                        f" step {k} of worker {worker}")
             for done in range(self._closed[worker], k):
-                todo += [(before, before_k) for _, _, before, before_k in decode_extra(history[done][1])[0]]
+                todo += [(before, before_k) for _, _, before, before_k in accesses(history[done][1])]
             self._closed[worker] = max(self._closed[worker], k)
 
     def fenced(self, prefix):

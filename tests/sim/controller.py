@@ -106,7 +106,7 @@ class Controller:
             self._answer(epoch, "barrier", None)
 
     def _redirect(self, host):
-        self.group.network.virtual[virtual_mac("master", self.group.number)] = host
+        self.group.network.redirect(virtual_mac("master", self.group.number), host)
         self.group.network.blocked.discard(host.mac)
 
     def _answer(self, epoch, who, result):

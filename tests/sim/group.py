@@ -46,9 +46,10 @@ class Group:
         self.events = Events()
         self.checker = Checker(self.events, workers)
         calm = rng.random() < 0.3
-        self.network = Network(rng, self.events, ordered=calm, loss=0 if calm else rng.choice((0, 0.01, 0.05, 0.15)),
+        self.network = Network(rng, self.events, ordered=calm, loss=0 if calm else rng.choice((0, 0.01, 0.05, 0.2)),
                                duplication=rng.choice((0, 0.02)), slow=0 if calm else rng.choice((0, 0.02, 0.2)),
-                               delay_us_max=rng.choice((500, 5000)))
+                               delay_us_max=rng.choice((500, 5000)), stale_ns_max=rng.choice((0, 2, 10)) * MS,
+                               mixed=not calm and rng.random() < 0.5)
         self.calm = calm
         self.checkpoint_interval_ns = rng.choice((2, 5, 15)) * MS
         self.keys_per_chunk = rng.choice((2, 5, 256))
@@ -64,7 +65,8 @@ class Group:
         self.output_logger = OutputLoggerRole(ol, parts.output_logger(self.number, ol.mac, workers, 2, 1,
                                                                       pending_max=rng.choice((8, 4096))), self.checker)
         self.store = StoreRole(st, parts.folded(), self.checker)
-        self.network.virtual.update({virtual_mac("input-logger", self.number): il, virtual_mac("output-logger", self.number): ol})
+        self.network.redirect(virtual_mac("input-logger", self.number), il)
+        self.network.redirect(virtual_mac("output-logger", self.number), ol)
         for host in self.pool:
             host.on_crash = self._crashed
         self.controller = parts.controller(controller, self)
@@ -165,18 +167,18 @@ class Group:
         self.network.calm()
         for host in self.pool:
             host.sends_left = None
-        self._run_until(self._protected)
+        self._run_until(self._protected, 5 * MS)
         self.input_logger.ticking = False
-        self._run_until(self._quiet)
+        self._run_until(self._quiet, 10 * MS)
         core = self.controller.master.role.core
         if self.calm and self.checker.queue_overflows == 0:
             self.checker.nothing_lost(self.checker.durable_ns + 2 * MS)
         self.checker.finish(self, core)
 
-    def _run_until(self, condition):
+    def _run_until(self, condition, step_ns):
         end_ns = self.events.now_ns + QUIET_NS
         while True:
-            self.events.run(self.events.now_ns + 20 * MS, self._after_each)
+            self.events.run(self.events.now_ns + step_ns, self._after_each)
             if condition():
                 return
             require(self.events.now_ns < end_ns, f"the group does not come to rest: {self._describe()}")

@@ -149,6 +149,8 @@ class SpareRole:
         hop = hop_of(frame)[1]
         if hop == HOP_INPUT:
             self._buffer.add(frame)
+            if self._recovery is not None:
+                self._step()
         elif hop == HOP_ACK and self._recovery is not None:
             self._send(self.core.acknowledged(frame))
             self._step()
@@ -209,6 +211,9 @@ class SpareRole:
             self._stepping = True
             self.host.later(MS // 20, self._slice)
 
+    def may_go_live(self, recovery):
+        return recovery.finished and recovery.joined
+
     def _slice(self):
         self._stepping = False
         recovery = self._recovery
@@ -216,7 +221,7 @@ class SpareRole:
         self._send(recovery.step(STEPS_PER_SLICE))
         if not self.host.alive:
             return
-        if recovery.finished:
+        if self.may_go_live(recovery):
             self.checker.recovered(self.core, self._stored_prefix)
             self._on_live(self.host, self.core)
             return

@@ -4,6 +4,9 @@ from heapq import heappop, heappush
 
 US, MS = 1_000, 1_000_000
 
+#: what a network can be freed of
+FAULTS = ("loss", "duplication", "slow", "staleness")
+
 
 class Events:
     """The virtual clock and what happens when; ties go in the order of scheduling."""
@@ -75,15 +78,23 @@ class Host:
 
 
 class Network:
-    """Carries data frames to where the destination's virtual MAC points at the time of sending."""
+    """Carries data frames to where the destination's virtual MAC points at the time of sending.
 
-    def __init__(self, rng, events, ordered, loss, duplication, slow, delay_us_max):
+    As a real switch, it confirms a redirect before it is in force for everybody: for a while that is drawn for each sender, up to
+    *stale_ns_max*, frames still go to where they went before; all of them, or (*mixed*) each by chance.
+    """
+
+    def __init__(self, rng, events, ordered, loss, duplication, slow, delay_us_max, stale_ns_max, mixed):
         self.events = events
         self.ordered = ordered          # data frames, too, arrive in the order of sending
         self.loss, self.duplication, self.slow = loss, duplication, slow
-        self.virtual = {}               # virtual MAC -> host
+        self.stale_ns_max = stale_ns_max
+        self._mixed = mixed
+        self._virtual = {}              # virtual MAC -> host
+        self._before = {}               # virtual MAC -> (host before the last redirect, when that was)
+        self._stale_until_ns = {}       # (virtual MAC, sender's MAC) -> until when it goes to that host
         self.blocked = set()            # MACs of fenced hosts: their ports drop what they send
-        self.counters = {"lost": 0, "doubled": 0, "carried": 0}
+        self.counters = {"lost": 0, "doubled": 0, "carried": 0, "stale": 0}
         self._rng = rng
         self._delay_us_max = delay_us_max
         self._busy_until_ns = {}        # (host, boot, host, boot) -> when the connection's last message arrives
@@ -91,7 +102,33 @@ class Network:
 
     def calm(self):
         """No more faults."""
-        self.loss = self.duplication = self.slow = 0
+        for fault in FAULTS:
+            self.without(fault)
+
+    def without(self, fault):
+        """No more of one of FAULTS."""
+        setattr(self, "stale_ns_max" if fault == "staleness" else fault, 0)
+
+    def redirect(self, virtual, host):
+        """Frames to *virtual* (a MAC) go to *host* from now on, or soon."""
+        before, self._virtual[virtual] = self._virtual.get(virtual), host
+        self._stale_until_ns = {ends: until for ends, until in self._stale_until_ns.items() if ends[0] != virtual}
+        if before is None or before is host or not self.stale_ns_max:
+            self._before.pop(virtual, None)
+        else:
+            self._before[virtual] = before, self.events.now_ns
+
+    def _target(self, virtual, sender):
+        if virtual not in self._before or not self.stale_ns_max:
+            return self._virtual[virtual]
+        before, redirected_ns = self._before[virtual]
+        until_ns = self._stale_until_ns.get((virtual, sender))
+        if until_ns is None:
+            until_ns = self._stale_until_ns[virtual, sender] = redirected_ns + int(self._rng.random() * self.stale_ns_max)
+        if self.events.now_ns >= until_ns or self._mixed and self._rng.random() < 0.5:
+            return self._virtual[virtual]
+        self.counters["stale"] += 1
+        return before
 
     def carry(self, frame):
         rng = self._rng
@@ -104,7 +141,7 @@ class Network:
         if self.duplication and rng.random() < self.duplication:
             self.counters["doubled"] += 1
             copies = 2
-        host = self.virtual[frame[:6]]
+        host = self._target(frame[:6], frame[6:12])
         for _ in range(copies):
             delay_us = 70 if self.ordered else 50 + rng.random() * 50
             if self.slow and rng.random() < self.slow:

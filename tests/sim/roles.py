@@ -27,9 +27,12 @@ class InputLoggerRole:
 
     def _tick(self):
         if self.ticking:
-            for frame in self.core.tick(self._unix_ns()):
-                self._forward(frame)
+            self._send_ticks()
             self.host.later(self._tick_interval_ns, self._tick)
+
+    def _send_ticks(self):
+        for frame in self.core.tick(self._unix_ns()):
+            self._forward(frame)
 
     def _unix_ns(self):
         return 1_700_000_000_000_000_000 + self.host.network.events.now_ns
@@ -53,6 +56,8 @@ class InputLoggerRole:
         self.host.call(client, on_batch, worker, frames, end)
         if not end:
             self.host.later(MS // 20, self.inputs, client, worker, decode_input(frames[-1])[2].n, on_batch)
+        elif self.ticking:
+            self._send_ticks()          # whether the live stream joins this answer is seen at once
 
 
 class OutputLoggerRole:

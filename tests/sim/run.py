@@ -1,9 +1,6 @@
-"""One schedule from a seed, and a campaign of them."""
+"""One schedule from a seed."""
 
 import random
-import time
-import traceback
-from collections import Counter
 from typing import NamedTuple
 
 from .checkers import Violation
@@ -23,43 +20,50 @@ class Report(NamedTuple):
     digest: int
 
 
-def run(seed, parts=Parts()):
-    """One schedule. Raises Violation, or whatever the core raises; both name the seed."""
+class Size(NamedTuple):
+    """How large a schedule is, and which faults its network does without."""
+
+    workers: int
+    packets: int
+    crashes: int
+    without: tuple = ()
+
+    @classmethod
+    def draw(cls, rng):
+        return cls(rng.choice((1, 1, 2, 3, 4)), rng.choice((10, 20, 40, 60, 150)), rng.choice((0, 1, 1, 2, 4)))
+
+    @classmethod
+    def of(cls, seed):
+        """The size that *seed* draws."""
+        return cls.draw(random.Random(seed))
+
+
+def run(seed, parts=Parts(), size=None):
+    """One schedule; *size* instead of what the seed draws. Raises Violation, which says how to repeat it, from what was raised."""
     rng = random.Random(seed)
+    drawn = Size.draw(rng)
+    size = size or drawn
     group = None
     try:
-        group = Group(rng, parts, workers=rng.choice((1, 1, 2, 3, 4)))
-        group.run(packets=rng.choice((20, 60, 150)), crashes=rng.choice((0, 1, 1, 2, 4)))
+        group = Group(rng, parts, workers=size.workers)
+        for fault in size.without:
+            group.network.without(fault)
+        group.run(size.packets, size.crashes)
     except Exception as error:
         at_ns = group.events.now_ns if group else 0
         raise Violation(f"seed {seed}, at {at_ns / 1e6:.3f} ms: {type(error).__name__}: {error}\n"
-                        f"repeat with: python -m pytest tests/sim --seed {seed}") from error
+                        f"repeat with: {command(seed, size)}") from error
     releases = group.checker.releases
     digest = random.Random(repr(releases)).getrandbits(64)
     return Report(seed, group.events.count, len(releases), group.controller.failovers, group.workers, group.checker.accesses,
                   group.checker.cut_open, digest)
 
 
-def campaign(schedules, first_seed, progress=print, seconds_max=None):
-    """Seeds *first_seed*, *first_seed* + 1 ...; returns the seeds that failed."""
-    begin = told = time.monotonic()
-    totals, failed = Counter(), []
-    done = 0
-    for seed in range(first_seed, first_seed + schedules):
-        try:
-            report = run(seed)
-            totals.update(events=report.events, released=report.released, failovers=report.failovers)
-        except Violation:
-            failed.append(seed)
-            progress(traceback.format_exc())
-        done += 1
-        now = time.monotonic()
-        if now - told > 10:
-            told = now
-            progress(f"{done} of {schedules} schedules, {len(failed)} failed, {done / (now - begin):.0f} a second")
-        if seconds_max is not None and now - begin > seconds_max:
-            break
-    progress(f"{done} schedules from seed {first_seed} on in {time.monotonic() - begin:.1f} s: {totals['failovers']} failovers,"
-             f" {totals['released']} packets released, {totals['events']} events; {len(failed)} failed"
-             + (f": {failed[:20]}" if failed else ""))
-    return failed
+def command(seed, size):
+    """The command that runs this one schedule."""
+    words = f"python -m tests.sim --schedules 1 --seed {seed}"
+    drawn = Size.of(seed)
+    for name in ("workers", "packets", "crashes"):
+        if getattr(size, name) != getattr(drawn, name):
+            words += f" --{name} {getattr(size, name)}"
+    return words + "".join(f" --without {fault}" for fault in size.without)

@@ -1,11 +1,21 @@
 """Schedules of the simulator: the same ones each time, some fresh ones, or the one that ``--seed`` names."""
 
+import os
+import re
 import secrets
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
-from .run import campaign, run
+import pytest
+
+from .campaign import BATCH, campaign
+from .checkers import Violation
+from .group import Parts
+from .run import Size, command, run
+from .shrink import failure, shrink
+from .test_mutations import ForgetsWhatLeft
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -50,10 +60,63 @@ def test_schedules_do_not_depend_on_the_process():
 
 def test_schedules_do_what_they_are_for():
     """Failovers, several in a row, with packets released in between: otherwise the checks above prove nothing."""
-    reports = [run(seed) for seed in range(60)]
-    assert sum(report.failovers for report in reports) > 60
+    reports = [run(seed) for seed in range(200)]
+    assert sum(report.failovers for report in reports) > 200
     assert any(report.failovers >= 4 for report in reports)
-    assert sum(report.released for report in reports) > 1000
+    assert sum(report.released for report in reports) > 4000
     assert {report.workers for report in reports} == {1, 2, 3, 4}
-    assert sum(report.accesses for report in reports) > 1000
+    assert sum(report.accesses for report in reports) > 2000
     assert sum(report.cut_open for report in reports) > 5
+
+
+def test_processes_change_nothing_but_the_time():
+    told = [], []
+    for processes, lines in zip((1, 2), told):
+        assert campaign(2 * BATCH + 1, 1, lines.append, processes) == []
+    alone, together = [[re.sub(r"in .* a second", "", line) for line in lines[1:]] for lines in told]
+    assert alone == together and len(alone) == 1
+
+
+def test_a_failing_campaign_says_how_to_repeat_it_and_finds_a_smaller_schedule():
+    """All failing seeds in order; the first is made smaller by itself, and the smaller one fails in the same way when repeated."""
+    parts = Parts(output_logger=ForgetsWhatLeft)
+    lines = []
+    failed = campaign(60, 0, lines.append, 2, parts=parts)
+    assert failed == sorted(seed for seed in range(60) if failure(seed, parts, Size.of(seed)))
+    assert any(f"repeat with: python -m tests.sim --schedules 1 --seed {failed[0]}" in line for line in lines)
+    assert "smaller, after" in lines[-1] and "left twice" in lines[-1]
+
+    smaller = shrink(failed[0], parts)
+    drawn = Size.of(failed[0])
+    assert smaller.text == lines[-1]
+    assert smaller.size.workers == 1 and smaller.size.packets < drawn.packets and smaller.size.packets <= 10
+    assert smaller.size.crashes <= drawn.crashes
+    with pytest.raises(Violation, match="left twice"):
+        run(smaller.seed, parts, smaller.size)
+    assert command(smaller.seed, smaller.size) in smaller.text
+
+
+def test_only_a_failing_schedule_is_made_smaller():
+    with pytest.raises(ValueError, match="does not fail"):
+        shrink(1)
+
+
+def test_the_command_of_a_smaller_schedule_runs_that_schedule():
+    size = Size.of(3)._replace(workers=2, packets=9, without=("loss", "slow"))
+    words = command(3, size).split()
+    told = subprocess.run([sys.executable, *words[1:], "--processes", "1"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    report = run(3, size=size)
+    assert f"{report.failovers} failovers, {report.released} packets released, {report.events} events" in told
+
+
+def test_a_campaign_ends_cleanly_at_ctrl_c():
+    """It tells what was done, and leaves no process and no trace of an exception."""
+    with subprocess.Popen([sys.executable, "-m", "tests.sim", "--schedules", "1000000", "--processes", "2"], cwd=ROOT,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+        assert process.stdout.readline().startswith("seeds ")
+        os.killpg(process.pid, signal.SIGINT)
+        told, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "schedules from seed" in told and errors == ""
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)

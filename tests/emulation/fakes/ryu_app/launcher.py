@@ -26,8 +26,25 @@ def status():
 
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
-        body = json.dumps(status()).encode()
-        self.send_response(200)
+        self.answer(200, status())
+
+    def do_POST(self):
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        with open(DEPLOYMENT["key_file"], encoding="ascii") as file:
+            if self.headers["X-FTMB-Key"] != file.read():
+                self.answer(401, {"error": "the key is wrong"})
+                return
+        group = self.path.split("/")[3]
+        if group not in DEPLOYMENT["groups"]:
+            self.answer(404, {"error": f"there is no group {group!r}"})
+        elif asked["reload"]:
+            self.answer(503, {"error": "it does not load"})
+        else:
+            self.answer(200, {"group": group, "master": asked["to"], "failover": {"total_ms": 7.5}})
+
+    def answer(self, code, value):
+        body = json.dumps(value).encode()
+        self.send_response(code)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
