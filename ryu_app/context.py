@@ -200,3 +200,31 @@ class Context:
             taken.insert(0, actions.Steer(self.steering(), self._token))
             self._token = None
         return taken
+<<<<<<< HEAD
+=======
+
+
+def role_arguments(context, group, role, start=None):
+    """The arguments of the request that gives *role* of *group* (middleboxes.core.messages has the table).
+
+    *start* is where a master's steps begin, one per worker; None: at 0.
+    """
+    spec = group.spec
+    if role == "store":
+        return {}
+    args = {"group_id": spec.id, "workers": spec.workers,
+            "ports": [{"name": port.name, "mac": port.mac, "address": port.address} for port in spec.ports]}
+    if role == "input-logger":
+        args.update(function=spec.function, tick_interval_ms=spec.tick_interval_ms, log_bytes_max=spec.log_bytes_max,
+                    start=[0] * spec.workers, start_ns=0, master_epoch=group.epoch)
+    elif role in ("master", "spare"):
+        args.update(function=spec.function, parameters=spec.parameters,
+                    checkpoint_interval_ms=spec.checkpoint_interval_ms, store=context.nodes[spec.store].service)
+    if role == "spare":
+        args.update(input_logger=context.nodes[spec.input_logger].service,
+                    output_logger=context.nodes[spec.output_logger].service)
+    if role == "master":
+        args["inputs_from"] = 0
+        args["start"] = start if start is not None else [0] * spec.workers
+    return args
+>>>>>>> main

@@ -20,7 +20,7 @@ CHUNK_BYTES_MAX = 1 << 18
 #: untrusted input: a checkpoint under construction may not grow beyond this
 CHECKPOINT_BYTES_MAX = 1 << 30
 
-_HEADER_FIELDS = {"version": int, "id": int, "base": int, "epoch": int, "function": str, "positions": tuple,
+_HEADER_FIELDS = {"version": int, "id": int, "base": int, "epoch": int, "change": int, "function": str, "positions": tuple,
                   "random": tuple, "times_ns": tuple, "clocks": tuple, "domains": tuple}
 
 
@@ -38,12 +38,14 @@ class Checkpoint(NamedTuple):
 class Cut(NamedTuple):
     """A consistent cut of a master; ``positions`` is [(n, k) per worker], ``changes`` [(variable, removed, dirty), ...].
 
+    ``change``: the epoch of the last change of the group that the master knew of (Master.change).
     ``sharing``: the part of the header that middleboxes.core.sharing keeps.
     """
 
     id: int
     base: int
     epoch: int
+    change: int
     function: str
     positions: list
     random: list
@@ -53,8 +55,9 @@ class Cut(NamedTuple):
 
     def header(self):
         """The header of this cut."""
-        return {"version": VERSION, "id": self.id, "base": self.base, "epoch": self.epoch, "function": self.function,
-                "positions": self.positions, "random": self.random, "times_ns": self.times_ns, **self.sharing}
+        return {"version": VERSION, "id": self.id, "base": self.base, "epoch": self.epoch, "change": self.change,
+                "function": self.function, "positions": self.positions, "random": self.random, "times_ns": self.times_ns,
+                **self.sharing}
 
     def chunks(self):
         """Yield the encoded chunks, at least one."""

@@ -2,6 +2,7 @@
 
 Nothing leaves for the master that is not logged first; the log is trimmed when a checkpoint that covers it is
 durable. The log is bounded: at the bound a new input is dropped and counted, it is never forwarded unlogged.
+One that replaces another goes on from where the master stands: its numbers above, its times not before.
 A tick without room is made good by its worker's last input, sent again: with the log full a new master, too, must see
 that the live stream joins the log, or it never goes live, and no checkpoint ever makes room. It is late for whoever has it.
 """
@@ -17,10 +18,14 @@ class InputLogger:
     """The input logger of one group. Time is passed in (Unix, ns) and never goes back in what it hands out.
 
     *partition*: which worker a frame is for, a pure function (frame, port number, workers).
+    *start*: one n per worker, of the last input before this logger's first; *start_ns*: the last timestamp before it.
+    *epoch* is in its INPUT frames; *master_epoch* in the TRIM frames that it takes.
     """
 
-    def __init__(self, group_id, source, workers, epoch, log_bytes_max, partition=flow_worker):
+    def __init__(self, group_id, source, workers, epoch, log_bytes_max, partition=flow_worker, *, start=None, start_ns=0,
+                 master_epoch=None):
         self.epoch = epoch
+        self.master_epoch = epoch if master_epoch is None else master_epoch
         # one worker needs no choice
         self._partition = partition if workers > 1 else None
         self.log_bytes = 0
@@ -30,8 +35,8 @@ class InputLogger:
         self._shared_bytes_max = log_bytes_max - (workers - 1) * _ENTRY_BYTES
         self._encoder = InputEncoder(group_id, source)
         self._logs = [[] for _ in range(workers)]       # a worker's numbers have no gaps: n is found by its index
-        self._last_n = [0] * workers
-        self._last_ns = 0
+        self._last_n = [0] * workers if start is None else list(start)
+        self._last_ns = start_ns
 
     def accept(self, port, frame, now_ns):
         """Log a *frame* that came in at *port* (number); returns the frame for the master, None if the log is full."""
@@ -80,12 +85,13 @@ class InputLogger:
         return self._encoder.encode(self.epoch, worker, item)
 
     def fence(self, epoch):
-        """The group's epoch is now *epoch*; trims of older ones are refused."""
+        """The group has a new master, of *epoch*; trims by older ones are refused."""
         self.epoch = max(self.epoch, epoch)
+        self.master_epoch = max(self.master_epoch, epoch)
 
     def trim(self, epoch, positions):
         """A checkpoint at *positions* {worker: (n, k)} is durable: forget the inputs that it covers."""
-        if epoch != self.epoch:
+        if epoch != self.master_epoch:
             return
         for worker, (n, _) in positions.items():
             if worker >= len(self._logs):

@@ -7,110 +7,32 @@ Replay is the same step with the determinant given instead of made.
 Bounds: at most ``unacknowledged_max`` steps of a worker are ahead of the output logger's acknowledgement, and UNDURABLE_MAX ahead
 of the last durable checkpoint; at a bound it takes no more inputs (``ready`` is False) until acknowledgements or a durable checkpoint come.
 
+Around it input logger, output logger and store may be replaced: ``fence_inputs``, ``use_output_log`` and ``note_change`` tell it
+so (docs/protocol.md, "Replacements"). ``change`` is the epoch of the last such change, or of its own beginning.
+
 Threads: with several workers, each may have a thread that alone calls ``process``, ``flush_worker`` and ``acknowledged`` for
-it: all that these change is the worker's own, or guarded as middleboxes.core.sharing says. ``cut``, ``load``, ``replay``
-are for when no worker runs. ``acknowledged_all``, ``durable`` and ``counters`` may come at any time: of workers that run they
-read numbers that never go back, and write one, ``durable_k``, that only ``durable`` writes.
+it: all that these change is the worker's own, or guarded as middleboxes.core.sharing says. ``cut``, ``load``, ``replay``,
+``fence_inputs`` and ``stop`` are for when no worker runs. ``acknowledged_all``, ``use_output_log``, ``note_change``, ``durable`` and
+``counters`` may come at any time: of workers that run they read numbers that never go back, and write one, ``durable_k``,
+that only ``durable`` writes.
 """
 
 import traceback
 
-from .channel import pack, unpack
 from .checkpoint import Cut, CheckpointError
 from .determinants import DeterminantLog, encode_extra, decode_extra
 from .frames import DETERMINANTS_INLINE_BYTES_MAX, PACKET, FrameError, OutputEncoder, decode_ack, encode_trim
-from .state import StateError, check_value
+from .state import StateError
+from .step import EVENT_CHARACTERS_MAX, ReplayError, StepContext
 
-_MASK = (1 << 64) - 1
 BATCH_BYTES_MAX = 1200
 #: Steps beyond the last durable checkpoint, at most. Below what an output logger stores (its items_max), so that
 #: with the store away the master stops first: a full output log could never acknowledge the checkpoint that frees it.
 UNDURABLE_MAX = 1 << 19
 #: determinants are asked for again in portions: a long gap must not hold up packets
 RESENT_BATCHES_MAX = 16
-EVENT_CHARACTERS_MAX = 1000
-
-#: bounds of one step, the same in replay; all that it records must fit determinants.EXTRA_BYTES_MAX
-OUTPUTS_MAX = 1 << 16
-RECORDS_MAX = 32
-RECORDED_BYTES_MAX = 4096
-_REASON_CHARACTERS_MAX = 24
-
-
-class ReplayError(Exception):
-    """Logged inputs and determinants do not fit together: the state can't be restored from them."""
-
-
-class RecordError(Exception):
-    """A ``ctx.record`` gave no value: its function raised, or the value is too large or of a kind that can't be kept."""
-
-
-class StepContext:
-    """What one worker's steps see as ``ctx`` (documented in middleboxes.sdk.middlebox.Context)."""
-
-    __slots__ = ("port", "now_ns", "outputs", "records", "random_state", "_replayed", "_numbers", "_on_event", "_replaying")
-
-    def __init__(self, numbers, random_state, on_event):
-        self.port, self.now_ns = "", 0
-        self.outputs, self.records = [], []
-        self.random_state = random_state
-        self._numbers, self._on_event = numbers, on_event
-        self._replaying, self._replayed = False, None
-
-    def emit(self, port, frame):
-        # checked here: the fault is the function's, on this packet, and must not surface in the master
-        if type(frame) is not bytes:
-            raise TypeError(f"a frame is bytes, not {type(frame).__name__}")
-        if len(self.outputs) == OUTPUTS_MAX:
-            raise ValueError(f"more than {OUTPUTS_MAX} outputs in one step")
-        self.outputs.append((self._numbers[port], frame))
-
-    def random(self):
-        # splitmix64 (Steele, Lea, Flood 2014): 64 bits of state, in the checkpoint
-        self.random_state = state = (self.random_state + 0x9E3779B97F4A7C15) & _MASK
-        mixed = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
-        mixed = ((mixed ^ (mixed >> 27)) * 0x94D049BB133111EB) & _MASK
-        return mixed ^ (mixed >> 31)
-
-    def record(self, fn):
-        if len(self.records) == RECORDS_MAX:
-            raise RecordError(f"more than {RECORDS_MAX} records in one step")
-        if self._replaying:
-            if not self._replayed:
-                raise ReplayError("the middlebox asks for a recorded value that was not logged: it is not deterministic")
-            outcome = self._replayed.pop(0)
-        else:
-            outcome = self._outcome(fn)
-        self.records.append(outcome)
-        if type(outcome) is str:
-            raise RecordError(outcome)
-        return unpack(outcome, use_list=False)      # what replay will see, not what *fn* gave
-
-    def _outcome(self, fn):
-        """The packed value of *fn()*, or as text why there is none: a step that failed so must fail so again."""
-        try:
-            value = fn()
-            check_value("ctx.record", value)
-            packed = pack(value)
-        except Exception as error:
-            return type(error).__name__[:_REASON_CHARACTERS_MAX]
-        if sum(map(len, self.records)) + len(packed) > RECORDED_BYTES_MAX:
-            return "too large"
-        return packed
-
-    def event(self, name, detail):
-        # checked in replay, too: what fails live must fail again
-        for text in (name, detail):
-            if type(text) is not str or len(text) > EVENT_CHARACTERS_MAX or not text.isprintable():
-                raise ValueError(f"an event is two printable texts of at most {EVENT_CHARACTERS_MAX} characters")
-        if not self._replaying:
-            self._on_event(name, detail)
-
-    def begin_replay(self, records):
-        self._replaying, self._replayed = True, list(records)
-
-    def end_replay(self):
-        self._replaying = False
+#: above every epoch: who takes inputs only from here on takes none
+_NO_INPUTS = 1 << 32
 
 
 class Worker:
@@ -124,7 +46,7 @@ class Worker:
         self.context = context
         self.function, self.session = function, session
         self.log = DeterminantLog()
-        self.counters = {"steps": 0, "outputs": 0, "late_inputs": 0, "function_errors": 0, "resent": 0}
+        self.counters = {"steps": 0, "outputs": 0, "late_inputs": 0, "refused_inputs": 0, "function_errors": 0, "resent": 0}
 
 
 class Master:
@@ -139,10 +61,12 @@ class Master:
         self.state = function.whole_state
         if not len(functions) == len(seeds) == self.state.workers:
             raise StateError(f"{len(functions)} instances and {len(seeds)} seeds for {self.state.workers} workers")
-        self.epoch = epoch
+        self.begin(epoch, 0)
         self.group_id, self.source = group_id, source
         self.unacknowledged_max = unacknowledged_max
         self.checkpoint_id = 0
+        self._durable = None            # positions of the last durable checkpoint
+        self._unlogged_id = None        # a new output logger: the last checkpoint cut before it was told of
         self._names = tuple(function.ports)
         numbers = {name: number for number, name in enumerate(self._names)}
         self.workers = [Worker(StepContext(numbers, seed, on_event), instance, session)
@@ -150,6 +74,37 @@ class Master:
         self._encoder = OutputEncoder(group_id, source)
         self._on_event = on_event
         self._errors_told = set()
+
+    # -- who is around it
+
+    def begin(self, epoch, inputs_from):
+        """It is the master of *epoch* from now on; INPUT frames of an epoch below *inputs_from* are a former input logger's."""
+        self.epoch = self.change = epoch
+        self.inputs_from = inputs_from
+
+    def note_change(self, epoch):
+        """The group is in its configuration *epoch* from now on: checkpoints cut after this say so."""
+        self.change = max(self.change, epoch)
+
+    def fence_inputs(self, epoch):
+        """Another input logger, of *epoch*: no input below it is taken any more. ([n per worker], time in ns) it goes on from."""
+        self.inputs_from = max(self.inputs_from, epoch)
+        self.note_change(epoch)
+        return [worker.n for worker in self.workers], max(worker.last_ns for worker in self.workers)
+
+    def use_output_log(self, epoch):
+        """The output logger is a new and empty one: until a checkpoint cut after this is durable, none waits for acknowledgements."""
+        self.note_change(epoch)
+        self._unlogged_id = self.checkpoint_id
+
+    def stop(self):
+        """Take no more inputs, for good."""
+        self.inputs_from = _NO_INPUTS
+
+    @property
+    def stopped(self):
+        """Whether ``stop`` was called."""
+        return self.inputs_from == _NO_INPUTS
 
     # -- live
 
@@ -172,6 +127,10 @@ class Master:
         """How many steps worker *number* is ahead of the output logger's acknowledgements."""
         worker = self.workers[number]
         return worker.k - worker.log.trimmed
+
+    def refuse(self, number):
+        """Count an input for worker *number* whose epoch is below ``inputs_from``."""
+        self.workers[number].counters["refused_inputs"] += 1
 
     def process(self, number, item):
         """Process *item* (an Input) at worker *number*: the frames for the output logger."""
@@ -203,7 +162,7 @@ class Master:
         return self._batches(number, worker) if worker.sent_k < worker.k else []
 
     def acknowledged(self, frame):
-        """Take an ACK frame; returns determinants that are asked for again. Raises FrameError."""
+        """Take an ACK frame; returns determinants that are asked for again, and what is durable. Raises FrameError."""
         epoch, number, k, resend = decode_ack(frame)
         if number >= len(self.workers):
             raise FrameError(f"acknowledgement for worker {number}: there is no such")
@@ -215,7 +174,12 @@ class Master:
         if not resend:
             return []
         worker.counters["resent"] += 1
-        frames, last = [], worker.log.trimmed
+        frames, last, durable_k = [], worker.log.trimmed, worker.durable_k
+        if k < durable_k and self._durable is not None:
+            # its TRIM was lost, or the output logger is a new one
+            frames = self._trims("output-logger")
+        if last > max(k, durable_k):
+            return frames           # of no use to a new output logger: it waits for the next checkpoint
         while last < worker.sent_k and len(frames) < RESENT_BATCHES_MAX:
             encoded, last = worker.log.encode(last, BATCH_BYTES_MAX)
             frames.append(self._encoder.encode_batch(self.epoch, number, encoded))
@@ -325,26 +289,30 @@ class Master:
         changes = [(name, *variable.cut()) for name, variable in self.function.variables.items()]
         if full:
             changes = [(name, (), variable.everything()) for name, variable in self.function.variables.items()]
-        return Cut(id=self.checkpoint_id, base=base, epoch=self.epoch, function=type(self.function).__name__,
+        return Cut(id=self.checkpoint_id, base=base, epoch=self.epoch, change=self.change, function=type(self.function).__name__,
                    positions=[(worker.n, worker.k) for worker in self.workers],
                    random=[worker.context.random_state for worker in self.workers],
                    times_ns=[worker.last_ns for worker in self.workers],
                    sharing=self.state.header(), changes=changes)
 
     def acknowledged_all(self, cut):
-        """Whether the output logger holds all determinants before *cut*; only then may the cut be committed."""
-        return all(worker.log.trimmed >= k for worker, (_, k) in zip(self.workers, cut.positions))
+        """Whether the output logger holds all determinants before *cut*; only then may the cut be committed.
+
+        A new output logger never will: nobody has them. What it can't release until then, the durable checkpoint explains.
+        """
+        return self._unlogged_id is not None or all(worker.log.trimmed >= k for worker, (_, k) in zip(self.workers, cut.positions))
 
     def durable(self, cut):
-        """*cut* is durable: trim, and return the frames that let the loggers trim."""
+        """*cut* is durable: returns the frames that let the loggers trim. The master's own logs wait for acknowledgements."""
+        self._durable = cut.positions
         for worker, (_, k) in zip(self.workers, cut.positions):
             worker.durable_k = k
-            # never so where a commit waits for the acknowledgements: then a worker's thread trimmed its log itself
-            if worker.log.trimmed < k:
-                worker.log.trim(k)
-                worker.sent_k = max(worker.sent_k, k)
-        return [frame for role in ("input-logger", "output-logger")
-                for frame in encode_trim(role, self.group_id, self.source, self.epoch, cut.positions)]
+        if self._unlogged_id is not None and cut.id > self._unlogged_id:
+            self._unlogged_id = None
+        return self._trims("input-logger") + self._trims("output-logger")
+
+    def _trims(self, role):
+        return encode_trim(role, self.group_id, self.source, self.epoch, self._durable)
 
     def load(self, checkpoint):
         """Apply one decoded checkpoint (base or delta) to a master that does not run. Raises CheckpointError."""
@@ -367,7 +335,7 @@ class Master:
             self._start(worker, n, k)
             worker.context.random_state, worker.last_ns = state, last_ns
         self.state.load(header)
-        self.checkpoint_id = header["id"]
+        self._durable, self.checkpoint_id = header["positions"], header["id"]
 
     def start_at(self, positions_k):
         """Let a fresh master count its steps from *positions_k* (one k per worker)."""

@@ -5,7 +5,7 @@ before anything else looks at it. Tables here are the whole vocabulary; docs/pro
 """
 
 #: Version of frames, messages and checkpoints; a peer with another version is refused by name.
-VERSION = 1
+VERSION = 2
 
 #: A control message. Bulk data (checkpoints, inputs, determinants) travels in chunks below this.
 MESSAGE_BYTES_MAX = 1 << 20
@@ -13,23 +13,32 @@ MESSAGE_BYTES_MAX = 1 << 20
 ROLES = ("input-logger", "master", "output-logger", "store", "spare")
 
 # What the controller asks of an agent (``do`` of a request), with the arguments it carries.
+# A port is a map with `name`, `mac`, `address`, and of a logger `peer`: None, or {"group", "port"} that it faces.
 REQUESTS = {
-    # become the role; "master" starts from empty state and counts its steps from `start` (one k per worker),
-    # "spare" prefetches checkpoints
+    # become the role; "master" starts from empty state and counts its steps from `start` (one k per worker) and takes no
+    # input of an epoch below `inputs_from`; "spare" prefetches checkpoints
     "store": {},
+    # its inputs are numbered above `start` (one n per worker), with times (Unix, ns) not before `start_ns`; it trims as
+    # the master of `master_epoch` says
     "input-logger": {"group_id": int, "workers": int, "ports": list, "function": str, "tick_interval_ms": int,
-                     "log_bytes_max": int},
+                     "log_bytes_max": int, "start": list, "start_ns": int, "master_epoch": int},
     "output-logger": {"group_id": int, "workers": int, "ports": list},
     "master": {"group_id": int, "workers": int, "ports": list, "function": str, "parameters": dict,
-               "checkpoint_interval_ms": int, "store": list, "start": list},
+               "checkpoint_interval_ms": int, "store": list, "start": list, "inputs_from": int},
     "spare": {"group_id": int, "workers": int, "ports": list, "function": str, "parameters": dict,
               "checkpoint_interval_ms": int, "store": list, "input_logger": list,
               "output_logger": list},
-    # refuse everything below the request's epoch; asked of store, output-logger and input-logger
+    # refuse everything below the request's epoch; of a master: all inputs below it
     "fence": {"role": str},
-    # a spare becomes the master: `stored` is R, the recoverable prefix, one k per worker
+    # a spare becomes the master: `stored` is R, the recoverable prefix, one k per worker; `inputs_from` as for "master"
     "recover": {"stored": list, "input_logger": list, "output_logger": list, "store": list,
-                "cold": bool},
+                "cold": bool, "inputs_from": int},
+    # asked of a master: another store; a new and empty output logger; no more inputs, and a last checkpoint
+    "use-store": {"store": list},
+    "use-output-logger": {},
+    "stop": {},
+    # the process replaces itself, if it has no role
+    "restart": {},
     # give the role up and become idle
     "retire": {"role": str},
 }

@@ -26,8 +26,8 @@ from collections import deque
 
 from .determinants import DeterminantError, DeterminantLog, decode_extra
 from .frames import FrameError, decode_input
-from .master import ReplayError
 from .outputlog import unpack_keys
+from .step import ReplayError
 
 
 #: What piled up during a failover goes out in step with the acknowledgements, so that it does not overrun the queues of the
@@ -224,11 +224,13 @@ class Recovery:
                 self.finished = True
                 break
             try:
-                _, number, item = decode_input(frame)
+                epoch, number, item = decode_input(frame)
             except FrameError:
                 self.bad_frames += 1
                 continue
-            if number < len(master.workers):
+            if number < len(master.workers) and epoch < master.inputs_from:
+                master.refuse(number)
+            elif number < len(master.workers):
                 if item.n > master.workers[number].n + 1 and self._may_ask_for_gap():
                     self._gap = True        # this input is in the log as well as those before it
                     break

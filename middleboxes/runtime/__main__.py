@@ -1,6 +1,7 @@
 """python -m middleboxes.runtime NODE.json: one node process. Exit code 2: it can't be started as configured."""
 
 import json
+import os
 import sys
 
 from .link import LinkError
@@ -42,7 +43,8 @@ def main():
         node.run()
     except KeyboardInterrupt:
         return 130
-    return 0
+    # restart: as a new program, which loads what is new of its code; sockets and pipes are not inherited
+    os.execv(sys.executable, [sys.executable, "-m", "middleboxes.runtime", *sys.argv[1:]])
 
 
 if __name__ == "__main__":

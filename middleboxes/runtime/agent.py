@@ -70,4 +70,6 @@ class Agent:
             self.node.log(f"request {message['do']} of group {message['group']}: {error}")
         except (KeyError, TypeError) as failure:
             error = f"arguments are not of the expected form: {type(failure).__name__} {failure}"
+        if message["do"] == "restart" and not error:
+            connection.on_drained = self.node.restart       # once the reply is out
         connection.send({"t": "reply", "id": message["id"], "ok": not error, "error": error, "result": result or {}})

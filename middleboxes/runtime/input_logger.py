@@ -7,7 +7,7 @@ from ..core.inputlog import InputLogger
 from ..core.partition import flow_worker
 from ..functions import load
 from .link import losses
-from .role import Role, check_positions, open_ports
+from .role import Role, RoleError, check_positions, open_ports
 
 FRAMES_PER_MESSAGE = 64
 _BROADCAST_BIT = 1
@@ -26,16 +26,21 @@ class InputLoggerRole(Role):
 
     role = "input-logger"
 
-    def __init__(self, node, group, epoch, group_id, workers, ports, function, tick_interval_ms, log_bytes_max):
+    def __init__(self, node, group, epoch, group_id, workers, ports, function, tick_interval_ms, log_bytes_max, start, start_ns,
+                 master_epoch):
         super().__init__(node, group, epoch, group_id)
+        check_positions(start, workers, RoleError)
         self._workers = workers
         partition = partition_of(function, [port["name"] for port in ports]) if workers > 1 else flow_worker
-        self._core = InputLogger(group_id, node.mac, workers, epoch, log_bytes_max, partition)
+        self._core = InputLogger(group_id, node.mac, workers, epoch, log_bytes_max, partition, start=start, start_ns=start_ns,
+                                 master_epoch=master_epoch)
         self._filtered = self._bad_frames = 0
+        self._macs = [bytes.fromhex(port["mac"].replace(":", "")) for port in ports]
+        #: {name of a port: its number}
+        self.port_numbers = {port["name"]: number for number, port in enumerate(ports)}
         self._links = open_ports(node, group, ports)
-        for number, (port, link) in enumerate(zip(ports, self._links)):
-            mac = bytes.fromhex(port["mac"].replace(":", ""))
-            self.loop.watch(link.fileno(), lambda link=link, number=number, mac=mac: self._receive(link, number, mac))
+        for number, link in enumerate(self._links):
+            self.loop.watch(link.fileno(), lambda link=link, number=number: self.take(number, link.receive()))
         self._tick_ns = tick_interval_ms * 1_000_000
         self._timer = self.loop.after(self._tick_ns, self._tick)
 
@@ -48,10 +53,11 @@ class InputLoggerRole(Role):
         self.epoch = self._core.epoch
         return {}
 
-    def _receive(self, link, number, mac):
-        now_ns = time.time_ns()
+    def take(self, number, frames):
+        """*frames* came to port *number*: by its interface, or from the output logger of the group that it faces, on this node."""
+        now_ns, mac = time.time_ns(), self._macs[number]
         accept, send = self._core.accept, self.node.send
-        for frame in link.receive():
+        for frame in frames:
             if frame[:6] != mac and not (frame and frame[0] & _BROADCAST_BIT):
                 self._filtered += 1
                 continue

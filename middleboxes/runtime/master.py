@@ -25,9 +25,12 @@ class MasterRole(Role):
         self._store = None              # open connection to the store, None while there is none
         self._cut = self._chunks = self._chunk = None
         self._committing = False
+        self._full = False              # the next cut is a base: the store has nothing that a delta could build on
+        self._again = False             # another cut as soon as this one is durable
+        self._stop_id = None            # stopping: the checkpoint before the last one
         self.taking = False
         self._on_durable = on_durable
-        self._protected_told = False
+        self._change_told = 0           # the last change that a durable checkpoint was cut after
         self._timer = None
         self._bad_frames = 0
         self._threads = None            # of several workers, once live
@@ -36,7 +39,7 @@ class MasterRole(Role):
 
     def counters(self):
         counters = {**self.core.counters, "checkpoint": self.core.checkpoint_id, "bad_frames": self._bad_frames,
-                    "k": [worker.k for worker in self.core.workers]}
+                    "change": self._change_told, "k": [worker.k for worker in self.core.workers]}
         return {**counters, **self._threads.counters()} if self._threads else counters
 
     # -- packets
@@ -71,21 +74,24 @@ class MasterRole(Role):
             if self._threads is None:
                 self._early += frames
             return                      # else the workers' sockets have them, too
-        send, process = self.node.send, self.core.process
+        core, send, process = self.core, self.node.send, self.core.process
         for frame in frames:
             try:
-                _, worker, item = decode_input(frame)
+                epoch, worker, item = decode_input(frame)
             except FrameError:
                 self._bad_frames += 1
                 continue
             if worker >= workers:
                 self._bad_frames += 1
                 continue
+            if epoch < core.inputs_from:
+                core.refuse(worker)
+                continue
             for output in process(worker, item):
                 send(output)
-        for output in self.core.flush():
+        for output in core.flush():
             send(output)
-        if not self.core.ready:
+        if not core.ready:
             self.node.hold_inputs()
 
     @property
@@ -109,7 +115,52 @@ class MasterRole(Role):
         if self._cut is not None and self._chunk is None and self._committing:
             self.work(self._send_checkpoint)
 
+    # -- what changes around it (docs/protocol.md, "Replacements")
+
+    def _paused(self):
+        """While this lasts, no worker runs."""
+        return self._threads.paused() if self._threads else nullcontext()
+
+    def fence(self, epoch):
+        """Another input logger, of *epoch*: where it begins."""
+        with self._paused():
+            n, last_ns = self.core.fence_inputs(epoch)
+        self._checkpoint_soon()
+        return {"n": n, "last_ns": last_ns}
+
+    def use_store(self, epoch, store):
+        """From now on checkpoints go to the store at *store* [ip, port], a base first."""
+        self.core.note_change(epoch)
+        self._store_address = store
+        self._connection.on_close = None
+        self._connection.close("another store")
+        self._store = self._cut = None
+        self._full = True
+        self.loop.cancel(self._timer)
+        self._connect()
+
+    def use_output_logger(self, epoch):
+        """The output logger is a new one: a checkpoint is made for it, which does not wait for acknowledgements."""
+        self.core.use_output_log(epoch)
+        self._checkpoint_soon()
+        self._progress()                # one that waits for the former output logger's need not wait any more
+
+    def stop(self, epoch):
+        """Take no more inputs, make a last checkpoint and tell `stopped` when it is durable."""
+        with self._paused():
+            self.core.stop()
+        self._stop_id = self.core.checkpoint_id
+        self._checkpoint_soon()
+
     # -- checkpoints
+
+    def _checkpoint_soon(self):
+        """Cut now, or as soon as the checkpoint under way is durable, or the store there."""
+        if self._cut is not None:
+            self._again = True
+        elif self._store is not None:
+            self.loop.cancel(self._timer)
+            self._checkpoint()
 
     def _store_opened(self, connection):
         self._store = connection
@@ -127,12 +178,13 @@ class MasterRole(Role):
         self._connection = self.node.connect(self, self._store_address, self._store_opened, self._store_message,
                                              self._store_closed)
 
-    def _checkpoint(self, full=False):
+    def _checkpoint(self):
         """Cut now; the chunks go out in slices between packets."""
         self._timer = None
         if self._store is None:
             return
-        with self._threads.paused() if self._threads else nullcontext():
+        full, self._full, self._again = self._full, False, False
+        with self._paused():
             self._cut = self.core.cut(full)
         if not full:
             self.core.state.check_flows(self._cut.changes)
@@ -182,20 +234,26 @@ class MasterRole(Role):
             self._durable()
         else:
             # a store that came back empty: what this delta builds on is gone, and not protected until the base is there
-            self._protected_told = False
-            self._checkpoint(full=True)
+            self._change_told, self._full = 0, True
+            self._checkpoint()
 
     def _durable(self):
         cut, self._cut = self._cut, None
         for frame in self.core.durable(cut):
             self.node.send(frame)
-        if not self._protected_told:
-            self._protected_told = True
-            self.event("protected", checkpoint=cut.id)
+        if cut.change > self._change_told:
+            self._change_told = cut.change
+            self.event("protected", checkpoint=cut.id, change=cut.change)
         if self._on_durable:
             on_durable, self._on_durable = self._on_durable, None
             on_durable()
-        self._timer = self.after(self._interval_ns, self._checkpoint)
+        if self._stop_id is not None and cut.id > self._stop_id:
+            self._stop_id = None
+            self.event("stopped", n=[n for n, _ in cut.positions], k=[k for _, k in cut.positions])
+        if self._again:
+            self._checkpoint()
+        elif not self.core.stopped:
+            self._timer = self.after(self._interval_ns, self._checkpoint)
         self.node.hold_inputs()
         if self._threads is not None:
             self._threads.wake()

@@ -15,7 +15,7 @@ from .link import data_links, exclude
 from .loop import Loop
 from .master import MasterRole
 from .output_logger import OutputLoggerRole
-from .role import RoleError
+from .role import RoleError, check_positions
 from .spare import SpareRole, build_master
 from .store import StoreRole
 
@@ -23,6 +23,8 @@ from .store import StoreRole
 EARLY_GROUPS_MAX = 16
 #: batches read at most before a fence: as much as a socket's queue can hold
 DRAIN_BATCHES_MAX = 4096
+#: requests for a master, and its methods that carry them out
+MASTER_REQUESTS = {"use-store": "use_store", "use-output-logger": "use_output_logger", "stop": "stop"}
 
 
 class Node:
@@ -55,7 +57,7 @@ class Node:
         self.agent = Agent(self, settings["controller"], settings["heartbeat_interval_ms"])
 
     def run(self):
-        """Serve until the process is told to stop."""
+        """Serve until ``restart``, or until the process is told to stop."""
         # A collection would stop packets for as long as the state is large. Nothing that repeats makes reference cycles:
         # a role's own (its guards) are undone when it is dropped.
         gc.collect()
@@ -90,6 +92,13 @@ class Node:
         if do == "recover":
             self._role(group, "spare").recover(epoch, args)
             return {}
+        if do in MASTER_REQUESTS:
+            getattr(self._role(group, "master"), MASTER_REQUESTS[do])(epoch, **args)
+            return {}
+        if do == "restart":
+            if self._roles:
+                raise RoleError(f"node {self.name} has roles: {', '.join(f'{role} of {name}' for name, role in self._roles)}")
+            return {}
         # a role given again starts anew; who becomes the master of a group is no longer its spare
         for name in {do, "spare"} if do == "master" else {do}:
             if (group, name) in self._roles:
@@ -111,6 +120,8 @@ class Node:
     def _fresh_master(self, group, epoch, args):
         core = build_master(self, group, epoch, args,
                             lambda name, detail: self.agent.event(name, group, epoch, {"text": detail}))
+        check_positions(args["start"], args["workers"], RoleError)
+        core.begin(epoch, args["inputs_from"])
         core.start_at(args["start"])
         # what came before is of another start of the group: its numbers mean something else
         self._buffers.pop(args["group_id"], None)
@@ -124,7 +135,15 @@ class Node:
             early.append(frame)
         role.go_live(early)
 
+    def restart(self):
+        """End ``run``: the process is about to replace itself."""
+        self.loop.stop()
+
     # -- roles
+
+    def role(self, group, name):
+        """The Role that this node has in *group*, None if it has not."""
+        return self._roles.get((group, name))
 
     def port_interfaces(self, group):
         """{port name: interface} of this node for *group*."""

@@ -19,11 +19,14 @@ class OutputLoggerRole(Role):
         super().__init__(node, group, epoch, group_id)
         self._core = OutputLogger(group_id, node.mac, workers, len(ports), epoch)
         self._links = open_ports(node, group, ports, receive=False)
+        self._peers = [port.get("peer") for port in ports]
         self._timer = None
         self._first_output_due = False
+        self._handed_over = 0
 
     def counters(self):
-        return {**self._core.counters, **losses(self._links), "determinants": sum(map(len, self._core.logs))}
+        return {**self._core.counters, **losses(self._links), "determinants": sum(map(len, self._core.logs)),
+                "handed_over": self._handed_over}
 
     def fence(self, epoch):
         # what the old master sent before it died and is here already counts: it must not be lost
@@ -46,10 +49,21 @@ class OutputLoggerRole(Role):
             return
         if released:
             for port, packet in released:
-                self._links[port].send(packet)
+                self._let_out(port, packet)
             if self._first_output_due:
                 self._first_output_due = False
                 self.event("first-output", at_ns=self.loop.now_ns())
+
+    def _let_out(self, port, packet):
+        """To the input logger that *port* faces, if it is on this node; else out of the interface."""
+        peer = self._peers[port]
+        if peer is not None:
+            role = self.node.role(peer["group"], "input-logger")
+            if role is not None and peer["port"] in role.port_numbers:
+                self._handed_over += 1
+                role.guarded(role.take)(role.port_numbers[peer["port"]], (packet,))
+                return
+        self._links[port].send(packet)
 
     def acknowledge(self):
         """Send the acknowledgements that are due; the node calls it after each batch."""

@@ -3,8 +3,8 @@
 from ..core.checkpoint import CheckpointError
 from ..core.determinants import DeterminantError
 from ..core.frames import FrameError
-from ..core.master import ReplayError
 from ..core.state import StateError
+from ..core.step import ReplayError
 from ..sdk import ConfigurationError
 from .link import LinkError, port_link
 
@@ -17,10 +17,10 @@ class RoleError(Exception):
     """A role that can't be taken or can't go on; the message goes to the controller."""
 
 
-def check_positions(value, workers):
-    """Raise ServiceError unless *value*, from a message, is a list of one number for each worker."""
+def check_positions(value, workers, error=ServiceError):
+    """Raise *error* unless *value*, from a message, is a list of one number for each worker."""
     if len(value) != workers or any(type(number) is not int or number < 0 for number in value):
-        raise ServiceError(f"positions must be {workers} numbers, not {value!r:.100}")
+        raise error(f"positions must be {workers} numbers, not {value!r:.100}")
 
 
 def open_ports(node, group, ports, receive=True):

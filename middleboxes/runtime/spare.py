@@ -132,7 +132,8 @@ class SpareRole(Role):
         """Become the master of *epoch*; *args* of the request."""
         if self._recovery is not None:
             raise RoleError("is recovering already")
-        self.epoch = self._core.epoch = epoch
+        self.epoch = epoch
+        self._core.begin(epoch, args["inputs_from"])
         self._times_ns = {"begin": self.loop.now_ns()}
         self._recovery = Recovery(self._core, args["stored"], self.node.buffer(self.group_id))
         for name in PEERS:

@@ -23,7 +23,10 @@ class StoreRole(Role):
     def fence(self, epoch):
         self.epoch = self._folded.epoch = max(self.epoch, epoch)
         header = self._folded.header
-        return {"checkpoint": self._folded.id, "positions": header["positions"] if header else []}
+        if header is None:
+            return {"checkpoint": 0, "positions": [], "change": 0, "last_ns": 0}
+        return {"checkpoint": self._folded.id, "positions": header["positions"], "change": header["change"],
+                "last_ns": max(header["times_ns"])}
 
     def message(self, connection, message):
         if message["t"] == "checkpoint":

@@ -127,18 +127,20 @@ class _WorkerThread:
 
     def _process(self, frames):
         """A batch of INPUT frames; the gate is held."""
-        send, process, number, pool = self._send, self._core.process, self._number, self._pool
+        core, send, process, number, pool = self._core, self._send, self._core.process, self._number, self._pool
         for frame in frames:
             if pool.pausing:
                 self._step_aside()
             if self.stopping:
                 return
             try:
-                _, worker, item = decode_input(frame)
+                epoch, worker, item = decode_input(frame)
             except FrameError:
                 self.bad_frames += 1
                 continue
-            if worker == number:
+            if epoch < core.inputs_from:
+                core.refuse(number)
+            elif worker == number:
                 for output in process(number, item):
                     send(output)
         for output in self._core.flush_worker(number):

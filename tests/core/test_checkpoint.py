@@ -7,11 +7,11 @@ import pytest
 from middleboxes.core import checkpoint as module
 from middleboxes.core.channel import pack, unpack
 from middleboxes.core.checkpoint import CHUNK_BYTES_MAX, KEYS_PER_CHUNK, Assembler, CheckpointError, Folded, decode_chunk, encode_chunks
-from middleboxes.core.messages import MESSAGE_BYTES_MAX
+from middleboxes.core.messages import MESSAGE_BYTES_MAX, VERSION
 
 from .boxes import checkpoint, contents, master, mutations, packet
 
-HEADER = {"version": 1, "id": 1, "base": 0, "epoch": 1, "function": "Stamp", "positions": [(3, 2)], "random": [7],
+HEADER = {"version": VERSION, "id": 1, "base": 0, "epoch": 1, "change": 1, "function": "Stamp", "positions": [(3, 2)], "random": [7],
           "times_ns": [9], "clocks": [], "domains": []}
 
 
@@ -158,7 +158,7 @@ def test_a_checkpoint_has_a_bound(monkeypatch):
         assembler.add(bytes(60))
 
 
-@pytest.mark.parametrize("change", [{"version": 2}, {"id": "1"}, {"positions": [(3, 2), (1, 1)]}, {"positions": [3]},
+@pytest.mark.parametrize("change", [{"version": VERSION + 1}, {"change": None}, {"id": "1"}, {"positions": [(3, 2), (1, 1)]}, {"positions": [3]},
                                     {"positions": [(1, 2, 3)]}, {"positions": [(1, -2)]}, {"positions": [(1, "x")]}, {"random": []},
                                     {"random": ["x"]}, {"times_ns": [None]}, {"function": 5}])
 def test_bad_headers_are_refused(change):
@@ -203,4 +203,4 @@ def test_another_function_or_number_of_workers_is_refused():
 
 def test_chunks_are_plain_msgpack():
     header, records = unpack(next(encode_chunks(HEADER, [("a", {}, {1: 2})])))
-    assert header["version"] == 1 and records == [["a", [], [1, 2]]]
+    assert header["version"] == VERSION and records == [["a", [], [1, 2]]]

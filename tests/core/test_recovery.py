@@ -6,7 +6,7 @@ import pytest
 
 from middleboxes.core.frames import FrameError, InputEncoder, decode_input
 from middleboxes.core.inputlog import InputLogger
-from middleboxes.core.master import ReplayError
+from middleboxes.core.step import ReplayError
 from middleboxes.core.recovery import GAP_REQUESTS_MAX, LiveBuffer, Recovery
 
 from .boxes import GROUP, MAC, checkpoint, contents, master, output_logger, released

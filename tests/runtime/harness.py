@@ -28,7 +28,10 @@ def run(script, namespace=None):
 
 
 class Harness:
-    """Nodes by name; *loggers* have the port interfaces of group ``g``: {name: [port, ...]}."""
+    """Nodes by name; *loggers* have the port interfaces of group ``g``: {name: [port, ...]}.
+
+    A second group, ``next``, may have its port ``inside`` there, at an interface where nothing comes in.
+    """
 
     def __init__(self, directory, nodes, loggers):
         self.loop, self.key = Loop(), secrets.token_bytes(32)
@@ -79,10 +82,11 @@ class Harness:
         """Start (again) the process of node *name* and wait until it said hello."""
         number = self.nodes.index(name)
         path = self._directory / f"{name}.json"
+        ports = {port: f"p-{port}" for port in self.loggers.get(name, ())}
         path.write_text(json.dumps({
             "node": name, "key_file": str(self._key_file), "controller": [ROOT_ADDRESS, 9777],
             "service": [f"10.253.7.{10 + number}", 9778], "data_interface": "d", "heartbeat_interval_ms": 50,
-            "ports": {"g": {port: f"p-{port}" for port in self.loggers[name]}} if name in self.loggers else {}}))
+            "ports": {"g": ports, "next": {"inside": "lo"}} if ports else {}}))
         self.hellos.pop(name, None)
         with open(self._directory / f"{name}.log", "ab") as log:
             self.processes[name] = subprocess.Popen(
@@ -116,10 +120,14 @@ class Harness:
             del self.connections[connection.channel.peer]
 
     def request(self, name, do, epoch, **args):
-        """Ask a node and wait for its result; an error reply is an AssertionError."""
+        """Ask a node of group ``g`` and wait for its result; an error reply is an AssertionError."""
+        return self.request_of("g", name, do, epoch, **args)
+
+    def request_of(self, group, name, do, epoch, **args):
+        """``request`` of another group."""
         self._ids += 1
         number = self._ids
-        self.connections[name].send({"t": "request", "id": number, "do": do, "group": "g", "epoch": epoch, "args": args})
+        self.connections[name].send({"t": "request", "id": number, "do": do, "group": group, "epoch": epoch, "args": args})
         self.until(lambda: number in self.replies)
         reply = self.replies.pop(number)
         assert reply["ok"], reply["error"]

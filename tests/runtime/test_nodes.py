@@ -22,28 +22,46 @@ class Group:
     """One middlebox protected by a harness's nodes; the tests do what a controller would do."""
 
     def __init__(self, harness, function="nat", parameters=NAT, workers=1, checkpoint_interval_ms=50):
-        self.harness, self.epoch = harness, 1
-        common = {**COMMON, "workers": workers}
+        self.harness, self.epoch, self.master_epoch, self.inputs_from = harness, 1, 1, 1
+        self.store, self.input_logger, self.output_logger = "st", "il", "ol"
+        self.fenced = {}
+        self.common = common = {**COMMON, "workers": workers}
         harness.request("st", "store", 1)
         harness.request("ol", "output-logger", 1, **common)
-        harness.request("il", "input-logger", 1, **common, function=function, tick_interval_ms=50, log_bytes_max=1 << 26)
-        self.function = {**common, "function": function, "parameters": parameters, "checkpoint_interval_ms": checkpoint_interval_ms, "store": harness.address("st")}
-        harness.request("m1", "master", 1, **self.function, start=[0] * workers)
+        self.logging = {**common, "function": function, "tick_interval_ms": 50, "log_bytes_max": 1 << 26}
+        harness.request("il", "input-logger", 1, **self.logging, start=[0] * workers, start_ns=0, master_epoch=1)
+        self._function = {**common, "function": function, "parameters": parameters, "checkpoint_interval_ms": checkpoint_interval_ms}
+        harness.request("m1", "master", 1, **self.function, start=[0] * workers, inputs_from=0)
         harness.wait_event("protected")
+
+    @property
+    def function(self):
+        """What a master is told of its group."""
+        return {**self._function, "store": self.harness.address(self.store)}
 
     def spare(self, name):
         """Let *name* follow the group."""
-        self.harness.request(name, "spare", self.epoch, **self.function, input_logger=self.harness.address("il"),
-                             output_logger=self.harness.address("ol"))
+        self.harness.request(name, "spare", self.epoch, **self.function, input_logger=self.harness.address(self.input_logger),
+                             output_logger=self.harness.address(self.output_logger))
+
+    def replace_input_logger(self, name):
+        """*name* is the input logger from now on, and begins where the master stands."""
+        harness, self.epoch = self.harness, self.epoch + 1
+        begin = harness.request("m1", "fence", self.epoch, role="master")
+        self.input_logger, self.inputs_from = name, self.epoch
+        harness.request(name, "input-logger", self.epoch, **self.logging, start=begin["n"], start_ns=begin["last_ns"],
+                        master_epoch=self.master_epoch)
 
     def fail_over(self, name):
         """Fence the loggers and let *name* recover; the `live` event's detail."""
         harness, self.epoch = self.harness, self.epoch + 1
-        harness.request("st", "fence", self.epoch, role="store")
-        stored = harness.request("ol", "fence", self.epoch, role="output-logger")["stored"]
-        harness.request("il", "fence", self.epoch, role="input-logger")
-        harness.request(name, "recover", self.epoch, stored=stored, cold=False, store=harness.address("st"),
-                        input_logger=harness.address("il"), output_logger=harness.address("ol"))
+        self.master_epoch = self.epoch
+        self.fenced = {**harness.request(self.store, "fence", self.epoch, role="store"),
+                       **harness.request(self.output_logger, "fence", self.epoch, role="output-logger")}
+        harness.request(self.input_logger, "fence", self.epoch, role="input-logger")
+        harness.request(name, "recover", self.epoch, stored=self.fenced["stored"], cold=False, inputs_from=self.inputs_from,
+                        store=harness.address(self.store), input_logger=harness.address(self.input_logger),
+                        output_logger=harness.address(self.output_logger))
         return harness.wait_event("live")
 
     def counters(self, name, role):
@@ -148,7 +166,8 @@ def test_requests_that_make_no_sense_are_refused_and_harm_nothing(harness):
                        "store": harness.address("st"), "input_logger": harness.address("il"),
                        "output_logger": harness.address("ol")}, "no-such"),
             ("fence", {"role": "store"}, "is not store"),
-            ("input-logger", {**COMMON, "function": "nat", "tick_interval_ms": 50, "log_bytes_max": 1 << 20}, "no interface")):
+            ("input-logger", {**COMMON, "function": "nat", "tick_interval_ms": 50, "log_bytes_max": 1 << 20,
+                               "start": [0], "start_ns": 0, "master_epoch": 1}, "no interface")):
         with pytest.raises(AssertionError, match=reason):
             harness.request("m1", do, 1, **args)
     assert harness.request("m1", "retire", 1, role="master") == {}

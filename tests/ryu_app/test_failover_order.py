@@ -62,7 +62,7 @@ def test_recover_carries_the_prefix_and_the_service_addresses(running):
     while running.requests[-1][1] != "recover":
         running.step(running.choices()[0])
     assert running.agents["m2"].inbox[-1]["args"] == {
-        "stored": [7], "cold": False, "input_logger": ["10.0.0.1", 9778], "output_logger": ["10.0.0.1", 9778],
+        "stored": [7], "cold": False, "inputs_from": 0, "input_logger": ["10.0.0.1", 9778], "output_logger": ["10.0.0.1", 9778],
         "store": ["10.0.0.1", 9778]}
 
 
