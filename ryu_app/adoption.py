@@ -22,6 +22,10 @@ def step(context, group, now_ns):
         return                      # else being given back
     if any(context.nodes[name].beat is None for found in reported.values() for _, name in found):
         return                      # what it has to tell comes at once
+    for _, name in reported.get("master", []):
+        # a change that it was told of may concern only nodes that are silent
+        counters = context.nodes[name].counters(group.name, "master")
+        group.epoch = max(group.epoch, counters.get("inputs_from", 0), counters.get("change", 0))
     master = _master(context, group, reported)
     logs = {role: name for role in LOGS for name in [_log(context, group, role, reported, master)] if name is not None}
     if master is not None or len(logs) == len(LOGS):
@@ -44,12 +48,14 @@ def _reported(context, group):
 
 
 def _master(context, group, reported):
-    """The node of the one master that store and output logger know; None: there is none."""
+    """The node of the one master that store and output logger know, and that goes on; None: there is none."""
     fenced = max([epoch for role in ("store", "output-logger") for epoch, _ in reported.get(role, [])], default=0)
     masters = [(epoch, name) for epoch, name in reported.get("master", []) if epoch >= fenced]
     top = max(masters, default=(0, ""))[0]
     found = [name for epoch, name in masters if epoch == top]
-    return found[0] if len(found) == 1 else None
+    if len(found) != 1 or context.nodes[found[0]].counters(group.name, "master").get("stopped"):
+        return None
+    return found[0]
 
 
 def _log(context, group, role, reported, master):
@@ -98,14 +104,14 @@ def _adopt(context, group, logs, reported, master, now_ns):
     group.presumed = True
     group.phase = "running"
     context.publish("info", f"relearned roles at epoch {group.epoch}", now_ns, group)
+    ready = [name for _, name in reported.get("spare", []) if name in group.spec.pool]
+    if ready and len(logs) == len(LOGS):
+        group.spare = Holder(ready[0], context.nodes[ready[0]].boot, True)
     if master is None:
         failover.begin(context, group, "missing when the controller came back", "unknown", now_ns, now_ns)
         return
     group.holders["master"] = Holder(master, context.nodes[master].boot, True)
     group.master_epoch = context.nodes[master].roles[group.name, "master"]
-    ready = [name for _, name in reported.get("spare", []) if name in group.spec.pool]
-    if ready and len(logs) == len(LOGS):
-        group.spare = Holder(ready[0], context.nodes[ready[0]].boot, True)
     context.steer()
     _verify(context, group, master, now_ns)
 

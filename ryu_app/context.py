@@ -14,11 +14,8 @@ from .underway import Holder, Move, Recovery, Replacement
 LOGS = ("store", "output-logger", "input-logger")
 TICK_INTERVAL_NS = 20_000_000
 REQUEST_TIMEOUT_NS = 10_000_000_000     # an agent that beats but does not answer is as good as dead
+UNFIT_NS = 60_000_000_000               # so long a process gets no role of a group that it failed
 RECORDS_MAX = 1000                      # failovers remembered per group
-
-
-class Refused(ValueError):
-    """What an operator asked for can't be done now; the text says why."""
 
 
 @dataclass
@@ -36,7 +33,7 @@ class Node:
     roles: Dict[Tuple[str, str], int] = field(default_factory=dict)
     beat: Optional[list] = None         # what its last beat said of its roles; None: none since its hello
     retiring: Set[Tuple[str, str]] = field(default_factory=set)
-    unfit: Set[str] = field(default_factory=set)    # groups that it failed, until it starts anew
+    unfit: Dict[str, int] = field(default_factory=dict)     # groups that it failed -> when it may try again, in ns
     flapping: Flapping = field(default_factory=Flapping)
 
     def counters(self, group, role):
@@ -140,6 +137,10 @@ class Context:
             holders.append(group.holders.get("master"))     # the target stays a spare until it is live
         if key[1] in group.replacing:
             holders.append(group.replacing[key[1]].previous)    # until the new one protects the group
+        if group.recovery is not None and key[1] == "store":
+            holders.append(group.recovery.former_store)         # until the new one is known to have something
+        if group.recovery is not None and key[1] in group.recovery.doubtful:
+            holders.append(group.recovery.doubtful[key[1]].previous)
         return any(holder is not None and holder.node == node.name and holder.boot == node.boot for holder in holders)
 
     def stale(self, node):
@@ -200,31 +201,3 @@ class Context:
             taken.insert(0, actions.Steer(self.steering(), self._token))
             self._token = None
         return taken
-<<<<<<< HEAD
-=======
-
-
-def role_arguments(context, group, role, start=None):
-    """The arguments of the request that gives *role* of *group* (middleboxes.core.messages has the table).
-
-    *start* is where a master's steps begin, one per worker; None: at 0.
-    """
-    spec = group.spec
-    if role == "store":
-        return {}
-    args = {"group_id": spec.id, "workers": spec.workers,
-            "ports": [{"name": port.name, "mac": port.mac, "address": port.address} for port in spec.ports]}
-    if role == "input-logger":
-        args.update(function=spec.function, tick_interval_ms=spec.tick_interval_ms, log_bytes_max=spec.log_bytes_max,
-                    start=[0] * spec.workers, start_ns=0, master_epoch=group.epoch)
-    elif role in ("master", "spare"):
-        args.update(function=spec.function, parameters=spec.parameters,
-                    checkpoint_interval_ms=spec.checkpoint_interval_ms, store=context.nodes[spec.store].service)
-    if role == "spare":
-        args.update(input_logger=context.nodes[spec.input_logger].service,
-                    output_logger=context.nodes[spec.output_logger].service)
-    if role == "master":
-        args["inputs_from"] = 0
-        args["start"] = start if start is not None else [0] * spec.workers
-    return args
->>>>>>> main

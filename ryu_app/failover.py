@@ -28,7 +28,7 @@ def begin(context, group, cause, dead, last_seen_ns, now_ns):
     store = group.replacing.get("store")
     if store is not None and store.told:
         group.recovery.former_store = store.previous
-    if not (group.fresh or group.presumed):
+    if group.durable_change < group.change and not (group.fresh or group.presumed):
         group.recovery.due = group.change
     group.recovery.doubtful = replacement.restore(group)
     group.replacing.clear()
@@ -91,7 +91,10 @@ def step(context, group, now_ns):
     _prepare(context, group, now_ns)
     for role in LOGS:
         fences.ask(context, group, role, now_ns)
-    if what == loss.GO_ON and not recovery.waiting and "master" in group.holders:
+    stranded = fences.stranded(context, group)
+    if stranded:
+        retry(context, group, f"{', '.join(stranded)} begins again", now_ns)
+    elif what == loss.GO_ON and not recovery.waiting and "master" in group.holders:
         _recover(context, group, now_ns)
 
 
@@ -101,7 +104,7 @@ def _salvage(context, group, now_ns):
     recovery.salvage, recovery.failed = True, False
     recovery.beyond = recovery.lost = None
     for name in group.spec.pool:
-        context.nodes[name].unfit.discard(group.name)
+        context.nodes[name].unfit.pop(group.name, None)
     _attempt(context, group, now_ns)
 
 

@@ -32,12 +32,15 @@ def _find(context, group, role, now_ns):
     recovery, holder = group.recovery, group.holders.get(role)
     if holder is not None and context.standing(holder) or role == "store" and not loss.refilled(context, group):
         return
+    if role != "store" and role in recovery.asked:
+        return                          # in the next epoch
     name = placement.logger(context, group, role)
     if name is None:
         return
     spares.release(context, name, f"becomes the {role} of group {group.name}", now_ns)
     group.holders[role] = Holder(name, context.nodes[name].boot)
-    recovery.refilled |= role == "store"
+    if role == "store":
+        recovery.refilled, recovery.former_store = True, recovery.former_store or holder
     recovery.asked.discard(role)
     recovery.waiting.add(role)
     context.publish("warning", f"{name} is to be the {role}", now_ns, group, name)
@@ -57,6 +60,20 @@ def _give(context, group, role, now_ns):
         return                          # where it begins is not known yet
     recovery.asked.add(role)
     context.request(now_ns, holder.node, role, group, role, args, recovery)
+
+
+def stranded(context, group):
+    """The nodes that were asked to begin anew and broke off: what they have begun is not to be mixed with what comes next."""
+    recovery, found = group.recovery, []
+    asked = {pending.role for pending in context.pending.values() if pending.owner is recovery}
+    for role, holder in sorted(group.holders.items()):
+        if role in recovery.asked and (role == "store" or recovery.salvage):
+            if context.standing(holder):
+                broke_off = role not in asked and not holder.acked
+            else:
+                broke_off = role != "store" and placement.logger(context, group, role) is not None
+            found += [holder.node] if broke_off else []
+    return found
 
 
 def answered(context, group, pending, result, now_ns):
@@ -84,8 +101,10 @@ def answered(context, group, pending, result, now_ns):
 def _told(context, group, told):
     """The store *told* of its last checkpoint. False if the store before it is to be asked instead."""
     recovery, former = group.recovery, group.recovery.former_store
-    if told["checkpoint"] == 0 and former is not None and context.standing(former):
+    if (told["checkpoint"] == 0 and former is not None and context.standing(former)
+            and (group.name, "store") in context.nodes[former.node].roles):
         group.holders["store"], recovery.former_store = former, None
+        recovery.refilled = False
         recovery.asked.discard("store")
         return False
     recovery.checkpoint = told
@@ -99,7 +118,9 @@ def _told(context, group, told):
         else:
             recovery.beyond = f"{doubt.dead} had inputs that no checkpoint covers"
     recovery.doubtful.clear()
-    if told["change"] < recovery.due and not recovery.salvage:
+    if recovery.salvage and told["checkpoint"] == 0:
+        recovery.beyond = "no checkpoint is left"
+    elif told["change"] < recovery.due and not recovery.salvage:
         recovery.beyond = "no checkpoint is durable since the last change"
     return True
 

@@ -30,7 +30,7 @@ def verdict(context, group, now_ns):
     if policy == "empty" and _decided(context, group):
         return EMPTY
     if (policy == "last-checkpoint" and _decided(context, group) and not recovery.salvage
-            and context.intact(group, "store")):
+            and context.intact(group, "store") and not recovery.refilled):
         return SALVAGE
     return WAIT
 

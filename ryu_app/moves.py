@@ -55,7 +55,7 @@ def _hindrance(context, group, name):
     reasons = {"it is not alive": not node.alive, "it is drained": node.drained,
                "it is the master of another group": placement.has_master(context, name),
                "it is a logger or store": placement.logs_of(context, name),
-               "it failed this group": group.name in node.unfit}
+               "it failed this group": placement.is_unfit(context, group, name)}
     return next((reason for reason, holds in reasons.items() if holds), "it is still giving up a role")
 
 
@@ -180,3 +180,16 @@ def give_away(context, group, now_ns):
         else:
             replacement.begin(context, group, role, to, CAUSE, now_ns)
         return
+
+
+def decide(context, name, policy, now_ns):
+    """What to do with the lost group called *name*, instead of its on_loss. Raises Refused."""
+    group = context.groups.get(name)
+    if group is None:
+        raise Refused(f"there is no group {name!r}")
+    if policy not in ("last-checkpoint", "empty"):
+        raise Refused(f"{policy!r} is no decision: last-checkpoint or empty")
+    if group.recovery is None or group.recovery.lost is None:
+        raise Refused(f"the state of group {name} is not lost")
+    group.recovery.policy = policy
+    context.publish("warning", f"decided by an operator: {policy}", now_ns, group)

@@ -10,8 +10,13 @@ from .context import LOGS
 def fit(context, group, name):
     """Whether node *name* may get a role of *group* now, whichever."""
     node = context.nodes[name]
-    return (node.alive and not node.fenced and not node.drained and not node.restarting and group.name not in node.unfit
-            and not context.stale(node))
+    return (node.alive and not node.fenced and not node.drained and not node.restarting
+            and not is_unfit(context, group, name) and not context.stale(node))
+
+
+def is_unfit(context, group, name):
+    """Whether node *name*'s process failed *group* a short while ago."""
+    return context.now_ns < context.nodes[name].unfit.get(group.name, 0)
 
 
 def has_master(context, name):

@@ -22,6 +22,9 @@ def step(context, group, now_ns):
         elif not context.standing(group.holders[role]):
             cause, _ = context.nodes[group.holders[role].node].death
             retry(context, group, role, f"{group.holders[role].node} died as the new {role}: {cause}", now_ns)
+        elif not group.holders[role].acked and replacement.asked and not _is_pending(context, replacement):
+            # its connection broke before it had answered: whatever it has begun is not to be mixed with what comes now
+            begin(context, group, role, group.holders[role].node, "begins again", now_ns)
         else:
             _advance(context, group, replacement, now_ns)
 
@@ -80,6 +83,10 @@ def retry(context, group, role, why, now_ns):
         begin(context, group, role, name, why, now_ns)
 
 
+def _is_pending(context, replacement):
+    return any(pending.owner is replacement and pending.do == replacement.role for pending in context.pending.values())
+
+
 def _advance(context, group, replacement, now_ns):
     role, holder = replacement.role, group.holders[replacement.role]
     if role == "input-logger" and replacement.start is not None and not replacement.asked:
@@ -107,7 +114,7 @@ def _tell_master(context, group, replacement, now_ns):
     context.request(now_ns, group.holders["master"].node, f"use-{replacement.role}", group, "master", args, replacement)
 
 
-def answered(context, group, pending, result, now_ns):
+def answered(group, pending, result, now_ns):
     """A node did what a replacement asked. False if the *result* is not what it should be."""
     replacement = pending.owner
     if pending.do == "fence":

@@ -88,7 +88,7 @@ def renew(context, group, why, now_ns):
     if group.spare is not None:
         spares.release(context, group.spare.node, "is not needed until the group has begun anew", now_ns)
     for node in context.nodes.values():
-        node.unfit.discard(group.name)
+        node.unfit.pop(group.name, None)
     _clear(context, group)
 
 

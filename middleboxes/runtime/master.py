@@ -39,7 +39,8 @@ class MasterRole(Role):
 
     def counters(self):
         counters = {**self.core.counters, "checkpoint": self.core.checkpoint_id, "bad_frames": self._bad_frames,
-                    "change": self._change_told, "k": [worker.k for worker in self.core.workers]}
+                    "change": self._change_told, "k": [worker.k for worker in self.core.workers],
+                    "stopped": self.core.stopped, "inputs_from": 0 if self.core.stopped else self.core.inputs_from}
         return {**counters, **self._threads.counters()} if self._threads else counters
 
     # -- packets

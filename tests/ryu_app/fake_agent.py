@@ -4,7 +4,7 @@ import os
 import socket
 import threading
 
-from fake_fabric import Agent
+from fake_node import Agent
 
 from middleboxes.core.channel import NONCE_BYTES, Channel
 
@@ -45,7 +45,7 @@ class SocketAgent(threading.Thread):
                     self.agent.say(message)
                     channel.send(message)
             if channel.established:
-                channel.send({"t": "beat", "roles": []} if said_hello else self.agent.hello())
+                channel.send(self.agent.beat() if said_hello else self.agent.hello())
                 said_hello = True
             self._sock.sendall(channel.data_to_send())
 
