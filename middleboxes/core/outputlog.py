@@ -59,6 +59,16 @@ class OutputLogger:
         self._seen = [0] * workers              # the last step heard of: a gap lies between the log's end and this
         self._next_ack_ns = self._next_resend_ns = self._next_idle_ns = 0
 
+    @property
+    def waiting(self):
+        """Outputs that wait for determinants."""
+        return self._pending
+
+    @property
+    def remembered(self):
+        """Outputs that left since the last durable checkpoint, so that none leaves twice."""
+        return sum(map(len, self._released))
+
     def receive(self, frame):
         """Take one OUTPUT frame; returns the released [(port, frame), ...]. Raises FrameError, DeterminantError."""
         output = decode_output(frame)

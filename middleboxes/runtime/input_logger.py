@@ -6,7 +6,7 @@ from ..core.frames import HOP_TRIM, FrameError, decode_trim
 from ..core.inputlog import InputLogger
 from ..core.partition import flow_worker
 from ..functions import load
-from .link import losses
+from .link import counts
 from .role import Role, RoleError, check_positions, open_ports
 
 FRAMES_PER_MESSAGE = 64
@@ -45,7 +45,7 @@ class InputLoggerRole(Role):
         self._timer = self.loop.after(self._tick_ns, self._tick)
 
     def counters(self):
-        return {**self._core.counters, **losses(self._links), "log_bytes": self._core.log_bytes,
+        return {**self._core.counters, **counts(self._links), "log_bytes": self._core.log_bytes,
                 "filtered": self._filtered, "bad_frames": self._bad_frames}
 
     def fence(self, epoch):

@@ -111,11 +111,11 @@ class Link:
             return whole
         return frames
 
-    def losses(self):
-        """{reason: frames} lost at this socket so far: those that could not be sent, were cut off, or overran its queue."""
+    def counts(self):
+        """Frames so far: "sent", "received", and lost here: "send_failed", "oversize" (of those received), "overrun" (the queue)."""
         _, overrun = struct.unpack("II", self._socket.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8))
         self.counters["overrun"] += overrun         # the kernel counts anew after each reading
-        return {name: self.counters[name] for name in ("send_failed", "oversize", "overrun")}
+        return dict(self.counters)
 
     def send(self, frame):
         """Send one frame; what the interface can't take is a network loss, counted."""
@@ -157,10 +157,10 @@ def port_link(interface, receives=True):
     return Link(interface, ETH_P_ALL if receives else 0)
 
 
-def losses(links):
-    """The sum of the losses of *links*."""
+def counts(links):
+    """The sum of the counts of *links*."""
     total = {}
     for link in links:
-        for name, count in link.losses().items():
+        for name, count in link.counts().items():
             total[name] = total.get(name, 0) + count
     return total

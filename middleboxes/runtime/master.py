@@ -40,8 +40,18 @@ class MasterRole(Role):
     def counters(self):
         counters = {**self.core.counters, "checkpoint": self.core.checkpoint_id, "bad_frames": self._bad_frames,
                     "change": self._change_told, "k": [worker.k for worker in self.core.workers],
-                    "stopped": self.core.stopped, "inputs_from": 0 if self.core.stopped else self.core.inputs_from}
-        return {**counters, **self._threads.counters()} if self._threads else counters
+                    "stopped": self.core.stopped, "inputs_from": 0 if self.core.stopped else self.core.inputs_from,
+                    "unacknowledged": max(map(self.core.ahead, range(len(self.core.workers)))),
+                    "undurable": max(worker.k - worker.durable_k for worker in self.core.workers)}
+        if self._threads is not None:
+            counters["bad_frames"] += self._threads.bad_frames
+        return counters
+
+    def data_counters(self):
+        if self._threads is None:
+            return super().data_counters()
+        inputs, acknowledgements = self._threads.counts()
+        return self.node.data_counters([inputs], [acknowledgements])
 
     # -- packets
 

@@ -4,6 +4,7 @@ import gc
 import os
 import sys
 import time
+from collections import Counter
 
 from ..core.frames import HOP_ACK, HOP_INPUT
 from ..core.recovery import LiveBuffer
@@ -68,6 +69,15 @@ class Node:
     def log(self, text):
         """A line in the node's log."""
         print(f"{time.strftime('%H:%M:%S')} {self.name}: {text}", file=sys.stderr, flush=True)
+
+    def data_counters(self, inputs=(), others=()):
+        """Frames of the data network at this node: at its own sockets and at those of workers with these counts."""
+        total = Counter(data_inputs=0, data_others=0)
+        for name, found in (("data_inputs", (self._inputs.counts(), *inputs)), ("data_others", (self._others.counts(), *others))):
+            for counts in found:
+                total[name] += counts["received"]
+                total.update({f"data_{key}": counts[key] for key in ("sent", "send_failed", "oversize", "overrun")})
+        return dict(total)
 
     # -- what the controller is told and asks for
 

@@ -3,7 +3,7 @@
 from ..core.determinants import DeterminantError
 from ..core.frames import HOP_OUTPUT, HOP_TRIM, FrameError, decode_trim
 from ..core.outputlog import OutputLogger, pack_keys
-from .link import losses
+from .link import counts
 from .role import Role, check_positions, open_ports
 
 BYTES_PER_MESSAGE = 64 << 10
@@ -25,8 +25,8 @@ class OutputLoggerRole(Role):
         self._handed_over = 0
 
     def counters(self):
-        return {**self._core.counters, **losses(self._links), "determinants": sum(map(len, self._core.logs)),
-                "handed_over": self._handed_over}
+        return {**self._core.counters, **counts(self._links), "handed_over": self._handed_over, "waiting": self._core.waiting,
+                "determinants": sum(map(len, self._core.logs)), "remembered": self._core.remembered}
 
     def fence(self, epoch):
         # what the old master sent before it died and is here already counts: it must not be lost

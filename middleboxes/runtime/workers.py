@@ -21,7 +21,7 @@ from collections import deque
 from contextlib import contextmanager
 
 from ..core.frames import HOP_ACK, HOP_INPUT, FrameError, decode_input
-from .link import WORKER_AT, losses, worker_link
+from .link import WORKER_AT, counts, worker_link
 
 #: How long a thread may keep the interpreter to itself while others wait, where there is a global lock. Python's own 5 ms
 #: would let a packet wait for several of them.
@@ -178,10 +178,14 @@ class WorkerThreads:
         self._waiting = False
         self._threads = [_WorkerThread(self, core, number, interface, sender) for number in range(len(core.workers))]
 
-    def counters(self):
-        """Frames that could not be decoded, and what the sockets lost."""
-        return {"bad_frames": sum(thread.bad_frames for thread in self._threads),
-                **losses([link for thread in self._threads for link in thread.links])}
+    @property
+    def bad_frames(self):
+        """Frames that could not be decoded."""
+        return sum(thread.bad_frames for thread in self._threads)
+
+    def counts(self):
+        """Counts (``Link.counts``) of the sockets for inputs, and of those for acknowledgements."""
+        return tuple(counts([thread.links[kind] for thread in self._threads]) for kind in (0, 1))
 
     def wake(self):
         """A checkpoint is durable: a worker at its bound may go on."""
