@@ -10,7 +10,7 @@ from tests.ryu_app.deployments import single
 from tests.ryu_app.fake_fabric import Fabric
 
 from . import generate
-from .test_channel import MESSAGES
+from .samples import MESSAGES
 
 ROUNDS = 20     # hostile messages to one controller before the next, fresh one
 

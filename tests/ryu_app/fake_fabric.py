@@ -5,7 +5,7 @@ seed decides all orders. The agents keep the promises that real ones make (docs/
 fabric checks, as things happen, what must never happen.
 """
 
-from fake_node import NEVER, POSITIONS, Agent
+from fake_node import NEVER, POSITIONS, Agent, served_by
 
 from middleboxes.core.messages import check
 from ryu_app.actions import Close, Publish, Request, Steer
@@ -174,7 +174,7 @@ class Fabric:
             complete = output_logger.complete_from
             complete[group, "output-logger"] = min(complete[group, "output-logger"], epoch)
         if do in ("spare", "recover"):
-            store = self.agents[args["store"][0]]
+            store = self.agents[served_by(args["store"])]
             if store.running and group in store.checkpoint and (group, "store") in store.roles:
                 agent.checkpoint[group] = store.checkpoint[group]
 
@@ -241,12 +241,12 @@ class Fabric:
 
     def _check_recoverable(self, group, spare, args):
         """What ``recover`` names has the last durable checkpoint, and all that came after it."""
-        store = self.agents[args["store"][0]]
+        store = self.agents[served_by(args["store"])]
         newest = self.newest[group]
         assert newest in (store.checkpoint.get(group), spare.checkpoint.get(group)), "an old checkpoint, or none"
         for key in ("input_logger", "output_logger"):
             role = key.replace("_", "-")
-            complete_from = self.agents[args[key][0]].complete_from[group, role]
+            complete_from = self.agents[served_by(args[key])].complete_from[group, role]
             assert complete_from <= newest[1], f"the {role} lacks what the last checkpoint does not cover"
 
     # -- what is

@@ -2,9 +2,25 @@
 whether a state can be recovered: which checkpoint a store or spare has, and since which change a logger's log is complete.
 """
 
+import zlib
+
 NEVER = 1 << 60
 STORED = [7]                    # R, as an output logger tells it
 POSITIONS = [[5, 6]]            # n and k of every checkpoint
+_NAMES = {}                     # IP address -> name
+
+
+def service(name):
+    """The address at which node *name* serves."""
+    number = zlib.crc32(name.encode())
+    address = f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
+    assert _NAMES.setdefault(address, name) == name
+    return [address, 9778]
+
+
+def served_by(address):
+    """The name of the node that serves at *address*."""
+    return _NAMES[address[0]]
 
 
 class Agent:
@@ -27,7 +43,7 @@ class Agent:
 
     def hello(self):
         roles = [{"group": group, "role": role, "epoch": epoch} for (group, role), epoch in sorted(self.roles.items())]
-        return {"t": "hello", "node": self.name, "boot": self.boot, "service": [self.name, 9778], "roles": roles}
+        return {"t": "hello", "node": self.name, "boot": self.boot, "service": service(self.name), "roles": roles}
 
     def beat(self):
         return {"t": "beat", "roles": [{"group": group, "role": role, "epoch": epoch, "counters": self._counters(group, role)}
@@ -56,7 +72,7 @@ class Agent:
             assert (group, "master") in self.roles, f"{self.name} is asked to {do} and is no master"
             self.change[group] = max(self.change[group], epoch)
             if do == "use-store":
-                self.store[group] = args["store"][0]
+                self.store[group] = served_by(args["store"])
             if do == "stop":
                 self.stopped.add(group)
                 events = [("stopped", {"n": [5], "k": [6]})]
@@ -86,7 +102,7 @@ class Agent:
         self.change[group], self.told[group] = epoch, 0
         self.inputs_from[group] = args["inputs_from"]
         self.stopped.discard(group)
-        self.store[group] = args["store"][0]
+        self.store[group] = served_by(args["store"])
 
     def _fence(self, group, role, epoch):
         if role == "master":

@@ -3,6 +3,7 @@
 import pytest
 from deployments import pool, single
 from fake_fabric import Fabric
+from fake_node import service
 
 
 @pytest.fixture
@@ -62,8 +63,8 @@ def test_recover_carries_the_prefix_and_the_service_addresses(running):
     while running.requests[-1][1] != "recover":
         running.step(running.choices()[0])
     assert running.agents["m2"].inbox[-1]["args"] == {
-        "stored": [7], "cold": False, "inputs_from": 1, "input_logger": ["il", 9778], "output_logger": ["ol", 9778],
-        "store": ["st", 9778]}
+        "stored": [7], "cold": False, "inputs_from": 1, "input_logger": service("il"), "output_logger": service("ol"),
+        "store": service("st")}
 
 
 def test_the_record_of_a_failover_tells_its_parts_apart(running):
