@@ -2,12 +2,13 @@
 
 import json
 
+from deployments import single
+from fake_fabric import Fabric
+
 from middleboxes.core.channel import pack
 from ryu_app.refusal import Refused
 from ryu_app.rest import BODY_BYTES_MAX, Rest
 from ryu_app.status import status
-from tests.ryu_app.deployments import single
-from tests.ryu_app.fake_fabric import Fabric
 
 from . import generate
 
