@@ -36,7 +36,7 @@ class Agent:
         self.checkpoint = {}        # group -> (id, change) that this process, store or spare, has
         self.complete_from = {}     # (group, logger role) -> the change from which on its log is complete
         self.change, self.told = {}, {}         # of a master: group -> last change, last that it told durable
-        self.inputs_from = {}
+        self.inputs_from, self.master_epoch = {}, {}
         self.stopped = set()        # groups of which it was the master until it was asked to stop
         self.store = {}             # of a master: group -> name of the store it uses
         self.inbox, self.outbox = [], []
@@ -99,7 +99,7 @@ class Agent:
             self.complete_from[group, role] = epoch if role == "input-logger" else NEVER
 
     def _becomes_master(self, group, epoch, args):
-        self.change[group], self.told[group] = epoch, 0
+        self.change[group], self.told[group], self.master_epoch[group] = epoch, 0, epoch
         self.inputs_from[group] = args["inputs_from"]
         self.stopped.discard(group)
         self.store[group] = served_by(args["store"])
