@@ -13,7 +13,7 @@
 
 What these are made of: ``routes`` (static routes), ``port_pool`` (which external port next), ``nat_options``, ``nat_sessions``, ``nat_fragments``, ``nat_log``, ``tcp_sessions`` (when a connection is over),
 ``tcp_window`` (whether a segment fits), ``connections`` (bounded table of flows), ``firewall_rules``, ``quoted`` and ``icmp_errors``
-(errors and the packets that they quote), ``accounting`` (bounded counts); of the load balancer: ``services``, ``maglev``, ``backend_health``,
+(errors and the packets that they quote), ``accounting`` (bounded counts), ``ipfix`` and ``exporter`` (flow records to a collector); of the load balancer: ``services``, ``maglev``, ``backend_health``,
 ``balanced_errors``.
 """
 
