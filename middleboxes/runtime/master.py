@@ -6,6 +6,7 @@ One worker runs in the loop; several have threads (middleboxes.runtime.workers),
 from contextlib import nullcontext
 
 from ..core.frames import HOP_ACK, FrameError, decode_input
+from .link import BATCH
 from .role import ROLE_FAILURES, Role, RoleError
 from .workers import WorkerThreads
 
@@ -40,6 +41,7 @@ class MasterRole(Role):
     def counters(self):
         counters = {**self.core.counters, "checkpoint": self.core.checkpoint_id, "bad_frames": self._bad_frames,
                     "change": self._change_told, "k": [worker.k for worker in self.core.workers],
+                    "stopped": self.core.stopped, "inputs_from": 0 if self.core.stopped else self.core.inputs_from,
                     "unacknowledged": max(map(self.core.ahead, range(len(self.core.workers)))),
                     "undurable": max(worker.k - worker.durable_k for worker in self.core.workers)}
         if self._threads is not None:
@@ -58,7 +60,8 @@ class MasterRole(Role):
         """Process inputs from now on: *frames*, that came before, then what comes."""
         self.taking = True
         if len(self.core.workers) == 1:
-            self.inputs(frames)
+            for first in range(0, len(frames), BATCH):
+                self.inputs(frames[first:first + BATCH])
             return
         # their sockets queue all that comes from here on; what came before is in the node's queue
         threads = WorkerThreads(self.core, self.node.data_interface, self.loop, self.node.sender,
@@ -84,7 +87,7 @@ class MasterRole(Role):
             if self._threads is None:
                 self._early += frames
             return                      # else the workers' sockets have them, too
-        core, send, process = self.core, self.node.send, self.core.process
+        core, outputs, process = self.core, [], self.core.process
         for frame in frames:
             try:
                 epoch, worker, item = decode_input(frame)
@@ -97,10 +100,10 @@ class MasterRole(Role):
             if epoch < core.inputs_from:
                 core.refuse(worker)
                 continue
-            for output in process(worker, item):
-                send(output)
-        for output in core.flush():
-            send(output)
+            outputs += process(worker, item)
+        outputs += core.flush()
+        if outputs:
+            self.node.send_all(outputs)
         if not core.ready:
             self.node.hold_inputs()
 
