@@ -63,6 +63,7 @@ class _Switch:
         self.refusals = 0           # in a row
         self.asked = None           # what has come of an answer: {"flows": ..., "groups": ...}
         self.stale = False          # changes were sent since it was asked
+        self.robbed = False         # somebody removed an entry of ours since it was asked
         self.foreign = _NOTHING     # others' flows and groups that stand in our place
 
 
@@ -134,6 +135,15 @@ class Switches:
                 if switch.connected and self._wanted is not None and switch.asked is None
                 for command in self._ask(switch)]
 
+    def removed(self, name, flow):
+        """The switch tells that *flow* is gone. If we did not delete it, what is left is read and mended at once."""
+        switch = self._switches[name]
+        if switch.known is None or switch.robbed or all((ours.key, ours.cookie) != (flow.key, flow.cookie)
+                                                        for ours in switch.known[0]):
+            return []
+        switch.robbed = True
+        return self._ask(switch) if switch.asked is None else []
+
     def entries(self, name, kind, entries, more):
         """An answer (or, with *more*, a part of it) to AskEntries; *kind* is "flows" or "groups"."""
         switch = self._switches[name]
@@ -159,15 +169,18 @@ class Switches:
 
     def _ask(self, switch):
         switch.asked = {"flows": ([], False), "groups": ([], False)}
-        switch.stale = False
+        switch.stale = switch.robbed = False
         return [AskEntries(switch.name, all_flows=switch.known is None)]
 
     def _compare(self, switch):
         answer, switch.asked = switch.asked, None
-        if switch.stale:            # the answer may be older than the changes; the next audit tells
+        if switch.robbed:           # the answer may be older than that
+            return self._ask(switch)
+        if switch.stale:            # or than the changes; the next audit tells
             return []
         flows, groups = (frozenset(answer[kind][0]) for kind in ("flows", "groups"))
         told, first = switch.foreign, switch.known is None
+        gone = 0 if first else len(switch.known[0] - flows) + len(switch.known[1] - groups)
         switch.foreign = _NOTHING
         found = self._difference(switch, (flows, groups))
         switch.foreign = (found.foreign_flows, found.foreign_groups)
@@ -175,7 +188,8 @@ class Switches:
         switch.in_doubt, switch.barrier = False, None
         if not found.changes and not first:
             switch.refusals = 0
-        return [*(conflict(entry) for entry in sorted(found.foreign_flows - told[0], key=repr)),
+        return [*([Conflict(switch.name, f"{gone} of our entries were removed or changed: put back")] if gone else []),
+                *(conflict(entry) for entry in sorted(found.foreign_flows - told[0], key=repr)),
                 *(conflict(entry) for entry in sorted(found.foreign_groups - told[1], key=repr)), *self._advance()]
 
     def _difference(self, switch, actual):

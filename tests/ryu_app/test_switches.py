@@ -6,7 +6,7 @@ import pytest
 from deployments import single, tree
 
 from ryu_app.deployment import Place, parse
-from ryu_app.reconcile import ADD, DELETE, MODIFY, conflict
+from ryu_app.reconcile import ADD, DELETE, MODIFY, Conflict, conflict
 from ryu_app.steering import Flow, Steering, kept, wanted
 from ryu_app.switches import AskEntries, Barrier, Done, Send, Switches
 
@@ -86,6 +86,30 @@ def test_an_audit_repairs_what_somebody_else_deleted(synced):
     lost = sorted(FLOWS, key=repr)[0]
     commands = synced.entries("s1", "flows", [flow for flow in FLOWS if flow != lost], False)
     assert [change.entry for change in _sent(commands)] == [lost]
+
+
+def _texts(commands):
+    return [command.text for command in commands if isinstance(command, Conflict)]
+
+
+def test_what_somebody_else_deletes_is_told_by_the_switch_and_mended_at_once(synced):
+    lost = sorted(FLOWS, key=repr)[:2]
+    assert synced.removed("s1", dataclasses.replace(lost[0], actions=())) == [AskEntries("s1", False)]
+    # the second is told while the answer is on its way: it may be older than that
+    assert synced.removed("s1", dataclasses.replace(lost[1], actions=())) == []
+    assert _read(synced, "s1", FLOWS - {lost[0]}, GROUPS) == [AskEntries("s1", False)]
+    commands = _read(synced, "s1", FLOWS - set(lost), GROUPS)
+    assert {change.entry for change in _sent(commands)} == set(lost)
+    assert _texts(commands) == ["2 of our entries were removed or changed: put back"]
+
+
+def test_what_we_delete_ourselves_and_what_is_not_ours_is_no_loss(synced):
+    fenced = wanted(DEPLOYMENT, Steering(ACTIVE, frozenset({"m2"})))
+    fence, = fenced[0] - FLOWS
+    _answer(synced, synced.want(*fenced))
+    _answer(synced, synced.want(FLOWS, GROUPS))
+    assert synced.removed("s1", fence) == []
+    assert synced.removed("s1", dataclasses.replace(sorted(FLOWS, key=repr)[0], cookie=0x99)) == []
 
 
 def test_an_audit_that_changes_overtook_is_ignored(synced):
