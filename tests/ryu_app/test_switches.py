@@ -8,7 +8,7 @@ from deployments import single, tree
 from ryu_app.deployment import Place, parse
 from ryu_app.reconcile import ADD, DELETE, MODIFY, Conflict, conflict
 from ryu_app.steering import Flow, Steering, kept, wanted
-from ryu_app.switches import AskEntries, Barrier, Done, Send, Switches
+from ryu_app.switches import FULL_AUDIT, AskEntries, Barrier, Done, Send, Switches
 
 ACTIVE = {("nat", "input-logger"): "il", ("nat", "output-logger"): "ol", ("nat", "master"): "m1"}
 DEPLOYMENT = parse(single())
@@ -126,8 +126,24 @@ def test_a_foreign_rule_stays_known_after_the_first_answer():
     switches.want(FLOWS, GROUPS)
     switches.entries("s1", "groups", [], False)
     commands = switches.entries("s1", "flows", [theirs], False)
-    assert conflict(theirs) in commands
+    assert conflict(theirs, DEPLOYMENT) in commands
     assert switches.want(FLOWS, GROUPS) == []
+    # an audit that asks for ours only says nothing of others
+    switches.barrier_reply("s1", commands[-1].number)
+    assert switches.audit() == [AskEntries("s1", False)]
+    assert _read(switches, "s1", [flow for flow in FLOWS if flow.key != theirs.key], GROUPS) == []
+
+
+@pytest.mark.parametrize("priority, where", [(40999, "in our band"), (41000, "above our band"), (65535, "above our band")])
+def test_what_others_put_in_our_way_later_is_found_by_a_full_audit_and_told_once(synced, priority, where):
+    theirs = Flow("s1", 0, priority, (("eth_type", 2054),), 0, (("output", 0xfffffffa),))
+    below, elsewhere = dataclasses.replace(theirs, priority=39999), dataclasses.replace(theirs, table=1)
+    told = []
+    for number in range(1, 2 * FULL_AUDIT + 1):
+        full = number % FULL_AUDIT == 0
+        assert synced.audit() == [AskEntries("s1", full)]
+        told += _texts(_read(synced, "s1", FLOWS | ({theirs, below, elsewhere} if full else set()), GROUPS))
+    assert len(told) == 1 and where in told[0]
 
 
 @pytest.fixture
