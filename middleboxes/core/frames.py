@@ -36,6 +36,9 @@ WORKERS_MAX = 12
 
 DETERMINANTS_INLINE_BYTES_MAX = 96
 
+#: greatest number of a step: with 16 bits more, for the output, it is a key of 64 bits
+STEP_MAX = (1 << 48) - 1
+
 _NEXT_ETHERNET, _NEXT_NONE = 3, 0xFE
 _ROLE_CODES = {"input-logger": 1, "master": 2, "output-logger": 3}
 
@@ -204,7 +207,7 @@ def decode_output(frame):
     epoch, worker, port, j, k = _OUTPUT.unpack(found[0][1])
     if found[0][0] == TLV_BATCH:
         return Output(epoch, worker, 0, 0, 0, (), payload, b"")
-    if found[0][0] != TLV_OUTPUT or k == 0:
+    if found[0][0] != TLV_OUTPUT or not 0 < k <= STEP_MAX:
         raise FrameError("output frame has an unknown layout")
     clock, determinants = (), b""
     for kind, body in found[1:]:
@@ -245,6 +248,8 @@ def decode_trim(frame):
     positions, epoch = {}, 0
     for item in found:
         epoch, worker, k, n = _body(_DURABLE, TLV_DURABLE, [item])
+        if k > STEP_MAX:
+            raise FrameError(f"trim of step {k}: there is no such")
         positions[worker] = (n, k)
     if not positions:
         raise FrameError("trim without positions")

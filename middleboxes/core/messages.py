@@ -4,6 +4,8 @@ Every message is a map with a type ``t``; ``check`` is applied to whatever comes
 before anything else looks at it. Tables here are the whole vocabulary; docs/protocol.md explains it.
 """
 
+from math import isfinite
+
 #: Version of frames, messages and checkpoints; a peer with another version is refused by name.
 VERSION = 2
 
@@ -70,6 +72,12 @@ _TYPES = {
 }
 
 
+#: what the controller keeps and tells as JSON: text, finite numbers, lists and maps of them, no deeper than PLAIN_DEPTH_MAX
+_PLAIN = ("hello", "beat", "reply", "event")
+PLAIN_DEPTH_MAX = 8
+_QUOTED_CHARS_MAX = 80
+
+
 class MessageError(ValueError):
     """A message that is not of this vocabulary: unknown type, missing field, wrong type."""
 
@@ -81,8 +89,23 @@ def _check_fields(what, fields, value):
         if not isinstance(got, kind) or (kind is int and isinstance(got, bool)):
             raise MessageError(f"{what}: field {name!r} must be {kind.__name__}, is {type(got).__name__}")
     if len(value) != len(fields):
-        extra = sorted(str(k) for k in value if k not in fields)
-        raise MessageError(f"{what}: unknown fields {extra}")
+        extra = sorted(str(k)[:_QUOTED_CHARS_MAX] for k in value if k not in fields)
+        raise MessageError(f"{what}: unknown fields {extra[:5]}")
+
+
+def _check_plain(what, value, depth=0):
+    if depth > PLAIN_DEPTH_MAX:
+        raise MessageError(f"{what}: nested deeper than {PLAIN_DEPTH_MAX}")
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if type(key) is not str:
+                raise MessageError(f"{what}: a key of type {type(key).__name__}")
+            _check_plain(what, item, depth + 1)
+    elif isinstance(value, list):
+        for item in value:
+            _check_plain(what, item, depth + 1)
+    elif isinstance(value, float) and not isfinite(value) or not isinstance(value, (str, int, float, type(None))):
+        raise MessageError(f"{what}: a value that JSON does not have, of type {type(value).__name__}")
 
 
 def check(message):
@@ -92,11 +115,13 @@ def check(message):
     kind = message.get("t")
     fields = _TYPES.get(kind) if isinstance(kind, str) else None
     if fields is None:
-        raise MessageError(f"unknown message type {kind!r}")
+        raise MessageError(f"unknown message type {kind!r:.{_QUOTED_CHARS_MAX}}")
     _check_fields(kind, {"t": str, **fields}, message)
     if kind == "request":
         args = REQUESTS.get(message["do"])
         if args is None:
-            raise MessageError(f"unknown request {message['do']!r}")
+            raise MessageError(f"unknown request {message['do']!r:.{_QUOTED_CHARS_MAX}}")
         _check_fields(f"request {message['do']}", args, message["args"])
+    if kind in _PLAIN:
+        _check_plain(kind, message)
     return message
