@@ -105,6 +105,13 @@ def chaos(arguments):
     return run.main(arguments)
 
 
+def bench(arguments):
+    """``ftmb bench``"""
+    check_root()
+    from .bench import run
+    return run.main(arguments)
+
+
 def soak(arguments):
     """``ftmb soak``; 1 when a bound was broken or accounts do not add up."""
     check_root()

@@ -128,6 +128,17 @@ class DeterminantLog:
 
     def store(self, encoded):
         """Add what is new of *encoded*; False if a gap lies before it (nothing is taken). Raises DeterminantError."""
+        items = self._items
+        if len(encoded) == _ONE_RUN.size and items:
+            # what comes nearly always: the next steps, and they prolong the newest run
+            first, kind, count, n = _ONE_RUN.unpack(encoded)
+            tail = items[-1]
+            last = first + count - 1
+            if (first == self.last + 1 and kind == 0 < count and tail[3] is None and tail[2] + tail[1] == n
+                    and tail[1] + count <= _COUNT_MAX and last <= STEP_MAX and n + count <= _N_END):
+                tail[1] += count
+                self.last = last
+                return True
         first, items = decode(encoded)
         if first > self.last + 1:
             return False

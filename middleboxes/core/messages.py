@@ -6,6 +6,8 @@ before anything else looks at it. Tables here are the whole vocabulary; docs/pro
 
 from math import isfinite
 
+from .frames import WORKERS_MAX
+
 #: Version of frames, messages and checkpoints; a peer with another version is refused by name.
 VERSION = 2
 
@@ -72,6 +74,17 @@ _TYPES = {
 }
 
 
+# Numbers that would be taken for sizes, be packed into frames, or be waited for: least and greatest.
+_EPOCH, _COUNT, _INTERVAL_MS = (0, (1 << 32) - 1), (0, (1 << 63) - 1), (1, 86_400_000)
+_RANGES = {"epoch": _EPOCH, "master_epoch": _EPOCH, "inputs_from": _EPOCH, "group_id": (1, 0xFFFF), "workers": (1, WORKERS_MAX),
+           "worker": (0, WORKERS_MAX - 1), "tick_interval_ms": _INTERVAL_MS, "checkpoint_interval_ms": _INTERVAL_MS,
+           "log_bytes_max": _COUNT, "start_ns": _COUNT, "id": _COUNT, "base": _COUNT, "have": _COUNT}
+# Texts that are kept and told: greatest length. An event's name may be the middlebox's own.
+_LENGTHS = {"group": 64, "node": 64, "role": 64, "name": 1000}
+# [host, TCP port]: of a service of a node
+_HOST_CHARS_MAX = 64
+_ADDRESSES = ("service", "store", "input_logger", "output_logger")
+
 #: what the controller keeps and tells as JSON: text, finite numbers, lists and maps of them, no deeper than PLAIN_DEPTH_MAX
 _PLAIN = ("hello", "beat", "reply", "event")
 PLAIN_DEPTH_MAX = 8
@@ -88,9 +101,20 @@ def _check_fields(what, fields, value):
         # bool is an int in Python, not on the wire
         if not isinstance(got, kind) or (kind is int and isinstance(got, bool)):
             raise MessageError(f"{what}: field {name!r} must be {kind.__name__}, is {type(got).__name__}")
+        if name in _RANGES and not _RANGES[name][0] <= got <= _RANGES[name][1]:
+            raise MessageError(f"{what}: field {name!r} must be from {_RANGES[name][0]} to {_RANGES[name][1]}, is {got}")
+        if name in _LENGTHS and len(got) > _LENGTHS[name]:
+            raise MessageError(f"{what}: field {name!r} has at most {_LENGTHS[name]} characters")
+        if kind is list and name in _ADDRESSES and not _is_address(got):
+            raise MessageError(f"{what}: field {name!r} must be a host and a port")
     if len(value) != len(fields):
         extra = sorted(str(k)[:_QUOTED_CHARS_MAX] for k in value if k not in fields)
         raise MessageError(f"{what}: unknown fields {extra[:5]}")
+
+
+def _is_address(value):
+    return (len(value) == 2 and type(value[0]) is str and type(value[1]) is int and 0 < value[1] < 65536
+            and 0 < len(value[0]) <= _HOST_CHARS_MAX and value[0].isascii() and value[0].isprintable())
 
 
 def _check_plain(what, value, depth=0):

@@ -61,6 +61,10 @@ class Firewall(RoutedHop):
     name = "firewall"
     ports = None
     partition = staticmethod(partition_by_quoted)
+    victims = {**RoutedHop.victims, **dict.fromkeys(
+        ("connections", "unanswered_used", "echo_used", "opening_used", "closing_used", "answered_used"),
+        "the flow idle longest makes room: of the newcomer's class if that has any, else of the least committed; never established TCP"),
+        "established_used": "none: the newcomer is refused (connections_full)"}
 
     # flow -> (class, number of its rule, TCP state, opener's side, answerer's side); sides as in tcp_window, () for other protocols
     connections = Map(scope="flow")

@@ -43,6 +43,8 @@ class Monitor(RoutedHop):
 
     name = "monitor"
     ports = None
+    victims = {**RoutedHop.victims, **dict.fromkeys(("flows", "flows_used", "hosts", "hosts_used"),
+                                                    "the entry idle longest makes room, its counts go to rest")}
 
     total = Map(scope="worker")             # "passed" -> (packets, octets)
     flows = Map(scope="flow")

@@ -66,6 +66,11 @@ class Nat(Ipv4Router):
     """Network address and port translation between ``inside`` and ``outside``."""
 
     ports = ("inside", "outside")
+    victims = {**Ipv4Router.victims,
+               **dict.fromkeys(("outbound", "inbound", "udp_used", "icmp_used"), "none: the newcomer is refused (mappings_full)"),
+               **dict.fromkeys(("sessions", "established_used", "transitory_used", "mapping_sessions"),
+                               "none: the newcomer is refused (tcp_sessions_full)"),
+               "pool_places": "none: the newcomer is refused (ports_exhausted)"}
 
     outbound = Map()            # (protocol, inside address, inside port) -> (external address, external port)
     inbound = Map()             # (protocol, external address, external port) -> (inside address, inside port)

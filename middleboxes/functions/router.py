@@ -44,6 +44,9 @@ class Ipv4Router(Middlebox):
     confirmed = IdleTimers()    # address -> when its MAC was last confirmed
     unresolved = Map()      # address -> (port, requests sent, time of the last one in ns, waiting frames)
     drops = Map(scope="worker")     # reason -> packets
+    victims = {"neighbours": "the entry confirmed longest ago makes room", "confirmed": "as neighbours",
+               "unresolved": "none: the newest frame is dropped (arp_queue_full)"}
+
     icmp_errors = Map()     # "window" -> (second, errors sent in it)
 
     def configure_router(self, taken=None):

@@ -29,6 +29,7 @@ class SharedCounter(StampingRouter):
 
     name = "shared-counter"
     stamp_bytes = 16
+    victims = {**StampingRouter.victims, "counts": "none: the newcomer is refused (sources_full)"}
 
     total = Counter()
     counts = Map()      # (source address, source port) -> datagrams

@@ -6,6 +6,7 @@ One worker runs in the loop; several have threads (middleboxes.runtime.workers),
 from contextlib import nullcontext
 
 from ..core.frames import HOP_ACK, FrameError, decode_input
+from .link import BATCH
 from .role import ROLE_FAILURES, Role, RoleError
 from .workers import WorkerThreads
 
@@ -58,7 +59,8 @@ class MasterRole(Role):
         """Process inputs from now on: *frames*, that came before, then what comes."""
         self.taking = True
         if len(self.core.workers) == 1:
-            self.inputs(frames)
+            for first in range(0, len(frames), BATCH):
+                self.inputs(frames[first:first + BATCH])
             return
         # their sockets queue all that comes from here on; what came before is in the node's queue
         threads = WorkerThreads(self.core, self.node.data_interface, self.loop, self.node.sender,
@@ -84,7 +86,7 @@ class MasterRole(Role):
             if self._threads is None:
                 self._early += frames
             return                      # else the workers' sockets have them, too
-        core, send, process = self.core, self.node.send, self.core.process
+        core, outputs, process = self.core, [], self.core.process
         for frame in frames:
             try:
                 epoch, worker, item = decode_input(frame)
@@ -97,10 +99,10 @@ class MasterRole(Role):
             if epoch < core.inputs_from:
                 core.refuse(worker)
                 continue
-            for output in process(worker, item):
-                send(output)
-        for output in core.flush():
-            send(output)
+            outputs += process(worker, item)
+        outputs += core.flush()
+        if outputs:
+            self.node.send_all(outputs)
         if not core.ready:
             self.node.hold_inputs()
 

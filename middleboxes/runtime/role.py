@@ -107,8 +107,13 @@ class Role:
     def inputs(self, frames):
         """INPUT frames of this group."""
 
+    def frames(self, hop, frames):
+        """Other frames of this group, all of one hop."""
+        for frame in frames:
+            self.frame(hop, frame)
+
     def frame(self, hop, frame):
-        """Another frame of this group."""
+        """One of ``frames``."""
 
     def serve(self, connection, message):
         """Answer a service message, or say why it can't be."""

@@ -81,6 +81,9 @@ class Middlebox:
     #: else; None: both directions of a flow, by addresses, protocol and ports, go to one worker (middleboxes.core.partition)
     partition = None
 
+    #: name of a variable that is bounded -> what makes room when it is full, in words
+    victims = {}
+
     def __init__(self, parameters, ports, view=None):
         """*parameters*: the configuration's map; *ports*: a Port for each of ``ports``. Raises ConfigurationError.
 

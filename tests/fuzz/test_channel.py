@@ -5,24 +5,14 @@ import struct
 import pytest
 
 from middleboxes.core.channel import MAGIC, NONCE_BYTES, Channel, ChannelError, pack
-from middleboxes.core.messages import MESSAGE_BYTES_MAX, REQUESTS, VERSION, MessageError, check
+from middleboxes.core.messages import MESSAGE_BYTES_MAX, VERSION, MessageError, check
 
 from . import generate
+from .samples import MESSAGES, REQUESTS
 
 KEY, OTHER_KEY = b"k" * 32, b"o" * 32
 #: what the longest handshake needs: greeting, name, proof
 HANDSHAKE_BYTES_MAX = 37 + 1 + 255 + 32
-MESSAGES = [
-    {"t": "hello", "node": "m1", "boot": 1, "service": ["10.0.0.1", 9778], "roles": [{"group": "nat", "role": "master", "epoch": 3}]},
-    {"t": "beat", "roles": [{"group": "nat", "role": "master", "epoch": 1, "counters": {"processed": 5}}]},
-    {"t": "reply", "id": 1, "ok": True, "error": "", "result": {"stored": [7]}},
-    {"t": "event", "name": "live", "group": "nat", "epoch": 1, "detail": {"load_ms": 1.0, "replay_ms": 1.0, "replayed_packets": 3}},
-    {"t": "request", "id": 1, "do": "fence", "group": "nat", "epoch": 2, "args": {"role": "store"}},
-    {"t": "checkpoint", "group": "nat", "epoch": 1, "id": 1, "base": 0, "last": False, "data": b"x" * 50},
-    {"t": "subscribe", "group": "nat", "have": 0, "follow": True},
-    {"t": "inputs", "group": "nat", "after": [0]},
-    {"t": "determinant_batch", "group": "nat", "worker": 0, "data": b"x", "released": b"", "end": True},
-]
 
 
 def pair(rng, client_key=KEY, server_key=KEY):
@@ -171,13 +161,11 @@ def test_an_announced_size_takes_no_memory(campaign, memory):
 
 
 def test_requests_with_mutated_arguments_are_of_the_vocabulary_or_refused(campaign):
-    samples = {int: 1, str: "nat", list: [0], dict: {}, bool: False}
     for rng in campaign:
-        do = rng.choice(sorted(REQUESTS))
-        message = {"t": "request", "id": 1, "do": do, "group": "nat", "epoch": 1,
-                   "args": {name: samples[kind] for name, kind in REQUESTS[do].items()}}
+        do, args = rng.choice(REQUESTS)
+        message = {"t": "request", "id": 1, "do": do, "group": "nat", "epoch": 1, "args": args}
         assert check(message) is message
         try:
             check(generate.mutated(rng, message))
-        except MessageError:
-            continue
+        except MessageError as error:
+            assert len(str(error)) < 1000

@@ -207,7 +207,7 @@ def test_a_follower_that_breaks_during_a_commit_takes_nobody_along():
 def commit(store, connection, group, number, header_id=None):
     """Send a small checkpoint."""
     from middleboxes.core.checkpoint import Cut
-    cut = Cut(id=header_id or number, base=0, epoch=1, change=1, function="F", positions=[(0, 0)], random=[1], times_ns=[0],
+    cut = Cut(id=number if header_id is None else header_id, base=0, epoch=1, change=1, function="F", positions=[(0, 0)], random=[1], times_ns=[0],
               sharing={"clocks": [], "domains": []}, changes=[])
     head = {"t": "checkpoint", "group": group, "epoch": 1, "id": number, "base": 0}
     for data in cut.chunks():
@@ -221,6 +221,14 @@ def test_a_checkpoint_with_anothers_header_is_refused():
     peer = type("Peer", (), {"send": lambda self, message: sent.append(message)})()
     commit(store, peer, "g", 2, header_id=3)
     assert sent[0]["t"] == "refused" and store.counters()["checkpoint"] == 0
+
+
+@pytest.mark.parametrize("number, header_id", [(0, 1), (0, 0), (1, 0)])
+def test_a_checkpoint_without_a_number_is_refused_by_a_store_that_has_none(number, header_id):
+    store, sent = StoreRole(FakeNode(), "g", 1), []
+    peer = type("Peer", (), {"send": lambda self, message: sent.append(message)})()
+    commit(store, peer, "g", number, header_id=header_id)
+    assert [message["t"] for message in sent] == ["refused"] and store.counters()["checkpoint"] == 0
 
 
 @pytest.mark.parametrize("value", [[], [1, 2], [-1], ["1"], [True]])

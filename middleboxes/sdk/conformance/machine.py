@@ -124,8 +124,7 @@ class Machine:
 
     def replayed(self):
         """A master that replayed everything since the last checkpoint. Raises ConformanceError if it is not the same as the master."""
-        old, fresh = self.master, self._fresh_master(self.master.epoch)
-        self._load(fresh)
+        old, fresh = self.master, self.follower()
         before, self._emitted = self._emitted, {}
         try:
             self._replay(old, fresh)
@@ -138,13 +137,6 @@ class Machine:
                                    f" {_told(before.get(key))}, is {_told(again.get(key))}")
         self.compare(old, fresh)
         return fresh
-
-    def _load(self, fresh):
-        for _, _, chunks in self._store.since(0):
-            assembler = Assembler()
-            for chunk in chunks:
-                assembler.add(chunk)
-            fresh.load(assembler.finish()[1])
 
     def _replay(self, old, fresh):
         recovery = Recovery(fresh, [worker.k for worker in old.workers], LiveBuffer())
@@ -159,6 +151,20 @@ class Machine:
         for old_worker, worker in zip(old.workers, fresh.workers):
             worker.log, worker.sent_k, worker.durable_k = old_worker.log, old_worker.sent_k, old_worker.durable_k
             worker.counters.update(old_worker.counters)
+
+    def follower(self):
+        """A master that is brought to the last checkpoint, to be kept there by ``follow``."""
+        fresh = self._fresh_master(self.master.epoch)
+        self.follow(fresh)
+        return fresh
+
+    def follow(self, follower):
+        """Load into *follower* the checkpoints that it has not."""
+        for _, _, chunks in self._store.since(follower.checkpoint_id):
+            assembler = Assembler()
+            for chunk in chunks:
+                assembler.add(chunk)
+            follower.load(assembler.finish()[1])
 
     def compare(self, one, other):
         """Raise ConformanceError if two masters differ in anything that a checkpoint keeps, order included."""
