@@ -1,7 +1,7 @@
 """All switches: what each should hold, what it is known to hold, and when all are in line. Pure.
 
 A switch that connects is asked for its entries and brought in line; from then on only differences are
-sent. Every ``audit`` asks again what it really holds of ours, and every FULL_AUDIT-th one what others have put in
+sent. Every ``audit`` asks again what it really holds of ours, and the first and every FULL_AUDIT-th after it what others have put in
 our way. Commands come back as data, in order.
 
 Paths move without loops, gaps and strays: a hop is changed once all hops behind it, on other switches, have
@@ -19,6 +19,7 @@ from .steering import Group, Kept, kept, wanted
 
 ENTRIES_MAX = 65536         # a switch that tells of more is not believed
 REFUSALS_MAX = 3            # what failed this often at once hardly works at the next attempt
+TOLD_MAX = 3                # rules in our way that are told one by one at a time
 FULL_AUDIT = 6              # to read everybody's flows takes time in which nothing else is done
 _NOTHING = (frozenset(), frozenset())
 
@@ -138,7 +139,7 @@ class Switches:
         self._audits += 1
         return [command for switch in self._switches.values()
                 if switch.connected and self._wanted is not None and switch.asked is None
-                for command in self._ask(switch, self._audits % FULL_AUDIT == 0)]
+                for command in self._ask(switch, self._audits % FULL_AUDIT == 1)]
 
     def removed(self, name, flow):
         """The switch tells that *flow* is gone. If we did not delete it, what is left is read and mended at once."""
@@ -195,8 +196,14 @@ class Switches:
         if not found.changes and not first:
             switch.refusals = 0
         return [*([Conflict(switch.name, f"{gone} of our entries were removed or changed: put back")] if gone else []),
-                *(conflict(entry, self._deployment) for entry in sorted(found.foreign_flows - told[0], key=repr)),
+                *self._conflicts(switch.name, sorted(found.foreign_flows - told[0], key=repr)),
                 *(conflict(entry, self._deployment) for entry in sorted(found.foreign_groups - told[1], key=repr)), *self._advance()]
+
+    def _conflicts(self, name, flows):
+        found = [conflict(flow, self._deployment) for flow in flows[:TOLD_MAX]]
+        if len(flows) > TOLD_MAX:
+            found.append(Conflict(name, f"{len(flows) - TOLD_MAX} more rules of others are in our band or above it"))
+        return found
 
     def _difference(self, switch, actual):
         return difference(*self._wanted[switch.name], actual[0] | switch.foreign[0], actual[1] | switch.foreign[1],

@@ -81,7 +81,7 @@ def test_only_the_barrier_after_the_newest_changes_counts(synced):
 
 
 def test_an_audit_repairs_what_somebody_else_deleted(synced):
-    assert synced.audit() == [AskEntries("s1", False)]
+    assert synced.audit() == [AskEntries("s1", True)]
     synced.entries("s1", "groups", sorted(GROUPS, key=repr), False)
     lost = sorted(FLOWS, key=repr)[0]
     commands = synced.entries("s1", "flows", [flow for flow in FLOWS if flow != lost], False)
@@ -130,6 +130,8 @@ def test_a_foreign_rule_stays_known_after_the_first_answer():
     assert switches.want(FLOWS, GROUPS) == []
     # an audit that asks for ours only says nothing of others
     switches.barrier_reply("s1", commands[-1].number)
+    assert switches.audit() == [AskEntries("s1", True)]
+    _read(switches, "s1", [*(flow for flow in FLOWS if flow.key != theirs.key), theirs], GROUPS)
     assert switches.audit() == [AskEntries("s1", False)]
     assert _read(switches, "s1", [flow for flow in FLOWS if flow.key != theirs.key], GROUPS) == []
 
@@ -140,10 +142,17 @@ def test_what_others_put_in_our_way_later_is_found_by_a_full_audit_and_told_once
     below, elsewhere = dataclasses.replace(theirs, priority=39999), dataclasses.replace(theirs, table=1)
     told = []
     for number in range(1, 2 * FULL_AUDIT + 1):
-        full = number % FULL_AUDIT == 0
+        full = number % FULL_AUDIT == 1
         assert synced.audit() == [AskEntries("s1", full)]
         told += _texts(_read(synced, "s1", FLOWS | ({theirs, below, elsewhere} if full else set()), GROUPS))
     assert len(told) == 1 and where in told[0]
+
+
+def test_of_many_rules_in_our_way_some_are_told_and_the_number_of_the_others(synced):
+    theirs = {Flow("s1", 0, 50000, (("in_port", port),), 0, ()) for port in range(1, 10)}
+    synced.audit()
+    told = _texts(_read(synced, "s1", FLOWS | theirs, GROUPS))
+    assert len(told) == 4 and told[-1] == "6 more rules of others are in our band or above it"
 
 
 @pytest.fixture
