@@ -69,7 +69,8 @@ def until(condition, what, timeout_s=TIMEOUT_S):
 class World:
     """What a script does with either."""
 
-    log = None      # the controller's
+    log = None          # the controller's
+    deployment = None   # what our app was, or would be, told
 
     def run(self, host, *command):
         """(exit code, output) of *command* in *host*."""
@@ -100,11 +101,11 @@ class World:
 class Beside(World):
     """The app in one controller with ours; *product* is the command line."""
 
-    ours = True
     log = Path("/run/ftmb/controller.log")
 
     def __init__(self, product):
         self.product = product
+        self.deployment = json.loads(Path("/run/ftmb/deployment.json").read_text(encoding="utf-8"))
 
     def run(self, host, *command):
         done = subprocess.run([sys.executable, "-m", "ftmb", "exec", host, "--", *command], env=environment(False),
@@ -115,10 +116,8 @@ class Beside(World):
 class Alone(World):
     """The app in a controller of its own."""
 
-    ours = False
-
-    def __init__(self, network, log):
-        self._network, self.log = network, log
+    def __init__(self, network, deployment, log):
+        self._network, self.deployment, self.log = network, deployment, log
 
     def run(self, host, *command):
         pid = self._network[plan.mininet_name(host)].pid
@@ -128,17 +127,11 @@ class Alone(World):
 
 
 @contextlib.contextmanager
-def beside(directory, file, *applications, wait=True):
-    """A Beside on a machine that is left as it was; protected, unless it is not to *wait*."""
+def beside(directory, file, *applications):
+    """A Beside whose group is protected, on a machine that is left as it was."""
     with clean_machine(directory) as product:
-        arguments = [argument for name in applications for argument in ("--ryu-app", name)]
-        if wait:
-            product("up", str(file), *arguments)
-            yield Beside(product)
-        else:
-            starting = product.start("up", str(file), *arguments)
-            yield Beside(product)
-            assert starting.wait(TIMEOUT_S) == 0, starting.stdout.read().decode()
+        product("up", str(file), *(argument for name in applications for argument in ("--ryu-app", name)))
+        yield Beside(product)
 
 
 @contextlib.contextmanager
@@ -155,7 +148,7 @@ def alone(directory, file, *applications):
         network.build()
         network.start()
         until(lambda: "true" in output("ovs-vsctl", "--bare", "--columns=is_connected", "list", "controller"), "connected")
-        yield Alone(network, log)
+        yield Alone(network, made.deployment, log)
     finally:
         network.stop()
         controller.kill()

@@ -36,8 +36,8 @@ def _ofctl(*arguments):
 def test_what_another_app_deletes_of_ours_is_put_back_long_before_the_next_audit(world):
     mine = entries("fts1", ours=True)
     # as simple_switch_stp_13 does it after a change of the topology: all entries to a host, of whatever priority
-    deployment = json.loads(Path("/run/ftmb/deployment.json").read_text(encoding="utf-8"))
-    world.rest("POST", "/stats/flowentry/delete", {"dpid": 1, "match": {"dl_dst": deployment["hosts"]["client1"]["mac"]}})
+    mac = world.deployment["hosts"]["client1"]["mac"]
+    world.rest("POST", "/stats/flowentry/delete", {"dpid": 1, "match": {"dl_dst": mac}})
     until(lambda: _told(world, "of our entries were removed or changed: put back"), "told", AUDIT_INTERVAL_S / 2)
     until(lambda: entries("fts1", ours=True) == mine, "put back", AUDIT_INTERVAL_S / 2)
     assert world.pings("client1", "192.0.2.1")

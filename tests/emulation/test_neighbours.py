@@ -18,7 +18,6 @@ class App:
     """What to do with an app: once at the beginning, and to see that it works."""
 
     modules, priority = (), 40000
-    held_up = False         # `up` returns only after something that ``prepare`` does
 
     def prepare(self, world):
         """Set it up."""
@@ -68,7 +67,7 @@ class Rest(App):
 class Firewall(App):
     """Drops all until it is enabled, and then what no rule allows; takes all ARP, just below the highest priority."""
 
-    modules, priority, held_up = ("ryu.app.rest_firewall",), TOP_OF_ALL, True
+    modules, priority = ("ryu.app.rest_firewall",), TOP_OF_ALL
 
     def prepare(self, world):
         world.wait_for_rest("/firewall/module/status")
@@ -139,7 +138,7 @@ def test_it_works_beside_ours_and_its_entries_are_those_without_us(tmp_path, app
             app.check(world)
         expected = entries("fts1")
     assert expected
-    with beside(tmp_path, file, *app.modules, wait=not app.held_up) as world:
+    with beside(tmp_path, file, *app.modules) as world:
         app.prepare(world)
         group = world.product.wait_protected()
         app.check(world)
