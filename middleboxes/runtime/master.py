@@ -41,6 +41,7 @@ class MasterRole(Role):
     def counters(self):
         counters = {**self.core.counters, "checkpoint": self.core.checkpoint_id, "bad_frames": self._bad_frames,
                     "change": self._change_told, "k": [worker.k for worker in self.core.workers],
+                    "stopped": self.core.stopped, "inputs_from": 0 if self.core.stopped else self.core.inputs_from,
                     "unacknowledged": max(map(self.core.ahead, range(len(self.core.workers)))),
                     "undurable": max(worker.k - worker.durable_k for worker in self.core.workers)}
         if self._threads is not None:
