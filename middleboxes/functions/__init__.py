@@ -2,7 +2,9 @@
 
 - ``nat``             network address and port translation (NAPT) for TCP, UDP, ICMP
 - ``firewall``        stateful packet filter between zones
+- ``load_balancer``   spreads flows to virtual addresses over backends (layer 4)
 - ``monitor``         accounting per host and per flow
+- ``rate_limiter``    token buckets per host
 - ``sequencer``       a router that numbers datagrams: a witness, whose every packet shows whether state went back
 - ``shared_counter``  a router that counts datagrams per source and in total: another witness
 - ``router``          not a function: what functions with IPv4 addresses of their own share (ARP, next hops, ICMP errors)
@@ -11,7 +13,8 @@
 
 What these are made of: ``routes`` (static routes), ``port_pool`` (which external port next), ``tcp_sessions`` (when a connection is over),
 ``tcp_window`` (whether a segment fits), ``connections`` (bounded table of flows), ``firewall_rules``, ``quoted`` and ``icmp_errors``
-(errors and the packets that they quote), ``accounting`` (bounded counts).
+(errors and the packets that they quote), ``accounting`` (bounded counts); of the load balancer: ``services``, ``maglev``, ``backend_health``,
+``balanced_errors``.
 """
 
 import importlib
@@ -20,8 +23,10 @@ from ..sdk import ConfigurationError, Middlebox
 
 #: name in a configuration -> where it is
 FUNCTIONS = {"firewall": "middleboxes.functions.firewall:Firewall",
+             "load-balancer": "middleboxes.functions.load_balancer:LoadBalancer",
              "monitor": "middleboxes.functions.monitor:Monitor",
              "nat": "middleboxes.functions.nat:Nat",
+             "rate-limiter": "middleboxes.functions.rate_limiter:RateLimiter",
              "sequencer": "middleboxes.functions.sequencer:Sequencer",
              "shared-counter": "middleboxes.functions.shared_counter:SharedCounter"}
 

@@ -19,14 +19,15 @@ _EXPIRY_BATCH = 1024
 class ConnectionTable:
     """Flows in the Map *connections*: {key: (class, ...)}; *timers*: one IdleTimers per class.
 
-    A key is (protocol, source, source port, destination, destination port) as the opener's packets have it; times of last use are kept to
+    ``on_remove(key, value)`` is told of each flow that is forgotten. A key is (protocol, source, source port, destination, destination port) as the opener's packets have it; times of last use are kept to
     1 s, so that a busy flow does not change them with each packet.
     """
 
-    def __init__(self, connections, timers, connections_max, timeouts_s):
+    def __init__(self, connections, timers, connections_max, timeouts_s, on_remove=lambda key, value: None):
         self._connections = connections
         self._timers = timers
         self._connections_max = connections_max
+        self._on_remove = on_remove
         self._timeouts_ns = [timeout_s * NS_PER_S for timeout_s in timeouts_s]
 
     def find(self, flow):
@@ -62,8 +63,15 @@ class ConnectionTable:
             self._timers[kind].touch(key, now_ns)
 
     def remove(self, key):
-        """Forget a flow."""
-        del self._timers[self._connections.pop(key)[0]][key]
+        """Forget a flow, and tell whoever wants to know."""
+        value = self._connections.pop(key)
+        del self._timers[value[0]][key]
+        self._on_remove(key, value)
+
+    def due(self, kind, now_ns):
+        """[(key, value)] of the flows of class *kind* that the next expiry forgets."""
+        keys = self._timers[kind].expired(now_ns, self._timeouts_ns[kind], _EXPIRY_BATCH)
+        return [(key, self._connections[key]) for key in keys]
 
     def expire(self, now_ns):
         """Forget what was idle for its timeout."""

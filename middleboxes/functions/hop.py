@@ -38,6 +38,13 @@ class RoutedHop(Ipv4Router):
         """Handle a *packet* that may go on: its Ipv4 *header*, five tuple (or None), and *hop* (port name, next hop)."""
         raise NotImplementedError
 
+    def take_own(self, packet, header, flow, ctx):
+        """Handle a *packet* to an address of ours: its Ipv4 *header*, five tuple (or None)."""
+        if flow is not None and flow[0] == ICMP and packet.icmp_type == ICMP_ECHO_REQUEST:
+            self.answer_echo(packet, ctx)
+        else:
+            self.drop("to_own")
+
     def send_on(self, packet, hop, ctx):
         """Send *packet* on its way."""
         packet.forward(NO_MAC, NO_MAC)
@@ -60,10 +67,7 @@ class RoutedHop(Ipv4Router):
             self.drop("malformed")
             return
         if header.destination in self.own:
-            if flow is not None and flow[0] == ICMP and packet.icmp_type == ICMP_ECHO_REQUEST:
-                self.answer_echo(packet, ctx)
-            else:
-                self.drop("to_own")
+            self.take_own(packet, header, flow, ctx)
             return
         hop = self.route(header.destination)
         if hop is None or hop[0] == ctx.port or not self.came_right(header.source, ctx.port):

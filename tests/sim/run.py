@@ -30,7 +30,7 @@ class Size(NamedTuple):
 
     @classmethod
     def draw(cls, rng):
-        return cls(rng.choice((1, 1, 2, 3, 4)), rng.choice((10, 20, 40, 60, 150)), rng.choice((0, 1, 1, 2, 4)))
+        return cls(rng.choice((1, 1, 2, 3, 4)), rng.choice((10, 20, 30, 60, 120)), rng.choice((0, 1, 1, 2, 4)))
 
     @classmethod
     def of(cls, seed):
