@@ -122,8 +122,8 @@ class CommitsAheadOfTheOutputLogger(MasterRole):
 class StartsUnprotected(MasterRole):
     """A fresh master processes before its first checkpoint is durable."""
 
-    def __init__(self, host, core, store, checker, interval_ns, taking, on_lost, order):
-        super().__init__(host, core, store, checker, interval_ns, True, on_lost, order)
+    def __init__(self, host, core, store, checker, interval_ns, taking, tell, order):
+        super().__init__(host, core, store, checker, interval_ns, True, tell, order)
 
 
 class AppliesDeltasTwice(Master):
