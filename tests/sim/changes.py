@@ -133,7 +133,7 @@ class Changes:
         if self.holders["input-logger"] is host:
             group.traffic_host = host
             group.network.redirect(virtual_mac("input-logger", group.number), host)
-            if group.rng.random() < 0.5 and former.host is not host:
+            if group.rng.random() < 0.5 and former.host.role is former:
                 group.network.blocked.add(former.host.mac)
 
     # -- output logger
@@ -151,7 +151,7 @@ class Changes:
         if self.holders["output-logger"] is host:
             group.network.redirect(virtual_mac("output-logger", group.number), host)
             former.closed = True
-            if former.host is not host:
+            if former.host.role is former:
                 group.network.blocked.add(former.host.mac)
         self._output_logger_answer(epoch, waiting, "steering")
 

@@ -70,14 +70,15 @@ class Checker:
         self.inputs = [{} for _ in range(workers)]          # worker -> {n: (Input, when)}
         self.history = [[] for _ in range(workers)]         # worker -> [(n, extra)] of step 1, 2, ..., all ever stored
         self.first_checkpoint = None
-        self.durable_ns = None                              # when the first checkpoint became durable
+        self.began_ns = None                                # when a fresh master began to take inputs
         self.durable_k = [0] * workers                      # positions of the last durable one
         self.durable_cuts = {}                              # store -> when its last checkpoint was cut
-        self._told_ns = {}                                  # role -> when the master was told of its last replacement, None: not yet
-        self._epochs_ns = {}                                # (role, epoch) -> when the master was told of it
+        self._order = 0                                     # of cuts, and of what masters are told
+        self._told = {}                                     # role -> when the master was told of its last replacement, None: not yet
+        self._epochs = {}                                   # (role, epoch) -> when the master was told of it
         self._cuts = {}                                     # id -> when it was cut
         self._uncovered = {}                                # id of a cut committed for a new output logger -> its steps
-        self._unlogged_ns = None                            # when a master was told of a new output logger, until that is covered
+        self._unlogged = None                               # when a master was told of a new output logger, until that is covered
         self._behind = set()                                # workers whose determinants a new output logger has not yet
         self._unexplained = ""
         self._stopped = None                                # (core, [k]) of a master that takes no more inputs
@@ -190,11 +191,12 @@ class Checker:
 
     def cut(self, cut):
         """A master has cut a checkpoint."""
-        self._cuts[cut.id] = self._events.now_ns
+        self._order += 1
+        self._cuts[cut.id] = self._order
 
     def committed(self, core, cut):
         """A master is about to commit *cut*; for a new output logger it need not wait for anybody's acknowledgements."""
-        if self._unlogged_ns is not None:
+        if self._unlogged is not None:
             self._uncovered[cut.id] = [{k: (n, extra) for k, n, extra in worker.log.steps()} for worker in core.workers]
 
     def durable(self, store, former_id, checkpoint):
@@ -202,11 +204,9 @@ class Checker:
         header = checkpoint.header
         if header["base"] == 0:
             require(not former_id, "a base replaces a checkpoint that packets depend on")
-            require(self.first_checkpoint is None or self._told_ns, "a second first checkpoint")
+            require(self.first_checkpoint is None or self._told, "a second first checkpoint")
             if self.first_checkpoint is None:
                 self.first_checkpoint = checkpoint
-        if self.durable_ns is None:
-            self.durable_ns = self._events.now_ns
         require(header["id"] > former_id, "checkpoint numbers go back")
         uncovered = self._uncovered.pop(header["id"], None)
         for worker, (history, (_, k)) in enumerate(zip(self.history, header["positions"])):
@@ -215,34 +215,42 @@ class Checker:
                 self._behind.add(worker)
             require(k <= len(history), f"a checkpoint at step {k} is durable before its determinants are stored")
             self.durable_k[worker] = max(self.durable_k[worker], k)
-        self.durable_cuts[store] = cut_ns = self._cuts[header["id"]]
-        if self._unlogged_ns is not None and cut_ns >= self._unlogged_ns:
-            self._unlogged_ns = None
+        self.durable_cuts[store] = self._cuts[header["id"]]
+
+    def heard(self, cut):
+        """The master hears that *cut* is durable: if it was cut for a new output logger, the next ones wait for acknowledgements again."""
+        if self._unlogged is not None and self._cuts[cut.id] > self._unlogged:
+            self._unlogged = None
 
     # -- changes
 
     def change_begun(self, role):
         """*role* is being replaced."""
-        self._told_ns[role] = None
+        self._told[role] = None
 
     def change_told(self, role, epoch):
         """The master is told of the replacement of *role* in *epoch*."""
-        self._told_ns[role] = self._epochs_ns[role, epoch] = self._events.now_ns
+        self._order += 1
+        self._told[role] = self._epochs[role, epoch] = self._order
         if role == "output-logger":
-            self._unlogged_ns = self._events.now_ns
+            self._unlogged = self._order
 
     def claimed(self, covers):
         """The controller is told that a durable checkpoint *covers* so much."""
-        told_ns = [self._epochs_ns.get(change, 0) for change in covers.items()]
-        require(max(told_ns) <= max(self.durable_cuts.values()), f"it is told that {covers} is covered, and no such checkpoint is durable")
+        told = [self._epochs.get(change, 0) for change in covers.items()]
+        require(max(told) <= max(self.durable_cuts.values()), f"it is told that {covers} is covered, and no such checkpoint is durable")
 
     def legitimately_lost(self, group):
         """The controller gave the state up: a role is gone or being replaced, or that is not covered by the store that the group has."""
-        told_ns = list(self._told_ns.values())
-        covered = group.store in self.durable_cuts and None not in told_ns and max(told_ns, default=0) <= self.durable_cuts[group.store]
+        told = list(self._told.values())
+        covered = group.store in self.durable_cuts and None not in told and max(told, default=0) <= self.durable_cuts[group.store]
         require(not covered or group.controller.changes.begun or not all(map(group.in_place, LOGS)), f"the state was given up, and could be recovered: {group.lost}")
 
     # -- masters
+
+    def began(self):
+        """A fresh master, whose first checkpoint is durable, takes inputs from now on."""
+        self.began_ns = self._events.now_ns
 
     def stopped(self, core):
         """*core* takes no more inputs."""

@@ -257,7 +257,7 @@ class Group:
         core = self.controller.master.role.core
         # a switch that is late may also lead a new input logger's first frames to a former master
         if self.calm and self.checker.queue_overflows == 0 and not (self._stale and self.controller.changes.made):
-            self.checker.nothing_lost(self.checker.durable_ns + 2 * MS)
+            self.checker.nothing_lost(self.checker.began_ns + 2 * MS)
         self.checker.finish(self, core)
 
     def _run_until(self, condition, step_ns):
@@ -272,7 +272,7 @@ class Group:
         """A live master, a durable checkpoint, a spare; every role where it should be, and covered by a durable checkpoint."""
         controller = self.controller
         return (controller.live and controller.spare is not None and isinstance(controller.master.role, MasterRole)
-                and not controller.master.role.core.stopped and self.checker.durable_ns is not None
+                and not controller.master.role.core.stopped and self.checker.began_ns is not None
                 and controller.changes.settled and all(map(self.in_place, LOGS)))
 
     def _quiet(self):

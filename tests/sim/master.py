@@ -171,7 +171,10 @@ class MasterRole:
             return
         assert number == self._cut.id, "the store confirms another checkpoint"
         cut, self._cut = self._cut, None
-        self._taking = True
+        if not self._taking:
+            self._taking = True
+            self.checker.began()
+        self.checker.heard(cut)
         for frame in self.core.durable(cut):
             self.host.send(frame)
         covers = self.covers_of(cut)
