@@ -111,6 +111,16 @@ def _chaos(parser):
     run.add_arguments(parser)
 
 
+def _bench(parser):
+    from .bench import run
+    run.add_arguments(parser)
+
+
+def _soak(parser):
+    from .soak import run
+    run.add_arguments(parser)
+
+
 def _victim(text):
     if text not in (*ROLES, "controller") and not text.startswith(TRUNK):
         raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(ROLES)}, controller, {TRUNK}A-B")
@@ -140,4 +150,7 @@ _PARSERS = {
     "demo": (commands.demo, "bring up, run real traffic, kill, measure, bring down", "ftmb demo --kills 3", _demo),
     "chaos": (commands.chaos, "kill real processes at random under traffic, and check the invariants",
               "ftmb chaos --kills 20 --seed 7 --loss 0.01", _chaos),
+    "bench": (commands.bench, "measure what protection costs, beside its limits", "ftmb bench --quick --json bench.json", _bench),
+    "soak": (commands.soak, "full load, the store stopped in the middle: memory stays bounded, and every packet is accounted for",
+             "ftmb soak --minutes 10 --store-stopped 30", _soak),
 }

@@ -105,6 +105,20 @@ def chaos(arguments):
     return run.main(arguments)
 
 
+def bench(arguments):
+    """``ftmb bench``"""
+    check_root()
+    from .bench import run
+    return run.main(arguments)
+
+
+def soak(arguments):
+    """``ftmb soak``; 1 when a bound was broken or accounts do not add up."""
+    check_root()
+    from .soak import run
+    return run.main(arguments)
+
+
 def _all_are(state, now):
     # What a dead controller said last is no news.
     return now["controller"]["alive"] and all(group["state"] == state for group in now["groups"])

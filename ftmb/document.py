@@ -29,9 +29,10 @@ def compose(text, name):
     """The root node of the one document in *text*; *name* is the file's, for errors. Raises ConfigurationError."""
     if len(text) > DOCUMENT_BYTES_MAX:
         raise ConfigurationError(f"{name}:1: longer than {DOCUMENT_BYTES_MAX} bytes")
-    loader = yaml.SafeLoader(text)
-    loader.name = name
+    loader = None
     try:
+        loader = yaml.SafeLoader(text)
+        loader.name = name
         root = loader.get_single_node()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -40,7 +41,8 @@ def compose(text, name):
     except (yaml.YAMLError, RecursionError) as error:
         raise ConfigurationError(f"{name}:1: not YAML: {str(error).splitlines()[0]}") from error
     finally:
-        loader.dispose()
+        if loader is not None:      # it refuses some characters before it is made
+            loader.dispose()
     if root is None:
         raise ConfigurationError(f"{name}:1: the file is empty")
     return root

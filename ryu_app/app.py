@@ -32,7 +32,6 @@ from .reconcile import Conflict
 from .rest import Rest
 from .server import Server
 from .status import status, unix_seconds
-from .steering import kept, wanted
 from .xids import QUESTION, Barrier, Xids
 
 AUDIT_INTERVAL_S = 10.0
@@ -167,8 +166,7 @@ class FtmbController(app_manager.RyuApp):
         elif isinstance(action, actions.Publish):
             self._publish(action)
         elif self._withdrawn is None:
-            self._command(self.fabric.want(*wanted(self.deployment, action.steering), action.token,
-                                           kept(self.deployment, action.steering)))
+            self._command(self.fabric.steer(action.steering, action.token))
         else:
             self._done(action.token)
 
@@ -201,7 +199,7 @@ class FtmbController(app_manager.RyuApp):
         if isinstance(command, switches.Send):
             return [(link.codec.change(change), f"{change.what} {change.entry}") for change in command.changes]
         if isinstance(command, switches.Barrier):
-            return [(link.codec.barrier(), Barrier(command.token))]
+            return [(link.codec.barrier(), Barrier(command.number))]
         return [(link.codec.ask_groups(), QUESTION),
                 (link.codec.ask_flows(self.deployment.table, command.all_flows), QUESTION)]
 
@@ -246,7 +244,7 @@ class FtmbController(app_manager.RyuApp):
 
     def _switch_lost(self, name):
         self._links.pop(name).stop()
-        self.fabric.switch_lost(name)
+        self._command(self.fabric.switch_lost(name))
         self._act(self.core.switch_lost(name, time.monotonic_ns()))
 
     @set_ev_cls(ofp_event.EventOFPPortStatus, MAIN_DISPATCHER)
@@ -264,9 +262,9 @@ class FtmbController(app_manager.RyuApp):
     @set_ev_cls(ofp_event.EventOFPBarrierReply, MAIN_DISPATCHER)
     def _barrier_replied(self, ev):
         link = self._link_of(ev.msg.datapath)
-        token = link.xids.confirmed(ev.msg.xid) if link else None
-        if token is not None:
-            self._command(self.fabric.barrier_reply(link.codec.name, token))
+        number = link.xids.confirmed(ev.msg.xid) if link else None
+        if number is not None:
+            self._command(self.fabric.barrier_reply(link.codec.name, number))
 
     @set_ev_cls(ofp_event.EventOFPFlowStatsReply, MAIN_DISPATCHER)
     def _flows_told(self, ev):

@@ -14,6 +14,8 @@ import eventlet.queue
 from .refusal import Unavailable
 
 EVENTS_MAX = 1000
+#: of the text of one event, which may quote what an agent says
+WHAT_CHARS_MAX = 1000
 STREAMS_MAX = 8
 QUEUE_EVENTS_MAX = 2 * EVENTS_MAX
 #: a client that is gone is noticed when it is written to
@@ -30,9 +32,9 @@ class EventLog:
         self._streams = []
 
     def add(self, event):
-        """Number *event*, a map of JSON values, and tell it to every stream."""
+        """Number *event*, a map of JSON values with a text ``what``, and tell it to every stream."""
         self.count += 1
-        event = {"number": self.count, **event}
+        event = {"number": self.count, **event, "what": event["what"][:WHAT_CHARS_MAX]}
         self._kept.append(event)
         for stream in list(self._streams):
             if not stream.put(event):

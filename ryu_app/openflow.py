@@ -1,9 +1,11 @@
 """Our entries as OpenFlow 1.3 messages and back; needs a datapath's parser, but not Ryu itself."""
 
 from .reconcile import ADD, DELETE, MODIFY
-from .steering import Flow, Group
+from .steering import FORGET_IN_PORT, Flow, Group
 
 _COOKIE_MASK = 0xffffffff00000000
+_IN_PORT = "in_port_nxm"        # Open vSwitch's extension: OpenFlow 1.3 can't set the field that it keeps the port in
+_ALL_BITS = 15                  # of its 16, from the first on
 
 
 class Codec:
@@ -38,9 +40,8 @@ class Codec:
         deleting = change.what == DELETE
         instructions = []
         if flow.actions and not deleting:
-            actions = [parser.OFPActionGroup(value) if name == "group" else parser.OFPActionOutput(value)
-                       for name, value in flow.actions]
-            instructions = [parser.OFPInstructionActions(ofproto.OFPIT_APPLY_ACTIONS, actions)]
+            instructions = [parser.OFPInstructionActions(ofproto.OFPIT_APPLY_ACTIONS,
+                                                         [self._to_switch(*action) for action in flow.actions])]
         return parser.OFPFlowMod(
             self._datapath, cookie=flow.cookie,
             # a deletion names the cookie too: it can't hit what is not ours
@@ -48,6 +49,13 @@ class Codec:
             command=ofproto.OFPFC_DELETE_STRICT if deleting else ofproto.OFPFC_ADD,
             out_port=ofproto.OFPP_ANY, out_group=ofproto.OFPG_ANY,
             match=parser.OFPMatch(**dict(flow.match)), instructions=instructions)
+
+    def _to_switch(self, name, value):
+        if name == "output":
+            return self._parser.OFPActionOutput(value)
+        if name == "group":
+            return self._parser.OFPActionGroup(value)
+        return self._parser.NXActionRegLoad(ofs_nbits=_ALL_BITS, dst=_IN_PORT, value=value)
 
     def _group(self, change):
         group, ofproto, parser = change.entry, self._ofproto, self._parser
@@ -88,4 +96,6 @@ class Codec:
             return ("group", action.group_id)
         if action.type == self._ofproto.OFPAT_SET_FIELD and action.key == "eth_dst":
             return ("eth_dst", action.value)
+        if isinstance(action, self._parser.NXActionRegLoad) and (action.dst, action.value) == (_IN_PORT, 0):
+            return FORGET_IN_PORT
         return ("action", action.type)

@@ -1,7 +1,7 @@
 """Wanted entries against a switch's actual ones: the changes that make them match, touching only ours. Pure.
 
 An entry is ours by its cookie's upper half (flows) or by the prefix of its id and its shape (groups).
-Order of changes: groups before the flows that use them, additions before deletions.
+Order of changes: groups before the flows that use them, the far end of a path before its beginning, deletions last.
 """
 
 from dataclasses import dataclass
@@ -61,8 +61,9 @@ def difference(wanted_flows, wanted_groups, actual_flows, actual_groups, deploym
             changes.append(Change(ADD, group))
         elif groups[number] != group:
             changes.append(Change(MODIFY, group))
-    changes += [Change(ADD, flow) for flow in sorted(want_flows.values(), key=repr) if ours.get(flow.key) != flow]
-    extra_flows = [flow for flow in sorted(ours.values(), key=repr) if flow.key not in want_flows]
+    new_flows = [flow for flow in want_flows.values() if ours.get(flow.key) != flow]
+    changes += [Change(ADD, flow) for flow in sorted(new_flows, key=lambda flow: (flow.depth, repr(flow)))]
+    extra_flows = sorted((flow for key, flow in ours.items() if key not in want_flows), key=repr)
     extra_groups = [group for number, group in sorted(groups.items())
                     if number not in want_groups and number not in taken]
     changes += [Change(DELETE, entry) for entry in (*extra_flows, *extra_groups) if not kept.holds(entry)]
@@ -71,6 +72,23 @@ def difference(wanted_flows, wanted_groups, actual_flows, actual_groups, deploym
                       frozenset([*want_groups.values(), *(group for group in extra_groups if kept.holds(group))]),
                       frozenset(flow for flow in foreign.values() if _in_our_band(flow, deployment)),
                       frozenset(groups[number] for number in taken))
+
+
+def applied(changes, flows, groups):
+    """What a switch holds that held *flows* and *groups*, once it has made *changes*: two frozensets."""
+    entries = {Flow: {flow.key: flow for flow in flows}, Group: {group.key: group for group in groups}}
+    for change in changes:
+        if change.what == DELETE:
+            del entries[type(change.entry)][change.entry.key]
+        else:
+            entries[type(change.entry)][change.entry.key] = change.entry
+    return frozenset(entries[Flow].values()), frozenset(entries[Group].values())
+
+
+def ours_among(flows, groups, cookie):
+    """Those of a switch's *flows* and *groups* that are ours: two frozensets."""
+    return (frozenset(flow for flow in flows if is_ours(flow, cookie)),
+            frozenset(group for group in groups if group.group_id >> 18 == group_prefix(cookie) and _is_our_shape(group)))
 
 
 def concerns_us(flow, deployment):

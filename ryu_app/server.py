@@ -1,9 +1,9 @@
 """The control channel's server: agents connect, prove that they know the key, and exchange messages.
 
 Runs on eventlet's green threads. Listens on the deployment's control address only. A connection that has
-not authenticated and said its first message within HELLO_S is closed, so is one above CONNECTIONS_MAX, and
-an agent that does not read what it is sent (its queue is full). One connection per node name: a newer one
-replaces the older. Events go to *on_message(name, message)* and *on_closed(name)*, in order per node; both may block.
+not authenticated and said its first message within HELLO_S is closed, so is one that middleboxes.core.admission
+has no place for, and an agent that does not read what it is sent (its queue is full). One connection per node
+name: a newer one replaces the older. Events go to *on_message(name, message)* and *on_closed(name)*, in order per node; both may block.
 """
 
 import logging
@@ -13,13 +13,13 @@ import eventlet
 import eventlet.queue
 from eventlet.green import socket
 
+from middleboxes.core.admission import CONNECTIONS_MAX, Admission, is_told
 from middleboxes.core.channel import NONCE_BYTES, Channel, ChannelError
 from middleboxes.core.messages import MessageError
 
 HELLO_S = 2.0
 ACCEPT_AGAIN_S = 0.1            # of a lack of descriptors nothing tells the end
 UNACKNOWLEDGED_MS_MIN = 1000    # below a few retransmissions (200 ms the first) one lost segment would end a connection
-CONNECTIONS_MAX = 256
 QUEUE_MESSAGES_MAX = 256
 _READ_BYTES = 65536
 
@@ -36,10 +36,20 @@ class Server:
         self._silence_ms = max(silence_ms, UNACKNOWLEDGED_MS_MIN)
         self._key, self._on_message, self._on_closed = key, on_message, on_closed
         self._by_name = {}
-        self.connections = 0
-        self.counters = {"refused": 0, "unauthenticated": 0, "queue_full": 0, "not_accepted": 0}
+        self._admission = Admission()
+        self._counters = {"queue_full": 0, "not_accepted": 0}
         family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         self._listener = eventlet.listen(address, family=family, backlog=CONNECTIONS_MAX)
+
+    @property
+    def counters(self):
+        """Counters by name."""
+        return {**self._admission.counters, **self._counters}
+
+    @property
+    def connections(self):
+        """How many are open."""
+        return len(self._admission)
 
     @property
     def port(self):
@@ -52,23 +62,36 @@ class Server:
             try:
                 sock, address = self._listener.accept()
             except OSError as error:
-                self.counters["not_accepted"] += 1
+                self._counters["not_accepted"] += 1
                 _log.warning("a connection was not accepted: %s", error)
                 eventlet.sleep(ACCEPT_AGAIN_S)
                 continue
-            if self.connections >= CONNECTIONS_MAX:
-                self.counters["refused"] += 1
-                _log.warning("%s refused: %d connections are open", address, self.connections)
-                sock.close()
+            refusal = self._admission.refusal(address[0])
+            if refusal is None:
+                self._admit(sock, address)
                 continue
-            self.connections += 1
-            eventlet.spawn(self._serve_one, sock, address)
+            sock.close()
+            if is_told(self.counters["refused"]):
+                _log.warning("%s refused: %s (%d refused so far)", address, refusal, self.counters["refused"])
+
+    def _admit(self, sock, address):
+        try:
+            connection = _Connection(sock, Channel("server", self._key, os.urandom(NONCE_BYTES)), self._silence_ms)
+        except OSError as error:
+            sock.close()
+            self._counters["not_accepted"] += 1
+            _log.info("%s was gone at once: %s", address, error)
+            return
+        crowded_out = self._admission.add(connection, address[0])
+        if crowded_out is not None:
+            crowded_out.close()
+        eventlet.spawn(self._serve_one, connection, address)
 
     def send(self, name, message):
         """Send *message* to node *name* at once; without a connection it is dropped (``on_closed`` tells)."""
         connection = self._by_name.get(name)
         if connection is not None and not connection.send(message):
-            self.counters["queue_full"] += 1
+            self._counters["queue_full"] += 1
             _log.warning("%s does not read what it is sent: closed", name)
             self.close(name)
 
@@ -78,19 +101,19 @@ class Server:
         if connection is not None:
             connection.close()
 
-    def _serve_one(self, sock, address):
-        connection = _Connection(sock, Channel("server", self._key, os.urandom(NONCE_BYTES)), self._silence_ms)
+    def _serve_one(self, connection, address):
+        reason = None
         try:
             self._converse(connection)
-        except (ChannelError, MessageError) as error:
-            self.counters["unauthenticated"] += not connection.channel.established
-            _log.warning("%s (%s): %s", address, connection.name or "not authenticated", error)
-        except OSError as error:
-            _log.info("%s (%s): %s", address, connection.name or "not authenticated", error)
+        except (ChannelError, MessageError, OSError) as error:
+            reason = error
         finally:
             connection.finish()
-            self.connections -= 1
+            self._admission.remove(connection)
             self._forget(connection)
+        known = connection.name is not None
+        if reason is not None and (known or is_told(self.counters["unauthenticated"])):
+            _log.warning("%s (%r): %.200s", address, connection.name if known else "not authenticated", reason)
 
     def _converse(self, connection):
         limit = eventlet.Timeout(HELLO_S, ChannelError(f"nothing said within {HELLO_S} s"))
@@ -115,6 +138,7 @@ class Server:
             messages = connection.receive(data)
 
     def _register(self, connection):
+        self._admission.authenticated(connection)
         older = self._by_name.get(connection.channel.peer)
         connection.name = connection.channel.peer
         if older is not None:

@@ -3,40 +3,50 @@
 Priorities are offsets in our band (docs/architecture.md has the table of rules):
 
     +900 fence    +800 role    +750 stranger    +701 from the middlebox to a known host, +700 to all hosts of the port
-    +600 to the middlebox
+    +650 silence  +600 to the middlebox
 
 NSH is forwarded by rules that name the port where it may come in: data ports of a role's senders, and trunks.
 All other NSH is a stranger's and is dropped, or whoever can send a frame could speak as a logger or master.
 
+Every role of a group has one group entry, at the switch of the group's input logger: its *anchor*. NSH to the
+role's virtual MAC is led there from all who may send it; from there rules lead to the real MAC of every node.
+
 A cookie is the deployment's number (upper 32 bits), the kind of rule and the group's id (lower).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import FrozenSet, Mapping, Optional, Tuple
 
 from middleboxes.core import frames
 
 from .deployment import Place
-from .paths import Paths
+from .paths import Hop, Paths
 
 NSH = 0x894F
 ARP = 0x0806
-FENCE, ROLE, STRANGER, FROM_HOST, FROM_ALL, TO = 900, 800, 750, 701, 700, 600
+FENCE, ROLE, STRANGER, FROM_HOST, FROM_ALL, SILENCE, TO = 900, 800, 750, 701, 700, 650, 600
 
 ROLES = ("input-logger", "master", "output-logger")     # those that frames are addressed to
-_FENCE_KIND, _VIRTUAL_KIND, _NODE_KIND, _FROM_KIND, _TO_KIND, _STRANGER_KIND = 1, 2, 3, 4, 5, 6
+#: Before a group entry: lets its bucket send a frame back where it came in, which OpenFlow does not do otherwise.
+FORGET_IN_PORT = ("in_port", 0)
+_FENCE_KIND, _VIRTUAL_KIND, _NODE_KIND, _FROM_KIND, _TO_KIND, _STRANGER_KIND, _SILENCE_KIND = 1, 2, 3, 4, 5, 6, 7
 
 
 @dataclass(frozen=True)
 class Flow:
-    """A flow entry. *match* is sorted (field, value) pairs; *actions* are ("output", port) or
-    ("group", id) pairs, applied at once; no actions: drop."""
+    """A flow entry. *match* is sorted (field, value) pairs; *actions* are ("output", port), ("group", id) or
+    FORGET_IN_PORT, applied in order; no actions: drop.
+
+    It is the hop of a *path* that has *depth* more hops behind it: those come in force first. No path: at any time.
+    """
     switch: str
     table: int
     priority: int
     match: Tuple[Tuple[str, object], ...]
     cookie: int
     actions: Tuple[Tuple[str, int], ...]
+    path: Optional[tuple] = field(default=None, compare=False, repr=False)
+    depth: int = field(default=0, compare=False, repr=False)
 
     @property
     def key(self):
@@ -51,6 +61,13 @@ class Group:
     group_id: int
     type: str
     bucket: Tuple[Tuple[str, object], ...]
+    path: Optional[tuple] = field(default=None, compare=False, repr=False)
+    depth: int = field(default=0, compare=False, repr=False)
+
+    @property
+    def key(self):
+        """What makes it the same entry for a switch."""
+        return self.group_id
 
 
 @dataclass(frozen=True)
@@ -68,16 +85,22 @@ class Steering:
 
 @dataclass(frozen=True)
 class Kept:
-    """Which of our entries stay as a switch has them: those of some groups (ids), the fences of some places."""
+    """Which of our entries stay as a switch has them: those of some groups (ids), the fences of some places,
+    and what leads away from some sides of middleboxes (places, and MAC addresses of ports)."""
     groups: FrozenSet[int] = frozenset()
     fences: FrozenSet[Place] = frozenset()
+    sides: FrozenSet[object] = frozenset()
 
     def holds(self, entry):
         """Whether our *entry* (Flow or Group) is one of them."""
         if isinstance(entry, Group):
             return entry.group_id >> 2 & 0xffff in self.groups
-        if entry.cookie >> 16 & 0xffff == _FENCE_KIND:
-            return Place(entry.switch, dict(entry.match).get("in_port")) in self.fences
+        kind, match = entry.cookie >> 16 & 0xffff, dict(entry.match)
+        place = Place(entry.switch, match.get("in_port"))
+        if kind == _FENCE_KIND:
+            return place in self.fences
+        if kind == _FROM_KIND and (place in self.sides or match.get("eth_src") in self.sides):
+            return True
         return entry.cookie & 0xffff in self.groups
 
 
@@ -108,94 +131,137 @@ def wanted(deployment, steering):
         if spec.name in steering.undecided:
             continue
         for role in ROLES:
-            plan.redirect(spec, role, steering.active.get((spec.name, role)))
+            plan.redirect(spec, role)
+        plan.silence(spec)
         for port in spec.ports:
-            plan.to_middlebox(spec, port, steering.active.get((spec.name, "input-logger")))
-            plan.from_middlebox(spec, port, steering.active.get((spec.name, "output-logger")))
+            plan.to_middlebox(spec, port)
+            if port.peer is None or port.peer[0] not in steering.undecided:
+                plan.from_middlebox(spec, port)
     return frozenset(plan.flows), frozenset(plan.groups)
 
 
 def kept(deployment, steering):
     """What is left alone beside what is ``wanted``."""
+    sides = set()
+    for spec in deployment.groups.values():
+        for port in spec.ports:
+            if port.peer is not None and port.peer[0] in steering.undecided:
+                sides.add(port.mac)
+                sides |= {deployment.nodes[name].ports[spec.name][port.name] for name in spec.loggers}
     return Kept(frozenset(deployment.groups[name].id for name in steering.undecided),
-                frozenset(deployment.nodes[name].data.place for name in steering.unjudged))
+                frozenset(deployment.nodes[name].data.place for name in steering.unjudged), frozenset(sides))
 
 
 class _Plan:
     """Collects entries; one method per row of the table of rules."""
 
     def __init__(self, deployment, steering):
-        self.deployment = deployment
+        self.deployment, self.active = deployment, steering.active
         self.paths = Paths(deployment.switches, deployment.links, steering.down)
+        self.trunks = [end for link in deployment.links for end in link]
         self.flows, self.groups = set(), set()
 
-    def _flow(self, switch, offset, kind, group_id, match, actions):
+    def _flow(self, switch, offset, kind, group_id, match, actions, path=None, depth=0):
         cookie = self.deployment.cookie << 32 | kind << 16 | group_id
         self.flows.add(Flow(switch, self.deployment.table, self.deployment.priority + offset,
-                            tuple(sorted(match.items())), cookie, tuple(actions)))
+                            tuple(sorted(match.items())), cookie, tuple(actions), path, depth))
 
     def fence(self, place):
         self._flow(place.switch, FENCE, _FENCE_KIND, 0, {"in_port": place.port, "eth_type": NSH}, ())
 
     def lead_to(self, interface):
         """From trunk to trunk: where a frame comes in from its sender, the group entry sends it out already."""
-        for trunk in (end for link in self.deployment.links for end in link):
-            port = self.paths.out_port(trunk.switch, interface.place)
+        for trunk in self.trunks:
+            hop = self.paths.toward(trunk.switch, interface.place)
             self._flow(trunk.switch, ROLE, _NODE_KIND, 0,
                        {"in_port": trunk.port, "eth_type": NSH, "eth_dst": interface.mac},
-                       () if port is None else (("output", port),))
+                       _output(hop), ("node", interface.mac), hop.depth if hop else 0)
 
     def keep_out_strangers(self):
         for switch in self.deployment.switches:
             self._flow(switch, STRANGER, _STRANGER_KIND, 0, {"eth_type": NSH}, ())
 
-    def redirect(self, spec, role, node):
-        """The group entry of *role*, and the rules that lead to it from those who may send to it."""
-        senders = spec.pool if role != "master" else (spec.input_logger, spec.output_logger)
-        places = {self.deployment.nodes[sender].data.place for sender in senders}
+    def redirect(self, spec, role):
+        """The group entry of *role* at its anchor, and the rules that lead there from those who may send to it."""
+        nodes, node = self.deployment.nodes, self.active.get((spec.name, role))
+        anchor = nodes[self.active.get((spec.name, "input-logger")) or spec.input_logger].data.place
         group_id = openflow_group_id(self.deployment.cookie, spec.id, role)
-        for switch in {place.switch for place in places}:
-            bucket = ()
-            if node is not None:
-                interface = self.deployment.nodes[node].data
-                port = self.paths.out_port(switch, interface.place)
-                if port is not None:
-                    bucket = (("eth_dst", interface.mac), ("output", port))
-            self.groups.add(Group(switch, group_id, "indirect", bucket))
-        for place in places:
+        bucket, path, depth = (), None, 0
+        if node is not None:
+            interface = nodes[node].data
+            hop = self.paths.toward(anchor.switch, interface.place)
+            if hop is not None:
+                bucket = (("eth_dst", interface.mac), *_output(hop))
+                path, depth = ("node", interface.mac), hop.depth
+        self.groups.add(Group(anchor.switch, group_id, "indirect", bucket, path, depth))
+        senders = [nodes[name].data.place for name in (spec.pool if role != "master" else spec.loggers)]
+        for place in dict.fromkeys([*senders, *self.trunks]):
+            hop = self.paths.toward(place.switch, anchor)
+            actions, depth = _output(hop), hop.depth if hop else 0
+            if place.switch == anchor.switch:
+                actions = (("group", group_id),) if place in senders else (FORGET_IN_PORT, ("group", group_id))
             self._flow(place.switch, ROLE, _VIRTUAL_KIND, spec.id,
                        {"in_port": place.port, "eth_type": NSH, "eth_dst": virtual_mac(role, spec.id)},
-                       (("group", group_id),))
+                       actions, ("role", spec.id, role), depth)
 
-    def to_middlebox(self, spec, port, logger):
-        if logger is None:
-            return
-        interface = self.deployment.nodes[logger].ports[spec.name][port.name]
+    def silence(self, spec):
+        """Where no rule leads away from a port interface, nothing comes out of it: others' rules never see that."""
+        for node in self.deployment.nodes.values():
+            for place in node.ports.get(spec.name, {}).values():
+                self._flow(place.switch, SILENCE, _SILENCE_KIND, spec.id, {"in_port": place.port}, ())
+
+    def to_middlebox(self, spec, port):
+        """What hosts of the port send to its addresses: to the input logger's interface, or nowhere."""
         address = port.address.split("/")[0]
+        there = self._interface(spec.name, "input-logger", port.name)
         for name in port.hosts:
             host = self.deployment.hosts[name]
-            for position, hop in enumerate(self.paths.path(host.place, interface)):
-                # at the host's own port all that it sends counts; further on its address tells it from others
-                match = {"in_port": hop.in_port} if position == 0 else {"in_port": hop.in_port, "eth_src": host.mac}
-                out = (("output", hop.out_port),)
-                self._flow(hop.switch, TO, _TO_KIND, spec.id, {**match, "eth_dst": port.mac}, out)
-                self._flow(hop.switch, TO, _TO_KIND, spec.id, {**match, "eth_type": ARP, "arp_tpa": address}, out)
+            hops = self.paths.path(host.place, there) if there else ()
+            path = ("to", spec.id, port.name, name)
+            for hop in hops or (Hop(host.place, None, 0),):
+                match = {"in_port": hop.in_place.port}
+                if hop.in_place != host.place:      # at its own port all that it sends counts; further on, its address
+                    match["eth_src"] = host.mac
+                for what in ({"eth_dst": port.mac}, {"eth_type": ARP, "arp_tpa": address}):
+                    self._flow(hop.in_place.switch, TO, _TO_KIND, spec.id, {**match, **what}, _output(hop), path, hop.depth)
 
-    def from_middlebox(self, spec, port, logger):
-        if logger is None:
+    def from_middlebox(self, spec, port):
+        """What comes out of the output logger's interface: to the port's hosts, and to the port that it faces."""
+        here = self._interface(spec.name, "output-logger", port.name)
+        if here is None:
             return
-        interface = self.deployment.nodes[logger].ports[spec.name][port.name]
-        everyone = {(interface.switch, interface.port): set()}      # (switch, in port) -> ports to all hosts
+        everyone = {here: (set(), len(self.deployment.switches))}   # in place -> (ports to all, depth)
         for name in port.hosts:
             host = self.deployment.hosts[name]
-            for position, hop in enumerate(self.paths.path(interface, host.place)):
-                match = {"in_port": hop.in_port, "eth_dst": host.mac}
-                if position:
+            for hop in self._spread(here, host.place, everyone) or (Hop(here, None, 0),):
+                match = {"in_port": hop.in_place.port, "eth_dst": host.mac}
+                if hop.in_place != here:
                     match["eth_src"] = port.mac
-                self._flow(hop.switch, FROM_HOST, _FROM_KIND, spec.id, match, (("output", hop.out_port),))
-                everyone.setdefault((hop.switch, hop.in_port), set()).add(hop.out_port)
-        for (switch, in_port), out_ports in everyone.items():
-            match = {"in_port": in_port}
-            if (switch, in_port) != (interface.switch, interface.port):
+                self._flow(hop.in_place.switch, FROM_HOST, _FROM_KIND, spec.id, match, _output(hop),
+                           ("from", spec.id, port.name, name), hop.depth)
+        there = self._interface(port.peer[0], "input-logger", port.peer[1]) if port.peer else None
+        if there is not None:
+            self._spread(here, there, everyone)
+        for in_place, (out_ports, depth) in everyone.items():
+            match = {"in_port": in_place.port}
+            if in_place != here:
                 match["eth_src"] = port.mac
-            self._flow(switch, FROM_ALL, _FROM_KIND, spec.id, match, (("output", out) for out in sorted(out_ports)))
+            self._flow(in_place.switch, FROM_ALL, _FROM_KIND, spec.id, match,
+                       (("output", out) for out in sorted(out_ports)), ("from", spec.id, port.name), depth)
+
+    def _spread(self, here, there, everyone):
+        """The hops from *here* to *there*, noted among those to *everyone*; nearer to the source is deeper."""
+        hops = self.paths.path(here, there)
+        for position, hop in enumerate(hops):
+            everyone.setdefault(hop.in_place, (set(), len(self.deployment.switches) - position))[0].add(hop.out_port)
+        return hops
+
+    def _interface(self, group, role, port):
+        """The Place of the port's interface at the active *role*; None without one."""
+        node = self.active.get((group, role))
+        return None if node is None else self.deployment.nodes[node].ports[group][port]
+
+
+def _output(hop):
+    """The actions of *hop*; without one, or without a port to go out by: drop."""
+    return () if hop is None or hop.out_port is None else (("output", hop.out_port),)

@@ -1,17 +1,24 @@
-"""All switches: what each should hold, what it is known to hold, and barriers over them. Pure.
+"""All switches: what each should hold, what it is known to hold, and when all are in line. Pure.
 
 A switch that connects is asked for its entries and brought in line; from then on only differences are
 sent. Every ``audit`` asks again what it really holds. Commands come back as data, in order.
+
+Paths move without loops, gaps and strays: a hop is changed once all hops behind it, on other switches, have
+confirmed theirs (so a frame that meets a new hop finds new hops up to its destination), and an entry for what
+comes from another switch is deleted once everything that is wanted is in force everywhere.
 """
 
 from dataclasses import dataclass
 from typing import Tuple, Union
 
-from .reconcile import Change, Conflict, concerns_us, conflict, difference
-from .steering import Kept
+from .deployment import Place
+from .paths import cut_off
+from .reconcile import ADD, DELETE, Change, Conflict, applied, concerns_us, conflict, difference, ours_among
+from .steering import Group, Kept, kept, wanted
 
 ENTRIES_MAX = 65536         # a switch that tells of more is not believed
 REFUSALS_MAX = 3            # what failed this often at once hardly works at the next attempt
+_NOTHING = (frozenset(), frozenset())
 
 
 @dataclass(frozen=True)
@@ -30,9 +37,9 @@ class Send:
 
 @dataclass(frozen=True)
 class Barrier:
-    """Send a barrier request; its reply is ``barrier_reply(switch, token)``."""
+    """Send a barrier request; its reply is ``barrier_reply(switch, number)``."""
     switch: str
-    token: int
+    number: int
 
 
 @dataclass(frozen=True)
@@ -44,48 +51,56 @@ class Done:
 class _Switch:
     """One switch. ``known`` is (flows, groups) of ours that it holds, None before it told."""
 
-    def __init__(self, name, confirmed=None):
+    def __init__(self, name, former=None):
         self.name = name
         self.connected = False
         self.known = None
-        self.confirmed = confirmed  # the part of what was wanted that it last confirmed, if nothing was sent since
+        # what it certainly holds; in doubt, it may hold more: it never told, or was lost with changes under way
+        self.settled = former.settled if former else _NOTHING
+        self.in_doubt = former is None or former.in_doubt or former.barrier is not None
+        self.barrier = None         # the number of the newest that it has not answered
+        self.behind = True          # something is still to be sent, or not known
         self.refusals = 0           # in a row
         self.asked = None           # what has come of an answer: {"flows": ..., "groups": ...}
         self.stale = False          # changes were sent since it was asked
-        self.foreign = (frozenset(), frozenset())       # others' flows and groups that stand in our place
+        self.foreign = _NOTHING     # others' flows and groups that stand in our place
 
 
 class Switches:
     """Reconcilers of all switches of *deployment*.
 
-    A token waits for every switch, also for one that is not connected, for that one forwards by its old entries:
-    it's done once the switch is back and in line. Only one that was lost when it was in line already is not waited for.
+    A token waits for every switch, also for one that is not connected, for that one forwards by its old entries: it's
+    done once the switch is back and in line. Two are not waited for: one that was lost when it was in line already, and
+    one that is lost and has no link left to the others.
     """
 
     def __init__(self, deployment):
         self._deployment = deployment
         self._switches = {name: _Switch(name) for name in sorted(deployment.switches)}
+        self._trunks = frozenset(end for link in deployment.links for end in link)
         self._wanted = None         # {switch: (flows, groups)} once steering is known
         self._kept = Kept()
-        self._tokens = {}           # token -> {switch that has not answered: what it is to confirm}
+        self._cut_off = frozenset()
+        self._tokens = {}           # token -> names of switches that are not in line yet
+        self._barriers = 0
 
-    def want(self, flows, groups, token=None, kept=Kept()):
-        """Make the switches hold this beside what is *kept*; ``Done(token)`` comes once all have confirmed."""
-        self._wanted = {name: (frozenset(flow for flow in flows if flow.switch == name),
-                               frozenset(group for group in groups if group.switch == name))
-                        for name in self._switches}
-        self._kept = kept
-        commands = []
-        for switch in self._switches.values():
-            if switch.connected:
-                commands += self._approach(switch)
+    def steer(self, steering, token=None):
+        """Make the switches hold what *steering* asks for; ``Done(token)`` comes once all have confirmed."""
+        return self.want(*wanted(self._deployment, steering), token, kept(self._deployment, steering),
+                         cut_off(self._deployment, steering.down))
+
+    def want(self, flows, groups, token=None, kept_entries=Kept(), alone=frozenset()):
+        """Make the switches hold this beside what is kept; ``Done(token)`` as above. *alone*: switches without a link."""
+        parts = {name: (set(), set()) for name in self._switches}
+        for entry in (*flows, *groups):
+            parts[entry.switch][isinstance(entry, Group)].add(entry)
+        self._wanted = {name: (frozenset(part[0]), frozenset(part[1])) for name, part in parts.items()}
+        self._kept, self._cut_off = kept_entries, alone
         if token is not None:
-            self._tokens[token] = {switch.name: self._wanted[switch.name] for switch in self._switches.values()
-                                   if switch.connected or switch.confirmed != self._wanted[switch.name]}
-            commands += [Barrier(name, token) for name in self._tokens[token]
-                         if self._switches[name].known is not None]
-            commands += self._finish(token, None)
-        return commands
+            self._tokens[token] = set(self._switches)
+        asks = [command for switch in self._switches.values()
+                if switch.connected and switch.known is None and switch.asked is None for command in self._ask(switch)]
+        return asks + self._advance()
 
     def switch_connected(self, name):
         switch = self._switches[name]
@@ -93,8 +108,9 @@ class Switches:
         return self._ask(switch) if self._wanted is not None else []
 
     def switch_lost(self, name):
-        """Its tokens stay open until it is back."""
-        self._switches[name] = _Switch(name, self._switches[name].confirmed)
+        """Its tokens stay open until it is back, unless it has no link left."""
+        self._switches[name] = _Switch(name, self._switches[name])
+        return self._advance() if self._wanted is not None else []
 
     def refused(self, name, question=False):
         """The switch answered one of our messages (*question*: one of AskEntries) with an error.
@@ -105,7 +121,8 @@ class Switches:
         switch = self._switches[name]
         if switch.known is None and not question:
             return []               # of the same batch as one before
-        switch.known = switch.confirmed = switch.asked = None
+        switch.known = switch.barrier = switch.asked = None
+        switch.in_doubt = True
         switch.refusals += 1
         if switch.refusals < REFUSALS_MAX:
             return self._ask(switch)
@@ -132,62 +149,87 @@ class Switches:
             return []
         return self._compare(switch)
 
-    def barrier_reply(self, name, token):
+    def barrier_reply(self, name, number):
         switch = self._switches[name]
-        if switch.known is None:    # it refused something before: another barrier follows what mends that
+        if switch.barrier != number:        # more was sent since, or it refused something before
             return []
-        switch.refusals = 0
-        waiting = [other for other, names in self._tokens.items() if name in names]
-        if waiting and waiting[-1] == token:        # else more was sent since
-            switch.confirmed = self._tokens[token][name]
-        return self._finish(token, name)
+        switch.barrier, switch.refusals = None, 0
+        switch.settled = switch.known
+        return self._advance()
 
     def _ask(self, switch):
         switch.asked = {"flows": ([], False), "groups": ([], False)}
         switch.stale = False
         return [AskEntries(switch.name, all_flows=switch.known is None)]
 
-    def _difference(self, switch, actual_flows, actual_groups):
-        return difference(*self._wanted[switch.name], actual_flows | switch.foreign[0],
-                          actual_groups | switch.foreign[1], self._deployment, self._kept)
-
-    def _approach(self, switch):
-        """The way from what the switch is known to hold to what it should hold."""
-        if switch.known is None:
-            return [] if switch.asked is not None else self._ask(switch)
-        found = self._difference(switch, *switch.known)
-        switch.known = (found.flows, found.groups)
-        if not found.changes:
-            return []
-        switch.stale, switch.confirmed = True, None
-        return [Send(switch.name, found.changes)]
-
     def _compare(self, switch):
         answer, switch.asked = switch.asked, None
         if switch.stale:            # the answer may be older than the changes; the next audit tells
             return []
-        told = switch.foreign
-        found = self._difference(switch, frozenset(answer["flows"][0]), frozenset(answer["groups"][0]))
+        flows, groups = (frozenset(answer[kind][0]) for kind in ("flows", "groups"))
+        told, first = switch.foreign, switch.known is None
+        switch.foreign = _NOTHING
+        found = self._difference(switch, (flows, groups))
         switch.foreign = (found.foreign_flows, found.foreign_groups)
-        commands = [conflict(entry) for entry in sorted(found.foreign_flows - told[0], key=repr)]
-        commands += [conflict(entry) for entry in sorted(found.foreign_groups - told[1], key=repr)]
-        first, switch.known = switch.known is None, (found.flows, found.groups)
-        if found.changes:
-            switch.confirmed = None
-            commands.append(Send(switch.name, found.changes))
-        elif not first:
+        switch.known = switch.settled = ours_among(flows, groups, self._deployment.cookie)
+        switch.in_doubt, switch.barrier = False, None
+        if not found.changes and not first:
             switch.refusals = 0
-        if first:
-            commands += [Barrier(switch.name, token) for token in sorted(self._tokens)
-                         if switch.name in self._tokens[token]]
-        return commands
+        return [*(conflict(entry) for entry in sorted(found.foreign_flows - told[0], key=repr)),
+                *(conflict(entry) for entry in sorted(found.foreign_groups - told[1], key=repr)), *self._advance()]
 
-    def _finish(self, token, name):
-        waiting = self._tokens.get(token)
-        if waiting is None:
+    def _difference(self, switch, actual):
+        return difference(*self._wanted[switch.name], actual[0] | switch.foreign[0], actual[1] | switch.foreign[1],
+                          self._deployment, self._kept)
+
+    def _advance(self):
+        """Send whatever may be sent by now; the tokens end that wait for nobody any more."""
+        changes, missing = {}, {}
+        for switch in self._switches.values():
+            alone = not switch.connected and switch.name in self._cut_off
+            certain = switch.known if switch.known is not None else switch.settled
+            found = self._difference(switch, certain)
+            if switch.known is not None:
+                changes[switch.name] = found.changes
+            switch.behind = not alone and (switch.in_doubt or bool(found.changes) or switch.barrier is not None)
+            if switch.behind:
+                missing[switch.name] = (found.flows - switch.settled[0]) | (found.groups - switch.settled[1])
+        commands = []
+        for name, all_changes in changes.items():
+            if all_changes:
+                commands += self._send(self._switches[name], all_changes, missing)
+        return commands + self._finish()
+
+    def _send(self, switch, changes, missing):
+        lowest = {}                 # path -> the lowest depth of a hop that another switch has not confirmed
+        for name, entries in missing.items():
+            for entry in entries if name != switch.name else ():
+                lowest[entry.path] = min(entry.depth, lowest.get(entry.path, entry.depth))
+        now = tuple(change for change in changes if self._may_go(change, lowest, any(missing.values())))
+        if not now:
             return []
-        waiting.pop(name, None)
-        if waiting:
-            return []
-        del self._tokens[token]
-        return [Done(token)]
+        switch.known = applied(now, *switch.known)
+        switch.settled = tuple(kind & known for kind, known in zip(switch.settled, switch.known))
+        switch.stale = True
+        self._barriers += 1
+        switch.barrier = self._barriers
+        return [Send(switch.name, now), Barrier(switch.name, switch.barrier)]
+
+    def _may_go(self, change, lowest, unconfirmed):
+        entry = change.entry
+        if change.what == DELETE:
+            in_port = None if isinstance(entry, Group) else dict(entry.match).get("in_port")
+            # what a host or node may not send any more is stopped at once
+            return not unconfirmed or (in_port is not None and Place(entry.switch, in_port) not in self._trunks)
+        # a group entry that is not there is needed by flows of the same batch
+        return (entry.path is None or (isinstance(entry, Group) and change.what == ADD)
+                or entry.depth <= lowest.get(entry.path, entry.depth))
+
+    def _finish(self):
+        done = []
+        for token, waiting in list(self._tokens.items()):
+            waiting.intersection_update(name for name, switch in self._switches.items() if switch.behind)
+            if not waiting:
+                del self._tokens[token]
+                done.append(Done(token))
+        return done

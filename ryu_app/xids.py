@@ -11,10 +11,10 @@ QUESTION = "question"
 
 
 class Barrier:
-    """The purpose of a barrier request: the *token* that its reply confirms."""
+    """The purpose of a barrier request: the *number* that its reply tells."""
 
-    def __init__(self, token):
-        self.token = token
+    def __init__(self, number):
+        self.number = number
 
 
 class Xids:
@@ -22,7 +22,7 @@ class Xids:
 
     def __init__(self):
         self._changes = OrderedDict()
-        self._barriers = {}             # xid -> (token, xid of the newest change before it)
+        self._barriers = {}             # xid -> (number, xid of the newest change before it)
 
     def __len__(self):
         return len(self._changes) + len(self._barriers)
@@ -30,18 +30,18 @@ class Xids:
     def note(self, xid, purpose):
         """A message with this *xid* goes out."""
         if isinstance(purpose, Barrier):
-            self._barriers[xid] = (purpose.token, next(reversed(self._changes), None))
+            self._barriers[xid] = (purpose.number, next(reversed(self._changes), None))
             return
         self._changes[xid] = purpose
         if len(self._changes) > CHANGES_MAX:
             self._changes.popitem(last=False)
 
     def confirmed(self, xid):
-        """The token of the barrier *xid*, which was replied to; None if it is none of ours."""
-        token, newest = self._barriers.pop(xid, (None, None))
+        """The number of the barrier *xid*, which was replied to; None if it is none of ours."""
+        number, newest = self._barriers.pop(xid, (None, None))
         while newest in self._changes:
             self._changes.popitem(last=False)
-        return token
+        return number
 
     def refused(self, xid):
         """What the switch refused: QUESTION or the text of a change; None if it is none of ours."""

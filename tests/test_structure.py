@@ -24,6 +24,8 @@ RULES = {
     "middleboxes": (STANDARD, {"msgpack", "middleboxes"}),
     "middleboxes/core": (PURE, {"msgpack", "middleboxes.core"}),
     "middleboxes/sdk": (PURE, {"middleboxes.core", "middleboxes.sdk"}),
+    # for tests of functions: it looks at clocks and sources, and runs another process
+    "middleboxes/sdk/conformance": (STANDARD, {"middleboxes.core", "middleboxes.sdk"}),
     "middleboxes/functions": (PURE, {"middleboxes.core", "middleboxes.sdk", "middleboxes.functions"}),
     "middleboxes/functions/__init__.py": (PURE | {"importlib"}, {"middleboxes.sdk", "middleboxes.functions"}),
     "ryu_app": (STANDARD, {"eventlet", "networkx", "middleboxes.core", "ryu_app"}),

@@ -112,6 +112,11 @@ def move(group, to=None, reload=False):
     raise UsageError(value["error"])
 
 
+def memory():
+    """{node: resident bytes of its process}, 0 for one that is dead."""
+    return _ask("memory")
+
+
 def save_logs(directory):
     """Copy the logs of emulator, controller and nodes into *directory*, which is made."""
     directory = Path(directory)

@@ -66,7 +66,8 @@ class Emulation:
 
     def operations(self):
         """{name: function} for the server."""
-        return {"status": self.status, "kill": self.kill, "heal": self.heal, "rest_port": self.rest_port}
+        return {"status": self.status, "kill": self.kill, "heal": self.heal, "rest_port": self.rest_port,
+                "memory": self.memory}
 
     def rest_port(self):
         """Where the controller's REST interface is, for what takes too long to be asked through us."""
@@ -81,6 +82,10 @@ class Emulation:
         alive.update({name: node.is_alive() for name, node in self._nodes.items()})
         cut = [name for name, trunk in self._trunks.items() if trunk.is_cut]
         return report.compose(self._status, alive, self._nodes, current is not None, self._kills, self._plan.homes(), cut)
+
+    def memory(self):
+        """{node: resident bytes of its process}."""
+        return {name: node.process.resident_bytes() for name, node in self._nodes.items()}
 
     def kill(self, group, role, how="process", node=None):
         """Kill whoever has *role* in *group* now (``-`` and ``controller``: the controller; ``-`` and ``link:s1-s2``: that

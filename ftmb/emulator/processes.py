@@ -55,6 +55,13 @@ class Process:
         self._popen.send_signal(signal.SIGCONT)
         self.stopped = False
 
+    def resident_bytes(self):
+        """Its resident memory; 0 if it does not run."""
+        if not self.is_running():
+            return 0
+        with open(f"/proc/{self._popen.pid}/statm", encoding="ascii") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
     def log_tail(self):
         """The last lines of its log, indented, or nothing."""
         try:

@@ -127,6 +127,8 @@ def _check_header(header):
     for name, kind in _HEADER_FIELDS.items():
         if not isinstance(header.get(name), kind):
             raise CheckpointError(f"the checkpoint's header has no valid {name!r}")
+    if header["id"] < 1:
+        raise CheckpointError("a checkpoint's number is 1 or more: 0 says that there is none")
     workers = len(header["positions"])
     if len(header["random"]) != workers or len(header["times_ns"]) != workers:
         raise CheckpointError("the checkpoint's header contradicts itself on the number of workers")

@@ -15,10 +15,12 @@ from collections import deque
 from itertools import islice
 
 from .channel import pack, unpack
+from .frames import STEP_MAX
 
 _FIRST = struct.Struct(">Q")
 _RUN = struct.Struct(">BIQ")
 _STEP = struct.Struct(">BQH")
+_COUNT_MAX, _N_END = (1 << 32) - 1, 1 << 64      # what a run has room for
 _ONE_RUN = struct.Struct(">QBIQ")
 
 #: a step must fit one frame of the inner links (MTU 9000)
@@ -126,6 +128,17 @@ class DeterminantLog:
 
     def store(self, encoded):
         """Add what is new of *encoded*; False if a gap lies before it (nothing is taken). Raises DeterminantError."""
+        items = self._items
+        if len(encoded) == _ONE_RUN.size and items:
+            # what comes nearly always: the next steps, and they prolong the newest run
+            first, kind, count, n = _ONE_RUN.unpack(encoded)
+            tail = items[-1]
+            last = first + count - 1
+            if (first == self.last + 1 and kind == 0 < count and tail[3] is None and tail[2] + tail[1] == n
+                    and tail[1] + count <= _COUNT_MAX and last <= STEP_MAX and n + count <= _N_END):
+                tail[1] += count
+                self.last = last
+                return True
         first, items = decode(encoded)
         if first > self.last + 1:
             return False
@@ -136,7 +149,7 @@ class DeterminantLog:
             if extra is None:
                 if self._items:
                     tail = self._items[-1]
-                    if tail[3] is None and tail[2] + tail[1] == n + skipped:
+                    if tail[3] is None and tail[2] + tail[1] == n + skipped and tail[1] + count <= _COUNT_MAX:
                         tail[1] += count - skipped
                         self.last = k + count - 1
                         continue
@@ -198,6 +211,8 @@ def decode(encoded):
                 decode_extra(extra)     # what is stored must be good when a failover needs it
             if count < 1 or first < 1:
                 raise DeterminantError("encoded determinants have an empty run or start at step 0")
+            if k + count - 1 > STEP_MAX or n + count > _N_END:
+                raise DeterminantError("encoded determinants have an impossible number")
             items.append((k, count, n, extra))
             k += count
     except struct.error as error:

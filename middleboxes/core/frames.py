@@ -36,6 +36,9 @@ WORKERS_MAX = 12
 
 DETERMINANTS_INLINE_BYTES_MAX = 96
 
+#: greatest number of a step: with 16 bits more, for the output, it is a key of 64 bits
+STEP_MAX = (1 << 48) - 1
+
 _NEXT_ETHERNET, _NEXT_NONE = 3, 0xFE
 _ROLE_CODES = {"input-logger": 1, "master": 2, "output-logger": 3}
 
@@ -50,10 +53,24 @@ _DURABLE = struct.Struct(">IBxxxQQ")    # epoch, worker, k, n
 _HEAD = 14 + _BASE.size                 # bytes before the first TLV
 _TTL_BITS = 63 << 6
 
-# The one layout of an INPUT frame, read and written in one go: it is on the path of each packet.
-_INPUT_HEAD = struct.Struct(">6s6s2sHBBIHBB" + _INPUT.format[1:])
+# What is on the path of each packet is read and written in one go: INPUT frames, which have one layout, and OUTPUT frames
+# with no determinants or one run of them. All up to the head of the first TLV is a constant (_FIRST_TLV bytes).
+_FIRST_TLV = _HEAD + _TLV.size
+_INPUT_FRAME = struct.Struct(f">{_FIRST_TLV}s" + _INPUT.format[1:])
+_INPUT_FIELDS = struct.Struct(">14xH6xI" + _INPUT.format[1:])
 _INPUT_WORDS = (_BASE.size + _TLV.size + _INPUT.size) // 4
-_OUTPUT_HEAD = struct.Struct(">6s6s2sHBBIHBB" + _OUTPUT.format[1:])
+_INPUT_TLV = int.from_bytes(_TLV.pack(METADATA_CLASS, TLV_INPUT, _INPUT.size), "big")
+_OUTPUT_FRAME = struct.Struct(f">{_FIRST_TLV}s" + _OUTPUT.format[1:])
+_OUTPUT_FIELDS = struct.Struct(">14xH6xI" + _OUTPUT.format[1:])
+_OUTPUT_WORDS = (_BASE.size + _TLV.size + _OUTPUT.size) // 4
+_OUTPUT_TLV = int.from_bytes(_TLV.pack(METADATA_CLASS, TLV_OUTPUT, _OUTPUT.size), "big")
+#: one run of determinants (middleboxes.core.determinants), and where the packet begins behind it
+RUN_BYTES = 21
+_RUN_TLV = _TLV.pack(METADATA_CLASS, TLV_DETERMINANTS, RUN_BYTES)
+_RUN_WORDS = (_TLV.size + RUN_BYTES + -RUN_BYTES % 4) // 4
+_OUTPUT_RUN_FRAME = struct.Struct(_OUTPUT_FRAME.format + f"{_TLV.size}s{RUN_BYTES}s{-RUN_BYTES % 4}x")
+_RUN_AT = _OUTPUT_FRAME.size + _TLV.size
+_new_tuple = tuple.__new__      # a named tuple's own constructor costs twice as much
 
 
 class FrameError(ValueError):
@@ -101,31 +118,35 @@ def hop_of(frame):
     return path >> 8, path & 0xFF
 
 
+def _first_bytes(destination, source, path, next_protocol, words, tlv, size):
+    """A frame up to the head of its first TLV."""
+    return b"".join((destination, source, ETHERTYPE, _BASE.pack(_TTL_BITS | words, 2, next_protocol, path),
+                     _TLV.pack(METADATA_CLASS, tlv, size)))
+
+
 # -- input logger -> master
 
 class InputEncoder:
     """Makes INPUT frames for one group; *source* is the sender's MAC (6 bytes)."""
 
     def __init__(self, group_id, source):
-        self._fixed = (virtual_mac("master", group_id), source, ETHERTYPE, _TTL_BITS | _INPUT_WORDS, 2)
-        self._path = group_id << 8 | HOP_INPUT
+        self._heads = [_first_bytes(virtual_mac("master", group_id), source, group_id << 8 | HOP_INPUT, next_protocol,
+                                    _INPUT_WORDS, TLV_INPUT, _INPUT.size) for next_protocol in (_NEXT_ETHERNET, _NEXT_NONE)]
 
     def encode(self, epoch, worker, item):
         """The frame for *item* (an Input)."""
         n, timestamp_ns, port, kind, frame = item
-        return _INPUT_HEAD.pack(*self._fixed, _NEXT_ETHERNET if kind == PACKET else _NEXT_NONE, self._path,
-                                METADATA_CLASS, TLV_INPUT, _INPUT.size,
-                                epoch, worker, port, kind, n, timestamp_ns) + frame
+        return _INPUT_FRAME.pack(self._heads[kind], epoch, worker, port, kind, n, timestamp_ns) + frame
 
 
 def decode_input(frame):
     """(epoch, worker, Input) of an INPUT frame. Raises FrameError."""
-    if len(frame) < _INPUT_HEAD.size:
+    if len(frame) < _INPUT_FRAME.size:
         raise FrameError("input frame is truncated")
-    (_, _, _, lengths, _, _, _, cls, tlv, size, epoch, worker, port, kind, n, timestamp_ns) = _INPUT_HEAD.unpack_from(frame)
-    if lengths & 63 != _INPUT_WORDS or cls != METADATA_CLASS or tlv != TLV_INPUT or size != _INPUT.size or kind > TICK:
+    lengths, tlv, epoch, worker, port, kind, n, timestamp_ns = _INPUT_FIELDS.unpack_from(frame)
+    if lengths & 63 != _INPUT_WORDS or tlv != _INPUT_TLV or kind > TICK:
         raise FrameError("input frame has an unknown layout")
-    return epoch, worker, Input(n, timestamp_ns, port, kind, frame[_INPUT_HEAD.size:])
+    return epoch, worker, _new_tuple(Input, (n, timestamp_ns, port, kind, frame[_INPUT_FRAME.size:]))
 
 
 # -- the general form, for all other hops
@@ -175,19 +196,25 @@ class OutputEncoder:
     def __init__(self, group_id, source):
         self._group_id, self._source = group_id, source
         self._destination = virtual_mac("output-logger", group_id)
-        self._fixed = (self._destination, source, ETHERTYPE)
-        self._path = group_id << 8 | HOP_OUTPUT
+        self._bare_head, self._run_head = self._head(_OUTPUT_WORDS), self._head(_OUTPUT_WORDS + _RUN_WORDS)
+
+    def _head(self, words):
+        return _first_bytes(self._destination, self._source, self._group_id << 8 | HOP_OUTPUT, _NEXT_ETHERNET, words,
+                            TLV_OUTPUT, _OUTPUT.size)
 
     def encode(self, epoch, worker, k, j, port, clock, determinants, frame):
         """One output, with the encoded *determinants* of its worker not sent yet (may be empty)."""
+        if not clock:
+            if len(determinants) == RUN_BYTES:
+                return _OUTPUT_RUN_FRAME.pack(self._run_head, epoch, worker, port, j, k, _RUN_TLV, determinants) + frame
+            if not determinants:
+                return _OUTPUT_FRAME.pack(self._bare_head, epoch, worker, port, j, k) + frame
         tail = b""
         if clock:
             tail = _tlv(TLV_CLOCK, b"".join(_CLOCK_ENTRY.pack(*entry) for entry in clock))
         if determinants:
             tail += _tlv(TLV_DETERMINANTS, determinants)
-        words = (_BASE.size + _TLV.size + _OUTPUT.size + len(tail)) // 4
-        return _OUTPUT_HEAD.pack(*self._fixed, _TTL_BITS | words, 2, _NEXT_ETHERNET, self._path,
-                                 METADATA_CLASS, TLV_OUTPUT, _OUTPUT.size, epoch, worker, port, j, k) + tail + frame
+        return _OUTPUT_FRAME.pack(self._head(_OUTPUT_WORDS + len(tail) // 4), epoch, worker, port, j, k) + tail + frame
 
     def encode_batch(self, epoch, worker, determinants):
         """Encoded *determinants* of *worker* in a frame of their own."""
@@ -198,13 +225,27 @@ class OutputEncoder:
 
 def decode_output(frame):
     """An Output; a batch of determinants comes as an Output with k = 0 and no frame. Raises FrameError."""
+    if len(frame) >= _OUTPUT_RUN_FRAME.size:
+        lengths, tlv, epoch, worker, port, j, k = _OUTPUT_FIELDS.unpack_from(frame)
+        words = lengths & 63
+        if tlv == _OUTPUT_TLV and 0 < k <= STEP_MAX:
+            if words == _OUTPUT_WORDS:
+                return _new_tuple(Output, (epoch, worker, k, j, port, (), b"", frame[_OUTPUT_FRAME.size:]))
+            if words == _OUTPUT_WORDS + _RUN_WORDS and frame[_OUTPUT_FRAME.size:_RUN_AT] == _RUN_TLV:
+                return _new_tuple(Output, (epoch, worker, k, j, port, (), frame[_RUN_AT:_RUN_AT + RUN_BYTES],
+                                           frame[_OUTPUT_RUN_FRAME.size:]))
+    return _decode_any_output(frame)
+
+
+def _decode_any_output(frame):
+    """``decode_output`` of whatever layout."""
     found, payload = _tlvs(frame)
     if not found or len(found[0][1]) != _OUTPUT.size:
         raise FrameError("output frame has an unknown layout")
     epoch, worker, port, j, k = _OUTPUT.unpack(found[0][1])
     if found[0][0] == TLV_BATCH:
         return Output(epoch, worker, 0, 0, 0, (), payload, b"")
-    if found[0][0] != TLV_OUTPUT or k == 0:
+    if found[0][0] != TLV_OUTPUT or not 0 < k <= STEP_MAX:
         raise FrameError("output frame has an unknown layout")
     clock, determinants = (), b""
     for kind, body in found[1:]:
@@ -245,6 +286,8 @@ def decode_trim(frame):
     positions, epoch = {}, 0
     for item in found:
         epoch, worker, k, n = _body(_DURABLE, TLV_DURABLE, [item])
+        if k > STEP_MAX:
+            raise FrameError(f"trim of step {k}: there is no such")
         positions[worker] = (n, k)
     if not positions:
         raise FrameError("trim without positions")

@@ -145,7 +145,7 @@ class Master:
         context, session = worker.context, worker.session
         if session is None:
             self._step(worker, item)
-            worker.log.append(item.n, encode_extra((), context.records))
+            worker.log.append(item.n, encode_extra((), context.records) if context.records else None)
         else:
             self._shared_step(worker, item)
             worker.log.append(item.n, encode_extra(session.accesses, context.records))

@@ -4,6 +4,11 @@ Every message is a map with a type ``t``; ``check`` is applied to whatever comes
 before anything else looks at it. Tables here are the whole vocabulary; docs/protocol.md explains it.
 """
 
+from ipaddress import AddressValueError, IPv4Address
+from math import isfinite
+
+from .frames import WORKERS_MAX
+
 #: Version of frames, messages and checkpoints; a peer with another version is refused by name.
 VERSION = 2
 
@@ -70,6 +75,22 @@ _TYPES = {
 }
 
 
+# Numbers that would be taken for sizes, be packed into frames, or be waited for: least and greatest.
+_EPOCH, _COUNT, _INTERVAL_MS = (0, (1 << 32) - 1), (0, (1 << 63) - 1), (1, 86_400_000)
+_RANGES = {"epoch": _EPOCH, "master_epoch": _EPOCH, "inputs_from": _EPOCH, "group_id": (1, 0xFFFF), "workers": (1, WORKERS_MAX),
+           "worker": (0, WORKERS_MAX - 1), "tick_interval_ms": _INTERVAL_MS, "checkpoint_interval_ms": _INTERVAL_MS,
+           "log_bytes_max": _COUNT, "start_ns": _COUNT, "id": _COUNT, "base": _COUNT, "have": _COUNT}
+# Texts that are kept and told: greatest length. An event's name may be the middlebox's own.
+_LENGTHS = {"group": 64, "node": 64, "role": 64, "name": 1000}
+# [IPv4 address, TCP port]: of a service of a node
+_ADDRESSES = ("service", "store", "input_logger", "output_logger")
+
+#: what the controller keeps and tells as JSON: text, finite numbers, lists and maps of them, no deeper than PLAIN_DEPTH_MAX
+_PLAIN = ("hello", "beat", "reply", "event")
+PLAIN_DEPTH_MAX = 8
+_QUOTED_CHARS_MAX = 80
+
+
 class MessageError(ValueError):
     """A message that is not of this vocabulary: unknown type, missing field, wrong type."""
 
@@ -80,9 +101,41 @@ def _check_fields(what, fields, value):
         # bool is an int in Python, not on the wire
         if not isinstance(got, kind) or (kind is int and isinstance(got, bool)):
             raise MessageError(f"{what}: field {name!r} must be {kind.__name__}, is {type(got).__name__}")
+        if name in _RANGES and not _RANGES[name][0] <= got <= _RANGES[name][1]:
+            raise MessageError(f"{what}: field {name!r} must be from {_RANGES[name][0]} to {_RANGES[name][1]}, is {got}")
+        if name in _LENGTHS and len(got) > _LENGTHS[name]:
+            raise MessageError(f"{what}: field {name!r} has at most {_LENGTHS[name]} characters")
+        if kind is list and name in _ADDRESSES and not _is_address(got):
+            raise MessageError(f"{what}: field {name!r} must be an IPv4 address and a port")
     if len(value) != len(fields):
-        extra = sorted(str(k) for k in value if k not in fields)
-        raise MessageError(f"{what}: unknown fields {extra}")
+        extra = sorted(str(k)[:_QUOTED_CHARS_MAX] for k in value if k not in fields)
+        raise MessageError(f"{what}: unknown fields {extra[:5]}")
+
+
+def _is_address(value):
+    """Whether *value* can be connected to as it is: a name would have to be looked up."""
+    if len(value) != 2 or type(value[0]) is not str or type(value[1]) is not int or not 0 < value[1] < 65536:
+        return False
+    try:
+        IPv4Address(value[0])
+    except AddressValueError:
+        return False
+    return True
+
+
+def _check_plain(what, value, depth=0):
+    if depth > PLAIN_DEPTH_MAX:
+        raise MessageError(f"{what}: nested deeper than {PLAIN_DEPTH_MAX}")
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if type(key) is not str:
+                raise MessageError(f"{what}: a key of type {type(key).__name__}")
+            _check_plain(what, item, depth + 1)
+    elif isinstance(value, list):
+        for item in value:
+            _check_plain(what, item, depth + 1)
+    elif isinstance(value, float) and not isfinite(value) or not isinstance(value, (str, int, float, type(None))):
+        raise MessageError(f"{what}: a value that JSON does not have, of type {type(value).__name__}")
 
 
 def check(message):
@@ -92,11 +145,13 @@ def check(message):
     kind = message.get("t")
     fields = _TYPES.get(kind) if isinstance(kind, str) else None
     if fields is None:
-        raise MessageError(f"unknown message type {kind!r}")
+        raise MessageError(f"unknown message type {kind!r:.{_QUOTED_CHARS_MAX}}")
     _check_fields(kind, {"t": str, **fields}, message)
     if kind == "request":
         args = REQUESTS.get(message["do"])
         if args is None:
-            raise MessageError(f"unknown request {message['do']!r}")
+            raise MessageError(f"unknown request {message['do']!r:.{_QUOTED_CHARS_MAX}}")
         _check_fields(f"request {message['do']}", args, message["args"])
+    if kind in _PLAIN:
+        _check_plain(kind, message)
     return message

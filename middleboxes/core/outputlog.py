@@ -19,7 +19,7 @@ determinant items per worker (beyond it nothing is stored or acknowledged, and t
 import struct
 from collections import deque
 
-from .determinants import DeterminantLog, first_step, recoverable_prefix
+from .determinants import DeterminantError, DeterminantLog, first_step, recoverable_prefix
 from .frames import FrameError, decode_output, encode_ack
 
 ACK_INTERVAL_NS = 5_000_000
@@ -59,26 +59,54 @@ class OutputLogger:
         self._seen = [0] * workers              # the last step heard of: a gap lies between the log's end and this
         self._next_ack_ns = self._next_resend_ns = self._next_idle_ns = 0
 
+    @property
+    def waiting(self):
+        """Outputs that wait for determinants."""
+        return self._pending
+
+    @property
+    def remembered(self):
+        """Outputs that left since the last durable checkpoint, so that none leaves twice."""
+        return sum(map(len, self._released))
+
     def receive(self, frame):
         """Take one OUTPUT frame; returns the released [(port, frame), ...]. Raises FrameError, DeterminantError."""
-        output = decode_output(frame)
+        epoch, worker, k, _, port, clock, determinants, _ = output = decode_output(frame)
+        if epoch != self.epoch or worker >= len(self.logs) or port >= self.ports or clock:
+            if epoch < self.epoch:
+                self.counters["old_epoch"] += 1
+                return []
+            self._check(output)
+        released = []
+        if determinants and self._store(worker, determinants) and self._waiting[worker]:
+            self._recheck(worker, released)
+        if k:
+            if clock or self.logs[worker].last < k:
+                self._admit(output, released)
+            else:
+                self._release(output, released)
+        return released
+
+    def receive_all(self, frames):
+        """``receive`` each of *frames*; returns all that they release. What is wrong is counted (``bad_frames``)."""
+        released, receive = [], self.receive
+        for frame in frames:
+            try:
+                released += receive(frame)
+            except (FrameError, DeterminantError):
+                self.counters["bad_frames"] += 1
+        return released
+
+    def _check(self, output):
+        """Raise FrameError for an output that no master of this epoch makes."""
         worker = output.worker
-        if output.epoch < self.epoch:
-            self.counters["old_epoch"] += 1
-            return []
         if worker >= len(self.logs) or output.port >= self.ports:
             raise FrameError(f"output of worker {worker} for port {output.port}: there is no such")
         if output.epoch > self.epoch:
             # a master never runs before this logger was fenced for it
             raise FrameError(f"output of epoch {output.epoch}, this is epoch {self.epoch}")
-        if output.clock and any(other >= len(self.logs) for other, _ in output.clock):
+        if any(other >= len(self.logs) for other, _ in output.clock):
             raise FrameError("an output depends on a worker that is not there")
-        released = []
-        if output.determinants and self._store(worker, output.determinants) and self._waiting[worker]:
-            self._recheck(worker, released)
-        if output.k:
-            self._admit(output, released)
-        return released
 
     def _hear_of(self, worker, k):
         """The master made step *k* of *worker*; count it if that opens a gap."""
@@ -118,16 +146,17 @@ class OutputLogger:
             self.counters["dropped_pending_full"] += 1
 
     def _release(self, output, released):
-        worker, key = output.worker, output.k << 16 | output.j
-        if output.k <= self.logs[worker].trimmed:
+        _, worker, k, j, port, _, _, packet = output
+        key, known = k << 16 | j, self._released[worker]
+        if k <= self.logs[worker].trimmed:
             self.counters["covered"] += 1
-        elif key in self._released[worker]:
+        elif key in known:
             self.counters["duplicates"] += 1
         else:
-            self._released[worker].add(key)
+            known.add(key)
             self._released_order[worker].append(key)
             self.counters["released"] += 1
-            released.append((output.port, output.frame))
+            released.append((port, packet))
 
     def released(self, worker, after, to):
         """Keys of the outputs of *worker*'s steps in (*after*, *to*] that left and are remembered, in order."""

@@ -1,13 +1,20 @@
 """The built-in network functions, one per file; each file's docstring is its manual.
 
 - ``nat``             network address and port translation (NAPT) for TCP, UDP, ICMP
+- ``firewall``        stateful packet filter between zones
+- ``load_balancer``   spreads flows to virtual addresses over backends (layer 4)
+- ``monitor``         accounting per host and per flow
+- ``rate_limiter``    token buckets per host
 - ``sequencer``       a router that numbers datagrams: a witness, whose every packet shows whether state went back
 - ``shared_counter``  a router that counts datagrams per source and in total: another witness
 - ``router``          not a function: what functions with IPv4 addresses of their own share (ARP, next hops, ICMP errors)
+- ``hop``             not a function: a router that asks its subclass what to do with each packet that may go on
 - ``stamping_router`` not a function: what the witnesses share
 
-``nat`` in turn uses ``port_pool`` (which external port next), ``tcp_sessions`` (when a connection is over) and
-``icmp_errors`` (errors and the packets that they quote).
+What these are made of: ``routes`` (static routes), ``port_pool`` (which external port next), ``tcp_sessions`` (when a connection is over),
+``tcp_window`` (whether a segment fits), ``connections`` (bounded table of flows), ``firewall_rules``, ``quoted`` and ``icmp_errors``
+(errors and the packets that they quote), ``accounting`` (bounded counts); of the load balancer: ``services``, ``maglev``, ``backend_health``,
+``balanced_errors``.
 """
 
 import importlib
@@ -15,13 +22,22 @@ import importlib
 from ..sdk import ConfigurationError, Middlebox
 
 #: name in a configuration -> where it is
-FUNCTIONS = {"nat": "middleboxes.functions.nat:Nat",
+FUNCTIONS = {"firewall": "middleboxes.functions.firewall:Firewall",
+             "load-balancer": "middleboxes.functions.load_balancer:LoadBalancer",
+             "monitor": "middleboxes.functions.monitor:Monitor",
+             "nat": "middleboxes.functions.nat:Nat",
+             "rate-limiter": "middleboxes.functions.rate_limiter:RateLimiter",
              "sequencer": "middleboxes.functions.sequencer:Sequencer",
              "shared-counter": "middleboxes.functions.shared_counter:SharedCounter"}
 
 
 def load(name):
-    """The Middlebox class of that *name*: a key of FUNCTIONS or "package.module:Class". Raises ConfigurationError."""
+    """The Middlebox class of that *name*: a key of FUNCTIONS or "package.module:Class". Raises ConfigurationError.
+
+    "debug:" before a name gives it in debug mode (middleboxes.sdk.conformance.debug).
+    """
+    if name.startswith("debug:"):
+        return importlib.import_module("middleboxes.sdk.conformance").debugged(load(name[len("debug:"):]))
     known = f"known functions: {', '.join(sorted(FUNCTIONS))}, or package.module:Class"
     module_name, colon, class_name = FUNCTIONS.get(name, name).partition(":")
     if not (colon and class_name and all(part.isidentifier() for part in module_name.split("."))):

@@ -1,25 +1,21 @@
 """Translating ICMP errors through a NAT together with the packet that they quote (RFC 5508, REQ-3 to 5)."""
 
 from ..sdk.build import NO_MAC, icmp, ipv4
-from ..sdk.packet import ICMP, Packet, checksum
-
-#: destination unreachable, time exceeded, parameter problem (source quench and redirect are not for end hosts)
-_TRANSLATED = (3, 11, 12)
-# A quoted transport header may be cut after 8 bytes; the missing part reads as that of a TCP header without options.
-_MISSING = b"\x50"
+from ..sdk.packet import ICMP, checksum
+from .quoted import ERRORS_FOR_HOSTS, Quoted
 
 
 def translate_error(nat, packet, header, ctx):
     """Pass on the ICMP message *packet* (its Ipv4 *header* is sound) if it is an error about one of the mappings."""
     message = packet.data[header.payload_start:header.payload_end]
-    if len(message) < 8 or message[0] not in _TRANSLATED:
+    if len(message) < 8 or message[0] not in ERRORS_FOR_HOSTS:
         nat.drop("icmp_type")
     elif checksum(message) % 0xFFFF:
         nat.drop("icmp_checksum")
     elif header.ttl <= 1:
         nat.drop("ttl")
     else:
-        quoted = _Quoted(message[8:])
+        quoted = Quoted(message[8:])
         if ctx.port == "inside":
             ends = _outbound_ends(nat, quoted, header)
         else:
@@ -32,28 +28,13 @@ def translate_error(nat, packet, header, ctx):
                           ttl=header.ttl - 1), ends[1], ctx)
 
 
-class _Quoted:
-    """The start of a packet, quoted in an ICMP error: completed to a frame, so that Packet can rewrite it."""
-
-    def __init__(self, quoted):
-        self._length = len(quoted)
-        total_bytes = int.from_bytes(quoted[2:4], "big")
-        frame = bytes(12) + b"\x08\x00" + quoted + _MISSING * (total_bytes - len(quoted))
-        self.packet = Packet(frame)
-        self.flow = self.packet.five_tuple() if len(quoted) >= 28 else None
-
-    @property
-    def data(self):
-        return self.packet.data[14:14 + self._length]
-
-
 def _inbound_ends(nat, quoted, header):
     """(source, destination) of the error to send inside about a packet that we sent outside; None if we did not."""
     if quoted.flow is None:
         return None
     protocol, source, source_port, _, _ = quoted.flow
     inside = nat.inbound.get((protocol, source, source_port))
-    if inside is None or source != header.destination or nat.on_link(header.source) == "inside":
+    if inside is None or source != header.destination or nat.is_inside(header.source):
         return None
     quoted.packet.set_source(*inside)
     return header.source, inside[0]
@@ -65,7 +46,7 @@ def _outbound_ends(nat, quoted, header):
         return None
     protocol, source, _, destination, destination_port = quoted.flow
     external = nat.outbound.get((protocol, destination, destination_port))
-    if external is None or source != header.destination or destination != header.source or nat.on_link(source) == "inside":
+    if external is None or source != header.destination or destination != header.source or nat.is_inside(source):
         return None
     quoted.packet.set_destination(*external)
     return external[0], source

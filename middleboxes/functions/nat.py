@@ -6,7 +6,9 @@ Parameters (all but the first have defaults):
 
 =============================  =======  =======================================================================
 external_addresses             -        list of IPv4 addresses that inside hosts appear as; answered with ARP
-outside_gateway                none     next hop for what is not in the outside prefix; without it: no such traffic
+outside_gateway                none     next hop for what no route leads to; without it: no such traffic
+routes                         none     list of [prefix, next hop] (see ``routes``); those by way of inside hosts add to
+                                        what is translated
 first_port, last_port          1024,    range of external ports (and ICMP identifiers), per external address and
                                65535    protocol
 mappings_max                   60000    mappings at a time; at the limit new ones are refused
@@ -34,14 +36,13 @@ filtering that is endpoint-independent lets outsiders open TCP sessions to a map
 TCP sequence numbers are not checked.
 """
 
-import ipaddress
-
-from ..sdk import ConfigurationError, IdleTimers, Map
+from ..sdk import IdleTimers, Map, Parameters
 from ..sdk.build import NO_MAC
 from ..sdk.packet import ETHERTYPE_ARP, ETHERTYPE_IPV4, ICMP, ICMP_ECHO_REPLY, ICMP_ECHO_REQUEST, TCP, UDP
 from .icmp_errors import translate_error
 from .port_pool import PortPool
-from .router import MULTICAST, NS_PER_S, Ipv4Router, mask_of
+from .router import MULTICAST, NS_PER_S, Ipv4Router
+from .routes import add_route, mask_of, take_routes
 from .tcp_sessions import ESTABLISHED, FIN, RST, SYN, is_closed, is_established, next_state, opens
 
 _INTEGERS = {
@@ -55,7 +56,7 @@ _INTEGERS = {
     "udp_timeout_s": (300, 1, 1_000_000),
     "icmp_timeout_s": (60, 1, 1_000_000),
 }
-_PARAMETERS = sorted([*_INTEGERS, "external_addresses", "outside_gateway"])
+_PARAMETERS = (*_INTEGERS, "external_addresses", "outside_gateway", "routes")
 _EXTERNAL_ADDRESSES_MAX = 256
 #: mappings and sessions that one tick removes at most, of each kind
 _EXPIRY_BATCH = 1024
@@ -65,6 +66,11 @@ class Nat(Ipv4Router):
     """Network address and port translation between ``inside`` and ``outside``."""
 
     ports = ("inside", "outside")
+    victims = {**Ipv4Router.victims,
+               **dict.fromkeys(("outbound", "inbound", "udp_used", "icmp_used"), "none: the newcomer is refused (mappings_full)"),
+               **dict.fromkeys(("sessions", "established_used", "transitory_used", "mapping_sessions"),
+                               "none: the newcomer is refused (tcp_sessions_full)"),
+               "pool_places": "none: the newcomer is refused (ports_exhausted)"}
 
     outbound = Map()            # (protocol, inside address, inside port) -> (external address, external port)
     inbound = Map()             # (protocol, external address, external port) -> (inside address, inside port)
@@ -78,53 +84,56 @@ class Nat(Ipv4Router):
     pool_used = Map()
 
     def configure(self, parameters):
-        unknown = sorted(set(parameters) - set(_PARAMETERS))
-        if unknown:
-            raise ConfigurationError(f"nat: unknown parameters {', '.join(unknown)}; allowed: {', '.join(_PARAMETERS)}")
+        taken = Parameters("nat", parameters, _PARAMETERS)
         for name, bounds in _INTEGERS.items():
-            setattr(self, name, _integer(parameters, name, *bounds))
+            setattr(self, name, taken.integer(name, *bounds))
         if self.first_port > self.last_port:
-            raise ConfigurationError(f"nat: first_port {self.first_port} is above last_port {self.last_port}")
+            taken.fail(f"first_port {self.first_port} is above last_port {self.last_port}")
         inside, outside = self.port["inside"], self.port["outside"]
         self.inside_mask, self.outside_mask = mask_of(inside.prefix_length), mask_of(outside.prefix_length)
         self.inside_network = inside.address & self.inside_mask
         self.outside_network = outside.address & self.outside_mask
         common_mask = self.inside_mask & self.outside_mask
         if inside.address & common_mask == outside.address & common_mask:
-            raise ConfigurationError("nat: the prefixes of inside and outside overlap")
+            taken.fail("the prefixes of inside and outside overlap")
         self.configure_router()
-        self.external_addresses = self._external_addresses(parameters)
+        self.external_addresses = self._external_addresses(taken)
         for address in self.external_addresses:
             self.add_own(address, "outside")
-        self.gateway = self._gateway(parameters)
-        if self.gateway is not None:
-            self.gateways["outside"] = self.gateway
+        take_routes(taken, self)
+        self._take_gateway(taken)
+        taken.finish()
         self.pool = PortPool(self.pool_places, self.pool_used, self.first_port, self.last_port)
         self.used = {UDP: self.udp_used, ICMP: self.icmp_used}
 
-    def _external_addresses(self, parameters):
-        texts = parameters.get("external_addresses")
+    def _external_addresses(self, taken):
+        texts = taken.any("external_addresses", None)
         if not isinstance(texts, (list, tuple)) or not 1 <= len(texts) <= _EXTERNAL_ADDRESSES_MAX:
-            raise ConfigurationError(
-                f"nat: external_addresses must be a list of 1 to {_EXTERNAL_ADDRESSES_MAX} IPv4 addresses")
-        addresses = [_address("external_addresses", text) for text in texts]
+            taken.fail(f"external_addresses must be a list of 1 to {_EXTERNAL_ADDRESSES_MAX} IPv4 addresses")
+        addresses = [taken.parse_address("external_addresses", text) for text in texts]
         if len(set(addresses)) != len(addresses):
-            raise ConfigurationError("nat: external_addresses names an address twice")
+            taken.fail("external_addresses names an address twice")
         for text, address in zip(texts, addresses):
             usable = self.is_host(address) or address == self.port["outside"].address
             if not usable or self.on_link(address) == "inside":
-                raise ConfigurationError(
-                    f"nat: external address {text} must be a host's and outside of the inside prefix")
+                taken.fail(f"external address {text} must be a host's and outside of the inside prefix")
         return addresses
 
-    def _gateway(self, parameters):
-        text = parameters.get("outside_gateway")
+    def _take_gateway(self, taken):
+        text = taken.any("outside_gateway", None)
         if text is None:
-            return None
-        gateway = _address("outside_gateway", text)
+            return
+        gateway = taken.parse_address("outside_gateway", text)
         if self.on_link(gateway) != "outside" or not self.is_host(gateway):
-            raise ConfigurationError(f"nat: outside_gateway {text} must be another host of the outside prefix")
-        return gateway
+            taken.fail(f"outside_gateway {text} must be another host of the outside prefix")
+        add_route(taken, self, "outside_gateway", 0, 0, gateway, text)
+
+    def is_inside(self, address):
+        """Whether *address* is on the inside: in its prefix, or a route leads there."""
+        if address & self.inside_mask == self.inside_network:
+            return True
+        hop = self.route(address)
+        return hop is not None and hop[0] == "inside"
 
     # --- packets
 
@@ -142,31 +151,22 @@ class Nat(Ipv4Router):
         if destination in self.unroutable:
             self._process_to_own(packet, flow, ctx)
             return
-        if destination & self.outside_mask == self.outside_network:
-            next_hop = destination
-        else:
-            next_hop = self._beyond(destination)
-            if next_hop is None:
-                self.drop("no_route")
-                return
+        hop = self.route(destination)
+        if hop is None or hop[0] == "inside":
+            self.drop("no_route")
+            return
         if packet.ttl <= 1:
             self.end_of_life(packet, ctx)
             return
         if not self._translate_source(packet, flow, ctx):
             return
-        mac = self.neighbours.get(next_hop)
+        mac = self.neighbours.get(hop[1])
         if mac is None:
             packet.forward(NO_MAC, NO_MAC)
-            self.transmit_to(packet.data, "outside", next_hop, ctx)
+            self.transmit_to(packet.data, *hop, ctx)
         else:
             packet.forward(mac, self.port["outside"].mac)
             ctx.emit("outside", packet.data)
-
-    def _beyond(self, destination):
-        """The next hop for a destination that is not in the outside prefix, or None."""
-        if destination & self.inside_mask == self.inside_network or not self.is_host(destination):
-            return None
-        return self.gateway
 
     def _translate_source(self, packet, flow, ctx):
         """Rewrite the source by its mapping, a new one if need be; False if the packet was dropped."""
@@ -196,8 +196,7 @@ class Nat(Ipv4Router):
         if inside is None or (protocol == ICMP and packet.icmp_type != ICMP_ECHO_REPLY):
             self._answer_own(packet, flow, ctx)
             return
-        if source & self.inside_mask == self.inside_network or source >= MULTICAST or (
-                source in self.unroutable and not hairpin):
+        if source >= MULTICAST or self.is_inside(source) or (source in self.unroutable and not hairpin):
             self.drop("bogus_source")
             return
         if packet.ttl <= 1:
@@ -209,7 +208,7 @@ class Nat(Ipv4Router):
         mac = self.neighbours.get(inside[0])
         if mac is None:
             packet.forward(NO_MAC, NO_MAC)
-            self.transmit_to(packet.data, "inside", inside[0], ctx)
+            self.transmit(packet.data, inside[0], ctx)
         else:
             packet.forward(mac, self.port["inside"].mac)
             ctx.emit("inside", packet.data)
@@ -257,7 +256,7 @@ class Nat(Ipv4Router):
     def _open(self, packet, key, ctx):
         """A new mapping for *key*, as (external address, external port); None if the packet was dropped."""
         protocol, source, source_port = key
-        if source & self.inside_mask != self.inside_network or source in self.unroutable:
+        if source in self.unroutable or not self.is_inside(source):
             reason = "bogus_source"
         elif protocol == TCP and not opens(packet.tcp_flags):
             reason = "tcp_unknown"
@@ -337,19 +336,3 @@ class Nat(Ipv4Router):
         else:
             del self.mapping_sessions[endpoint]
             self._close((TCP, *endpoint))
-
-
-def _integer(parameters, name, default, least, most):
-    value = parameters.get(name, default)
-    if type(value) is not int or not least <= value <= most:
-        raise ConfigurationError(f"nat: {name} must be an integer from {least} to {most}, not {value!r}")
-    return value
-
-
-def _address(name, text):
-    if not isinstance(text, str):
-        raise ConfigurationError(f"nat: {name}: {text!r} is not an IPv4 address")
-    try:
-        return int(ipaddress.IPv4Address(text))
-    except ValueError as error:
-        raise ConfigurationError(f"nat: {name}: {error}") from error

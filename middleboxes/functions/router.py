@@ -7,6 +7,8 @@ Whom it believes: an entry is made only from a reply to a request of ours or fro
 addresses, and only for an address of the port's own prefix; a known entry follows any ARP packet of its address
 (so that a neighbour can move). Data packets teach nothing: their source addresses are too easily forged.
 
+Where packets go is told by the prefixes of the ports and by static ``routes`` (``routes.py``), the longest prefix first.
+
 Limits: UNRESOLVED_MAX next hops wait at a time with FRAMES_PER_HOP_MAX frames each, further frames are dropped;
 beyond NEIGHBOURS_MAX entries the one that was confirmed longest ago makes room.
 """
@@ -14,6 +16,7 @@ beyond NEIGHBOURS_MAX entries the one that was confirmed longest ago makes room.
 from ..sdk import IdleTimers, Map, Middlebox
 from ..sdk.build import ARP_REPLY, ARP_REQUEST, NO_MAC, arp, icmp, icmp_error, ipv4
 from ..sdk.packet import ICMP, ICMP_ECHO_REPLY, checksum
+from .routes import Routes, mask_of, take_routes
 
 NS_PER_S = 1_000_000_000
 
@@ -34,33 +37,37 @@ TIME_EXCEEDED = 11, 0
 _ICMP_ERRORS = (3, 4, 5, 11, 12)
 
 
-def mask_of(prefix_length):
-    """The netmask (int) of a prefix length (bits)."""
-    return (0xFFFFFFFF << (32 - prefix_length)) & 0xFFFFFFFF
-
-
 class Ipv4Router(Middlebox):
     """ARP, next hops and errors of an IPv4 hop. Subclasses call ``configure_router`` in ``configure``."""
 
     neighbours = Map()      # address -> MAC
     confirmed = IdleTimers()    # address -> when its MAC was last confirmed
     unresolved = Map()      # address -> (port, requests sent, time of the last one in ns, waiting frames)
-    drops = Map()           # reason -> packets
+    drops = Map(scope="worker")     # reason -> packets
+    victims = {"neighbours": "the entry confirmed longest ago makes room", "confirmed": "as neighbours",
+               "unresolved": "none: the newest frame is dropped (arp_queue_full)"}
+
     icmp_errors = Map()     # "window" -> (second, errors sent in it)
 
-    def configure_router(self):
-        """Take the addresses and prefixes of the ports; further ones by ``add_own`` and ``gateways``."""
+    def configure_router(self, taken=None):
+        """Take the addresses and prefixes of the ports, and ``routes`` out of *taken* (Parameters); then ``add_own``.
+
+        Raises ConfigurationError.
+        """
         self.own = {}           # address -> name of the port where it is ours
         self.unroutable = {}    # what no packet is forwarded to: our own, network and broadcast addresses
         self.networks = []
-        self.gateways = {}      # name of a port -> next hop there for everything else
+        self.routes = Routes()
         for port in self.port.values():
             self.add_own(port.address, port.name)
             mask = mask_of(port.prefix_length)
             network = port.address & mask
             self.networks.append((mask, network, port.name))
+            self.routes.add(network, mask, port.name)
             if port.prefix_length < 31:
                 self.unroutable[network] = self.unroutable[network | ~mask & 0xFFFFFFFF] = port.name
+        if taken is not None:
+            take_routes(taken, self)
 
     def add_own(self, address, port):
         """Answer for *address* at the port of that name."""
@@ -83,12 +90,12 @@ class Ipv4Router(Middlebox):
 
     def route(self, destination):
         """(port name, next hop) for *destination*; None if there is none or it is not that of another host."""
-        if not self.is_host(destination):
-            return None
-        name = self.on_link(destination)
-        if name is not None:
-            return name, destination
-        return next(iter(self.gateways.items()), None)
+        return self.routes.find(destination) if self.is_host(destination) else None
+
+    def came_right(self, source, port):
+        """Whether a packet from *source* may come in at *port*: the way back leads there (RFC 3704, strict)."""
+        hop = self.route(source)
+        return hop is not None and hop[0] == port
 
     def transmit(self, frame, destination, ctx):
         """Send *frame* (an IPv4 frame that is complete but for its Ethernet addresses) towards *destination*."""

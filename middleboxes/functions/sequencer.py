@@ -10,6 +10,7 @@ Parameters:
 =============  =======  ===================================================================================
 stamped_port   7100     UDP port; datagrams to it or from it get their number in bytes 0 to 7 of the payload,
                         big-endian, from 1 on
+routes         none     list of [prefix, next hop] (see ``routes``)
 =============  =======  ===================================================================================
 
 State: the number (one counter, shared by all workers), ARP (see ``router``), ``drops`` by reason.

@@ -10,6 +10,7 @@ Parameters:
 =============  =======  ===================================================================================
 stamped_port   7100     UDP port; datagrams to it or from it get, big-endian and from 1 on, the total count in
                         bytes 0 to 7 of the payload and the count of their source in bytes 8 to 15
+routes         none     list of [prefix, next hop] (see ``routes``)
 sources_max    65536    sources (address and port) that are counted; at the limit datagrams of others are dropped
 =============  =======  ===================================================================================
 
@@ -28,13 +29,14 @@ class SharedCounter(StampingRouter):
 
     name = "shared-counter"
     stamp_bytes = 16
-    parameters = ("sources_max", "stamped_port")
+    victims = {**StampingRouter.victims, "counts": "none: the newcomer is refused (sources_full)"}
 
     total = Counter()
     counts = Map()      # (source address, source port) -> datagrams
 
-    def configure_stamp(self, parameters):
-        self.sources_max = self.integer(parameters, "sources_max", 65536, 1, 1_000_000)
+    def configure_hop(self, taken):
+        super().configure_hop(taken)
+        self.sources_max = taken.integer("sources_max", 65536, 1, 1_000_000)
 
     def stamp(self, flow):
         source = flow[1:3]

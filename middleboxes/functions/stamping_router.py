@@ -1,81 +1,32 @@
 """StampingRouter: the base of the witnesses, an IPv4 router that writes numbers of its own into packets that it forwards.
 
-It is a plain hop between its two prefixes: ARP, TTL and ICMP errors as in ``router``, no translation. Hosts on both
-sides use the port's address as their gateway. A UDP datagram to or from ``stamped_port`` is *stamped*: the first
+It is a plain hop (``hop``) between its two sides, without translation. A UDP datagram to or from ``stamped_port`` is *stamped*: the first
 bytes of its payload are overwritten with what the subclass gives, big-endian, and its checksum is kept right. All
 else is forwarded as it came, also fragments and datagrams that are too short for the stamp.
 """
 
-from ..sdk import ConfigurationError
 from ..sdk.build import NO_MAC
-from ..sdk.packet import ETHERTYPE_ARP, ETHERTYPE_IPV4, ICMP, ICMP_ECHO_REQUEST, UDP
-from .router import Ipv4Router
+from ..sdk.packet import UDP
+from .hop import RoutedHop
 
 UDP_HEADER_BYTES = 8
 STAMPED_PORT_DEFAULT = 7100
 
 
-class StampingRouter(Ipv4Router):
-    """Subclasses set ``name``, ``stamp_bytes`` (even) and ``parameters``, and write ``stamp``."""
+class StampingRouter(RoutedHop):
+    """Subclasses set ``name`` and ``stamp_bytes`` (even), and write ``stamp``."""
 
     ports = ("inside", "outside")
-    name = "?"
     stamp_bytes = 0
-    #: names of all parameters
-    parameters = ("stamped_port",)
 
-    def configure(self, parameters):
-        parameters = dict(parameters)
-        self.stamped_port = self.integer(parameters, "stamped_port", STAMPED_PORT_DEFAULT, 1, 65535)
-        self.configure_stamp(parameters)
-        if parameters:
-            raise ConfigurationError(f"{self.name}: unknown parameters {', '.join(sorted(parameters))}; "
-                                     f"allowed: {', '.join(self.parameters)}")
-        self.configure_router()
-
-    def configure_stamp(self, parameters):
-        """Take further parameters out of the map *parameters*."""
-
-    def integer(self, parameters, name, default, least, most):
-        """Take the integer *name* out of the map *parameters*. Raises ConfigurationError."""
-        value = parameters.pop(name, default)
-        if type(value) is not int or not least <= value <= most:
-            raise ConfigurationError(f"{self.name}: {name} must be an integer from {least} to {most}, not {value!r}")
-        return value
+    def configure_hop(self, taken):
+        self.stamped_port = taken.integer("stamped_port", STAMPED_PORT_DEFAULT, 1, 65535)
 
     def stamp(self, flow):
         """The stamp (``stamp_bytes`` bytes) for a packet with the five tuple *flow*; None: the packet is dropped."""
         raise NotImplementedError
 
-    def process(self, packet, ctx):
-        ether_type = packet.ether_type
-        if ether_type == ETHERTYPE_ARP:
-            self.process_arp(packet, ctx)
-        elif ether_type != ETHERTYPE_IPV4:
-            self.drop("ether_type")
-        elif not packet.is_to(self.port[ctx.port].mac):
-            self.drop("not_for_us")
-        else:
-            self._route(packet, ctx)
-
-    def _route(self, packet, ctx):
-        header, flow = packet.ipv4(), packet.five_tuple()
-        if header is None:
-            self.drop("malformed")
-            return
-        if header.destination in self.own:
-            if flow is not None and flow[0] == ICMP and packet.icmp_type == ICMP_ECHO_REQUEST:
-                self.answer_echo(packet, ctx)
-            else:
-                self.drop("to_own")
-            return
-        hop = self.route(header.destination)
-        if hop is None or hop[0] == ctx.port or self.on_link(header.source) != ctx.port:
-            self.drop("no_route")
-            return
-        if header.ttl <= 1:
-            self.end_of_life(packet, ctx)
-            return
+    def pass_on(self, packet, header, flow, hop, ctx):
         packet.forward(NO_MAC, NO_MAC)
         frame = self._stamped(packet.data, header, flow)
         if frame is not None:

@@ -1,10 +1,19 @@
-"""The agent: the node's connection to the controller. It says hello, beats, carries requests to the node and answers."""
+"""The agent: the node's connection to the controller. It says hello, beats, carries requests to the node and answers.
+
+A request whose arguments can't be used is answered with what is wrong; anything that is not a request ends the
+connection. Texts that are sent are cut at TEXT_CHARS_MAX: a message has a limit, too.
+"""
+
+import struct
 
 from .role import ROLE_FAILURES
 
 RETRY_NS = 100_000_000
 #: events kept while the controller is away; beyond it the oldest go, counted
 EVENTS_MAX = 256
+TEXT_CHARS_MAX = 1000
+#: what arguments of a right type and a wrong value lead to
+UNUSABLE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, OSError, struct.error)
 
 
 class Agent:
@@ -23,6 +32,7 @@ class Agent:
 
     def event(self, name, group, epoch, detail):
         """Tell the controller, now or once it is back."""
+        detail = {key: value[:TEXT_CHARS_MAX] if isinstance(value, str) else value for key, value in detail.items()}
         message = {"t": "event", "name": name, "group": group, "epoch": epoch, "detail": detail}
         if self._open:
             self._connection.send(message)
@@ -60,16 +70,17 @@ class Agent:
 
     def _message(self, connection, message):
         if message["t"] != "request":
-            self.node.log(f"the controller sent {message['t']!r}, which is not a request; ignored")
+            connection.close(f"it sent {message['t']!r}, which is not a request")
             return
         result, error = {}, ""
         try:
             result = self.node.request(message["do"], message["group"], message["epoch"], message["args"])
         except ROLE_FAILURES as failure:
-            error = str(failure)
-            self.node.log(f"request {message['do']} of group {message['group']}: {error}")
-        except (KeyError, TypeError) as failure:
+            error = str(failure) or type(failure).__name__
+            self.node.log(f"request {message['do']} of group {message['group']!r:.80}: {error:.200}")
+        except UNUSABLE as failure:
             error = f"arguments are not of the expected form: {type(failure).__name__} {failure}"
+            self.node.log(f"request {message['do']} of group {message['group']!r:.80}: {error:.200}")
         if message["do"] == "restart" and not error:
             connection.on_drained = self.node.restart       # once the reply is out
-        connection.send({"t": "reply", "id": message["id"], "ok": not error, "error": error, "result": result or {}})
+        connection.send({"t": "reply", "id": message["id"], "ok": not error, "error": error[:TEXT_CHARS_MAX], "result": result or {}})

@@ -9,6 +9,7 @@ import errno
 import os
 import socket
 
+from ..core.admission import Admission, is_told
 from ..core.channel import NONCE_BYTES, Channel, ChannelError
 from ..core.messages import MESSAGE_BYTES_MAX, MessageError
 
@@ -17,7 +18,9 @@ SEND_BYTES_MAX = 16 * MESSAGE_BYTES_MAX
 PUMPS_MAX = 8
 SILENCE_MS = 3000
 HANDSHAKE_NS = 2_000_000_000
-CONNECTIONS_MAX = 256
+ACCEPT_AGAIN_NS = 100_000_000
+#: a reason may quote what the peer sent
+REASON_CHARS_MAX = 200
 
 
 class Connection:
@@ -162,7 +165,7 @@ class Connection:
         try:
             messages = self.channel.receive(data)
         except (ChannelError, MessageError) as error:
-            self.close(str(error))
+            self.close(str(error)[:REASON_CHARS_MAX])
             return
         self._flush()
         if self.channel.established and not was_open:
@@ -176,12 +179,13 @@ class Connection:
 
 
 class Listener:
-    """Accepts connections at *address* [ip, port] of the management network."""
+    """Accepts connections at *address* [ip, port] of the management network, as far as core.admission has a place for them."""
 
     def __init__(self, loop, address, key, on_message, log, on_close=None):
         self.loop, self.key = loop, key
         self.on_message, self.on_close = on_message, on_close
-        self._open = set()
+        self._admission = Admission()
+        self._not_accepted = 0
         self._log = log
         self._socket = sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -191,30 +195,65 @@ class Listener:
             raise OSError(error.errno, f"can't listen at {address[0]}:{address[1]}: {error.strerror}") from error
         sock.listen(64)
         sock.setblocking(False)
-        loop.watch(sock.fileno(), self._accept)
+        self._timer = None
+        self._watch()
+
+    @property
+    def counters(self):
+        """Counters by name."""
+        return {**self._admission.counters, "not_accepted": self._not_accepted}
+
+    @property
+    def connections(self):
+        """How many are open."""
+        return len(self._admission)
+
+    @property
+    def port(self):
+        """The TCP port in use."""
+        return self._socket.getsockname()[1]
+
+    def _watch(self):
+        self.loop.watch(self._socket.fileno(), self._accept)
 
     def _accept(self):
         try:
-            sock, _ = self._socket.accept()
+            sock, (host, _) = self._socket.accept()
         except BlockingIOError:
             return
         except OSError as error:        # the peer gave up, or descriptors ran out: the next one may come through
-            self._log(f"a connection could not be accepted: {error}")
+            self._not_accepted += 1
+            self._tell(self._not_accepted, f"a connection could not be accepted: {error}")
+            # a lack of descriptors would be told again at once
+            self.loop.watch(self._socket.fileno())
+            self._timer = self.loop.after(ACCEPT_AGAIN_NS, self._watch)
             return
-        if len(self._open) >= CONNECTIONS_MAX:
+        refusal = self._admission.refusal(host)
+        if refusal is not None:
             sock.close()
+            self._tell(self.counters["refused"], f"a connection of {host} was refused: {refusal}")
             return
-        channel = Channel("server", self.key, os.urandom(NONCE_BYTES))
-        connection = Connection(self.loop, sock, channel, self.on_message, on_close=self._closed)
-        self._open.add(connection)
+        connection = Connection(self.loop, sock, Channel("server", self.key, os.urandom(NONCE_BYTES)), self.on_message,
+                                self._admission.authenticated, self._closed)
+        crowded_out = self._admission.add(connection, host)
+        if crowded_out is not None:
+            crowded_out.close("there are too many connections that have not authenticated")
         connection.serve()
 
     def close(self):
         """Stop accepting; open connections stay."""
+        self.loop.cancel(self._timer)
         self.loop.watch(self._socket.fileno())
         self._socket.close()
 
     def _closed(self, connection, reason):
-        self._open.discard(connection)
+        self._admission.remove(connection)
+        if not connection.channel.established:
+            self._tell(self.counters["unauthenticated"], f"a connection that had not authenticated ended: {reason}")
+            return
         if self.on_close:
             self.on_close(connection, reason)
+
+    def _tell(self, count, text):
+        if is_told(count):
+            self._log(f"{text} ({count} of this kind so far)")

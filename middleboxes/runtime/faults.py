@@ -44,6 +44,11 @@ class Faults:
         while self._held and self._held[0][0] <= self._sent:
             self._send(heapq.heappop(self._held)[2])
 
+    def all(self, frames):
+        """Each of *frames* in turn."""
+        for frame in frames:
+            self(frame)
+
     def _hold(self, frame):
         """Keep *frame* for a while; False if too many are kept already."""
         if len(self._held) >= HELD_MAX:

@@ -6,7 +6,7 @@ from ..core.frames import HOP_TRIM, FrameError, decode_trim
 from ..core.inputlog import InputLogger
 from ..core.partition import flow_worker
 from ..functions import load
-from .link import losses
+from .link import counts
 from .role import Role, RoleError, check_positions, open_ports
 
 FRAMES_PER_MESSAGE = 64
@@ -45,7 +45,7 @@ class InputLoggerRole(Role):
         self._timer = self.loop.after(self._tick_ns, self._tick)
 
     def counters(self):
-        return {**self._core.counters, **losses(self._links), "log_bytes": self._core.log_bytes,
+        return {**self._core.counters, **counts(self._links), "log_bytes": self._core.log_bytes,
                 "filtered": self._filtered, "bad_frames": self._bad_frames}
 
     def fence(self, epoch):
@@ -56,14 +56,11 @@ class InputLoggerRole(Role):
     def take(self, number, frames):
         """*frames* came to port *number*: by its interface, or from the output logger of the group that it faces, on this node."""
         now_ns, mac = time.time_ns(), self._macs[number]
-        accept, send = self._core.accept, self.node.send
-        for frame in frames:
-            if frame[:6] != mac and not (frame and frame[0] & _BROADCAST_BIT):
-                self._filtered += 1
-                continue
-            encoded = accept(number, frame, now_ns)
-            if encoded is not None:
-                send(encoded)
+        wanted = [frame for frame in frames if frame[:6] == mac or frame and frame[0] & _BROADCAST_BIT]
+        self._filtered += len(frames) - len(wanted)
+        encoded = self._core.accept_all(number, wanted, now_ns)
+        if encoded:
+            self.node.send_all(encoded)
 
     def _tick(self):
         self._send_ticks()

@@ -6,6 +6,8 @@ import fcntl
 import socket
 import struct
 
+from .batches import Batches
+
 ETH_P_ALL = 0x0003
 ETH_P_NSH = 0x894F
 # Linux's numbers that Python's socket module does not name
@@ -58,7 +60,7 @@ def _worker_filter(group_id, hop, worker):
 
 
 class Link:
-    """One raw socket on *interface*; ``receive`` a batch, ``send`` a frame. *hop*: see ``data_links``."""
+    """One raw socket on *interface*; ``receive`` a batch, ``send`` a frame, ``send_all`` a batch. *hop*: see ``data_links``."""
 
     def __init__(self, interface, protocol, program=None):
         self.interface = interface
@@ -78,7 +80,8 @@ class Link:
             sock.close()
             raise LinkError(f"interface {interface} can't be opened: {error}") from error
         sock.setblocking(False)
-        self._receive, self._send = sock.recv, sock.send
+        self._send = sock.send
+        self._batches = Batches(sock.fileno(), BATCH, FRAME_BYTES_MAX)
         self.fileno = sock.fileno
 
     def filter(self, program):
@@ -95,27 +98,24 @@ class Link:
 
     def receive(self):
         """Up to BATCH frames that are there now."""
-        frames, receive = [], self._receive
         try:
-            for _ in range(BATCH):
-                frames.append(receive(FRAME_BYTES_MAX))
-        except BlockingIOError:
-            pass                    # the queue is empty: what ends most batches
-        except OSError as error:
+            frames = self._batches.receive()
+        except OSError as error:        # EAGAIN: there are none
             if error.errno not in _LOSSES:
                 raise
+            return []
         self.counters["received"] += len(frames)
-        if any(len(frame) == FRAME_BYTES_MAX for frame in frames):
+        if len(max(frames, key=len)) == FRAME_BYTES_MAX:
             whole = [frame for frame in frames if len(frame) < FRAME_BYTES_MAX]
             self.counters["oversize"] += len(frames) - len(whole)
             return whole
         return frames
 
-    def losses(self):
-        """{reason: frames} lost at this socket so far: those that could not be sent, were cut off, or overran its queue."""
+    def counts(self):
+        """Frames so far: "sent", "received", and lost here: "send_failed", "oversize" (of those received), "overrun" (the queue)."""
         _, overrun = struct.unpack("II", self._socket.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8))
         self.counters["overrun"] += overrun         # the kernel counts anew after each reading
-        return {name: self.counters[name] for name in ("send_failed", "oversize", "overrun")}
+        return dict(self.counters)
 
     def send(self, frame):
         """Send one frame; what the interface can't take is a network loss, counted."""
@@ -127,6 +127,23 @@ class Link:
             self.counters["send_failed"] += 1
         else:
             self.counters["sent"] += 1
+
+    def send_all(self, frames):
+        """``send`` each of *frames* (a list), with as few system calls as possible."""
+        if len(frames) == 1:
+            self.send(frames[0])
+            return
+        done = 0
+        while done < len(frames):
+            try:
+                taken = self._batches.send(frames[done:done + BATCH])
+                self.counters["sent"] += taken
+                done += taken
+            except OSError as error:    # it is the first one that could not be sent
+                if error.errno not in _LOSSES:
+                    raise
+                self.counters["send_failed"] += 1
+                done += 1
 
     def close(self):
         """Close the socket."""
@@ -157,10 +174,10 @@ def port_link(interface, receives=True):
     return Link(interface, ETH_P_ALL if receives else 0)
 
 
-def losses(links):
-    """The sum of the losses of *links*."""
+def counts(links):
+    """The sum of the counts of *links*."""
     total = {}
     for link in links:
-        for name, count in link.losses().items():
+        for name, count in link.counts().items():
             total[name] = total.get(name, 0) + count
     return total

@@ -6,6 +6,7 @@ One worker runs in the loop; several have threads (middleboxes.runtime.workers),
 from contextlib import nullcontext
 
 from ..core.frames import HOP_ACK, FrameError, decode_input
+from .link import BATCH
 from .role import ROLE_FAILURES, Role, RoleError
 from .workers import WorkerThreads
 
@@ -39,8 +40,18 @@ class MasterRole(Role):
 
     def counters(self):
         counters = {**self.core.counters, "checkpoint": self.core.checkpoint_id, "bad_frames": self._bad_frames,
-                    "k": [worker.k for worker in self.core.workers]}
-        return {**counters, **self._threads.counters()} if self._threads else counters
+                    "k": [worker.k for worker in self.core.workers],
+                    "unacknowledged": max(map(self.core.ahead, range(len(self.core.workers)))),
+                    "undurable": max(worker.k - worker.durable_k for worker in self.core.workers)}
+        if self._threads is not None:
+            counters["bad_frames"] += self._threads.bad_frames
+        return counters
+
+    def data_counters(self):
+        if self._threads is None:
+            return super().data_counters()
+        inputs, acknowledgements = self._threads.counts()
+        return self.node.data_counters([inputs], [acknowledgements])
 
     # -- packets
 
@@ -48,7 +59,8 @@ class MasterRole(Role):
         """Process inputs from now on: *frames*, that came before, then what comes."""
         self.taking = True
         if len(self.core.workers) == 1:
-            self.inputs(frames)
+            for first in range(0, len(frames), BATCH):
+                self.inputs(frames[first:first + BATCH])
             return
         # their sockets queue all that comes from here on; what came before is in the node's queue
         threads = WorkerThreads(self.core, self.node.data_interface, self.loop, self.node.sender,
@@ -74,7 +86,7 @@ class MasterRole(Role):
             if self._threads is None:
                 self._early += frames
             return                      # else the workers' sockets have them, too
-        core, send, process = self.core, self.node.send, self.core.process
+        core, outputs, process = self.core, [], self.core.process
         for frame in frames:
             try:
                 epoch, worker, item = decode_input(frame)
@@ -87,10 +99,10 @@ class MasterRole(Role):
             if epoch < core.inputs_from:
                 core.refuse(worker)
                 continue
-            for output in process(worker, item):
-                send(output)
-        for output in core.flush():
-            send(output)
+            outputs += process(worker, item)
+        outputs += core.flush()
+        if outputs:
+            self.node.send_all(outputs)
         if not core.ready:
             self.node.hold_inputs()
 

@@ -4,6 +4,7 @@ import gc
 import os
 import sys
 import time
+from collections import Counter
 
 from ..core.frames import HOP_ACK, HOP_INPUT
 from ..core.recovery import LiveBuffer
@@ -27,6 +28,17 @@ DRAIN_BATCHES_MAX = 4096
 MASTER_REQUESTS = {"use-store": "use_store", "use-output-logger": "use_output_logger", "stop": "stop"}
 
 
+def runs(frames, start, end):
+    """(their common bytes from *start* to *end*, frames) of each run of frames: nearly always one, since there is one group."""
+    first = 0
+    while first < len(frames):
+        common, last = frames[first][start:end], first + 1
+        while last < len(frames) and frames[last][start:end] == common:
+            last += 1
+        yield common, frames[first:last]
+        first = last
+
+
 class Node:
     """*settings*: the node file as a map (docs/architecture.md); *key*: the deployment's pre-shared key."""
 
@@ -45,10 +57,10 @@ class Node:
         self._inputs, self._others = data_links(self.data_interface, HOP_INPUT)
         self._left_to_workers = set()       # ids of groups whose inputs and acknowledgements threads read
         self.mac = self._others.mac
-        self.send, self.fault_counters = self._others.send, {}
+        self.send, self.send_all, self.fault_counters = self._others.send, self._others.send_all, {}
         if "faults" in settings:
             self.send = Faults(self.send, self.loop, settings["faults"])
-            self.fault_counters = self.send.counters
+            self.send_all, self.fault_counters = self.send.all, self.send.counters
         self.loop.watch(self._inputs.fileno(), self._receive_inputs)
         self._reading = True
         self.loop.watch(self._others.fileno(), self._receive_others)
@@ -68,6 +80,15 @@ class Node:
     def log(self, text):
         """A line in the node's log."""
         print(f"{time.strftime('%H:%M:%S')} {self.name}: {text}", file=sys.stderr, flush=True)
+
+    def data_counters(self, inputs=(), others=()):
+        """Frames of the data network at this node: at its own sockets and at those of workers with these counts."""
+        total = Counter(data_inputs=0, data_others=0)
+        for name, found in (("data_inputs", (self._inputs.counts(), *inputs)), ("data_others", (self._others.counts(), *others))):
+            for counts in found:
+                total[name] += counts["received"]
+                total.update({f"data_{key}": counts[key] for key in ("sent", "send_failed", "oversize", "overrun")})
+        return dict(total)
 
     # -- what the controller is told and asks for
 
@@ -233,10 +254,10 @@ class Node:
             self.loop.watch(self._inputs.fileno(), self._receive_inputs if reading else None)
 
     def sender(self, link):
-        """A function that sends a frame by *link*, for another thread than the loop's; fault switches apply to it, too."""
+        """A function that sends a list of frames by *link*, for another thread than the loop's; fault switches apply to it, too."""
         if not self.fault_counters:
-            return link.send
-        return lambda frame: self.loop.post(lambda: self.send(frame))
+            return link.send_all
+        return lambda frames: self.loop.post(lambda: self.send_all(frames))
 
     def leave_to_workers(self, group_id, left=True):
         """From now on (or no longer) the group's inputs and acknowledgements do not come to this node's own sockets."""
@@ -251,15 +272,8 @@ class Node:
 
     def _receive_inputs(self):
         frames = self._inputs.receive()
-        first = 0
-        while first < len(frames):
-            # nearly always one group: hand its run of frames over in one piece
-            group = frames[first][18:21]
-            last = first + 1
-            while last < len(frames) and frames[last][18:21] == group:
-                last += 1
-            self._hand_over(int.from_bytes(group, "big"), frames[first:last])
-            first = last
+        for path, some in runs(frames, 18, 21):
+            self._hand_over(int.from_bytes(path, "big"), some)
         return bool(frames)
 
     def _hand_over(self, group_id, frames):
@@ -273,15 +287,15 @@ class Node:
 
     def _receive_others(self):
         frames = self._others.receive()
-        touched = {}
-        for frame in frames:
-            hop = frame[21] if len(frame) > 21 else 0
-            for role in self._by_id.get(int.from_bytes(frame[18:21], "big"), ()):
-                role.guarded(role.frame)(hop, frame)
-                touched[id(role)] = role
-        for role in touched.values():
-            if role.role == "output-logger":
-                role.acknowledge()
+        touched = []
+        for path, some in runs(frames, 18, 22):
+            number = int.from_bytes(path, "big")
+            for role in self._by_id.get(number >> 8, ()):
+                role.guarded(role.frames)(number & 0xFF, some)
+                if role.role == "output-logger" and role not in touched:
+                    touched.append(role)
+        for role in touched:
+            role.acknowledge()
         return bool(frames)
 
     def drain(self):

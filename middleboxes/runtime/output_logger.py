@@ -1,9 +1,8 @@
 """The output logger's role: OUTPUT frames in, released packets out of the port interfaces, acknowledgements back."""
 
-from ..core.determinants import DeterminantError
 from ..core.frames import HOP_OUTPUT, HOP_TRIM, FrameError, decode_trim
 from ..core.outputlog import OutputLogger, pack_keys
-from .link import losses
+from .link import counts
 from .role import Role, check_positions, open_ports
 
 BYTES_PER_MESSAGE = 64 << 10
@@ -25,8 +24,8 @@ class OutputLoggerRole(Role):
         self._handed_over = 0
 
     def counters(self):
-        return {**self._core.counters, **losses(self._links), "determinants": sum(map(len, self._core.logs)),
-                "handed_over": self._handed_over}
+        return {**self._core.counters, **counts(self._links), "handed_over": self._handed_over, "waiting": self._core.waiting,
+                "determinants": sum(map(len, self._core.logs)), "remembered": self._core.remembered}
 
     def fence(self, epoch):
         # what the old master sent before it died and is here already counts: it must not be lost
@@ -36,34 +35,42 @@ class OutputLoggerRole(Role):
         self.epoch = self._core.epoch
         return {"stored": stored}
 
-    def frame(self, hop, frame):
-        try:
-            if hop == HOP_OUTPUT:
-                released = self._core.receive(frame)
-            elif hop == HOP_TRIM:
-                released = self._core.trim(*decode_trim(frame))
-            else:
-                return
-        except (FrameError, DeterminantError):
-            self._core.counters["bad_frames"] += 1
-            return
-        if released:
-            for port, packet in released:
-                self._let_out(port, packet)
-            if self._first_output_due:
-                self._first_output_due = False
-                self.event("first-output", at_ns=self.loop.now_ns())
+    def frames(self, hop, frames):
+        if hop == HOP_OUTPUT:
+            self._send(self._core.receive_all(frames))
+        else:
+            super().frames(hop, frames)
 
-    def _let_out(self, port, packet):
+    def frame(self, hop, frame):
+        if hop != HOP_TRIM:
+            return
+        try:
+            self._send(self._core.trim(*decode_trim(frame)))
+        except FrameError:
+            self._core.counters["bad_frames"] += 1
+
+    def _send(self, released):
+        """What may leave: to its ports, and in its order."""
+        if not released:
+            return
+        for number in range(len(self._links)):
+            packets = [packet for port, packet in released if port == number]
+            if packets:
+                self._let_out(number, packets)
+        if self._first_output_due:
+            self._first_output_due = False
+            self.event("first-output", at_ns=self.loop.now_ns())
+
+    def _let_out(self, port, packets):
         """To the input logger that *port* faces, if it is on this node; else out of the interface."""
         peer = self._peers[port]
         if peer is not None:
             role = self.node.role(peer["group"], "input-logger")
             if role is not None and peer["port"] in role.port_numbers:
-                self._handed_over += 1
-                role.guarded(role.take)(role.port_numbers[peer["port"]], (packet,))
+                self._handed_over += len(packets)
+                role.guarded(role.take)(role.port_numbers[peer["port"]], packets)
                 return
-        self._links[port].send(packet)
+        self._links[port].send_all(packets)
 
     def acknowledge(self):
         """Send the acknowledgements that are due; the node calls it after each batch."""

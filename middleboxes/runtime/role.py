@@ -90,7 +90,11 @@ class Role:
     def status(self):
         """What a beat says of this role."""
         return {"group": self.group, "role": self.role, "epoch": self.epoch,
-                "counters": {**self.counters(), **self.node.fault_counters}}
+                "counters": {**self.counters(), **self.node.fault_counters, **self.data_counters()}}
+
+    def data_counters(self):
+        """Frames at the data interface, whichever group and role of this node they are for."""
+        return self.node.data_counters()
 
     def counters(self):
         """Counters by name."""
@@ -103,8 +107,13 @@ class Role:
     def inputs(self, frames):
         """INPUT frames of this group."""
 
+    def frames(self, hop, frames):
+        """Other frames of this group, all of one hop."""
+        for frame in frames:
+            self.frame(hop, frame)
+
     def frame(self, hop, frame):
-        """Another frame of this group."""
+        """One of ``frames``."""
 
     def serve(self, connection, message):
         """Answer a service message, or say why it can't be."""

@@ -54,7 +54,8 @@ class StoreRole(Role):
             self._assemblers.pop(connection)
             connection.send({"t": "refused", "group": self.group, "error": str(error)})
             return
-        if message["id"] == self._folded.id and message["epoch"] == self._folded.header["epoch"]:
+        durable = self._folded.header
+        if durable is not None and (message["id"], message["epoch"]) == (durable["id"], durable["epoch"]):
             # sent again after a broken connection: it is durable already
             connection.send({"t": "stored", "group": self.group, "id": self._folded.id})
             return

@@ -21,7 +21,7 @@ from collections import deque
 from contextlib import contextmanager
 
 from ..core.frames import HOP_ACK, HOP_INPUT, FrameError, decode_input
-from .link import WORKER_AT, losses, worker_link
+from .link import BATCH, WORKER_AT, counts, worker_link
 
 #: How long a thread may keep the interpreter to itself while others wait, where there is a global lock. Python's own 5 ms
 #: would let a packet wait for several of them.
@@ -63,7 +63,7 @@ class _WorkerThread:
         self.bad_frames = 0
         self._inputs = self._open(interface, HOP_INPUT)
         self._acknowledgements = self._open(interface, HOP_ACK)
-        self._send = sender(self._inputs)       # this thread's way out
+        self._send_all = sender(self._inputs)   # this thread's way out
         self._thread = threading.Thread(target=self._run, name=f"worker {number}", daemon=True)
 
     def _open(self, interface, hop):
@@ -100,7 +100,8 @@ class _WorkerThread:
     def _run(self):
         try:
             with self.gate:
-                self._process(self._early)
+                for first in range(0, len(self._early), BATCH):
+                    self._process(self._early[first:first + BATCH])
             self._serve()
         except BaseException as error:      # whatever it is, it must reach the loop: a thread would end in silence
             self._pool.failed(error)
@@ -127,12 +128,12 @@ class _WorkerThread:
 
     def _process(self, frames):
         """A batch of INPUT frames; the gate is held."""
-        core, send, process, number, pool = self._core, self._send, self._core.process, self._number, self._pool
+        core, outputs, process, number, pool = self._core, [], self._core.process, self._number, self._pool
         for frame in frames:
             if pool.pausing:
                 self._step_aside()
             if self.stopping:
-                return
+                break
             try:
                 epoch, worker, item = decode_input(frame)
             except FrameError:
@@ -141,16 +142,17 @@ class _WorkerThread:
             if epoch < core.inputs_from:
                 core.refuse(number)
             elif worker == number:
-                for output in process(number, item):
-                    send(output)
-        for output in self._core.flush_worker(number):
-            send(output)
+                outputs += process(number, item)
+        outputs += core.flush_worker(number)
+        if outputs:
+            self._send_all(outputs)
 
     def _acknowledge(self, frames):
         for frame in frames:
             try:
-                for output in self._core.acknowledged(frame):
-                    self._send(output)
+                outputs = self._core.acknowledged(frame)
+                if outputs:
+                    self._send_all(outputs)
             except FrameError:
                 self.bad_frames += 1
         self._pool.acknowledged()
@@ -165,7 +167,7 @@ class _WorkerThread:
 class WorkerThreads:
     """The threads of *core*'s workers. From the beginning their sockets queue what comes; ``start`` handles it.
 
-    *sender* makes of a Link the function that sends a frame by it from another thread (Node.sender).
+    *sender* makes of a Link the function that sends frames by it from another thread (Node.sender).
     *progress* is called on the loop's thread after ``tell_acknowledgements``, *fail* with the exception that ended a thread.
     """
 
@@ -178,10 +180,14 @@ class WorkerThreads:
         self._waiting = False
         self._threads = [_WorkerThread(self, core, number, interface, sender) for number in range(len(core.workers))]
 
-    def counters(self):
-        """Frames that could not be decoded, and what the sockets lost."""
-        return {"bad_frames": sum(thread.bad_frames for thread in self._threads),
-                **losses([link for thread in self._threads for link in thread.links])}
+    @property
+    def bad_frames(self):
+        """Frames that could not be decoded."""
+        return sum(thread.bad_frames for thread in self._threads)
+
+    def counts(self):
+        """Counts (``Link.counts``) of the sockets for inputs, and of those for acknowledgements."""
+        return tuple(counts([thread.links[kind] for thread in self._threads]) for kind in (0, 1))
 
     def wake(self):
         """A checkpoint is durable: a worker at its bound may go on."""

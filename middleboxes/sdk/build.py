@@ -38,11 +38,13 @@ def udp(source, source_port, destination, destination_port, data):
     return ports + pack("!H", computed or 0xFFFF) + data
 
 
-def tcp(source, source_port, destination, destination_port, flags, data=b"", sequence=0, acknowledgment=0):
-    """A TCP segment without options, to be the payload of ipv4()."""
-    start = pack("!HHIIBBH", source_port, destination_port, sequence, acknowledgment, 0x50, flags, 0xFFFF)
-    computed = checksum(pseudo_header(source, destination, TCP, 20 + len(data)) + start + bytes(4) + data)
-    return start + pack("!HH", computed, 0) + data
+def tcp(source, source_port, destination, destination_port, flags, data=b"", sequence=0, acknowledgment=0, window=0xFFFF,
+        options=b""):
+    """A TCP segment, to be the payload of ipv4(). *options*: a multiple of 4 bytes."""
+    start = pack("!HHIIBBH", source_port, destination_port, sequence, acknowledgment, 0x50 + (len(options) << 2), flags, window)
+    length_bytes = 20 + len(options) + len(data)
+    computed = checksum(pseudo_header(source, destination, TCP, length_bytes) + start + bytes(4) + options + data)
+    return start + pack("!HH", computed, 0) + options + data
 
 
 def icmp(kind, code, rest, data=b""):

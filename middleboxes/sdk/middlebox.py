@@ -74,12 +74,15 @@ class Middlebox:
     the order of their names, and keeps nothing of them (no ``items()``, no iterator) for the next step.
     """
 
-    #: names of the ports, in order
+    #: names of the ports, in order; None: any two or more, as the configuration names them
     ports = ()
 
     #: which worker (from 0) gets a frame: a static method (frame, port name, number of workers) that depends on nothing
     #: else; None: both directions of a flow, by addresses, protocol and ports, go to one worker (middleboxes.core.partition)
     partition = None
+
+    #: name of a variable that is bounded -> what makes room when it is full, in words
+    victims = {}
 
     def __init__(self, parameters, ports, view=None):
         """*parameters*: the configuration's map; *ports*: a Port for each of ``ports``. Raises ConfigurationError.
@@ -87,6 +90,10 @@ class Middlebox:
         *view*: what this instance sees where it is one of several workers (see ``instances``).
         """
         names = tuple(port.name for port in ports)
+        if self.ports is None:
+            self.ports = names
+            if len(names) < 2 or len(set(names)) < len(names):
+                raise ConfigurationError(f"{type(self).__name__} needs two or more ports with different names")
         if names != tuple(self.ports):
             raise ConfigurationError(f"{type(self).__name__} has the ports {', '.join(self.ports)}, not {', '.join(names)}")
         self.port = {port.name: port for port in ports}

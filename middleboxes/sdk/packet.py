@@ -36,6 +36,7 @@ _WORD = Struct("!H")
 _unpack_word, _pack_word = _WORD.unpack_from, _WORD.pack_into
 _WORDS = Struct("!HH")
 _unpack_words, _pack_words = _WORDS.unpack_from, _WORDS.pack_into
+_unpack_tcp = Struct("!IIBBH").unpack_from
 _ARP = Struct("!HHBBH6sI6sI")
 
 
@@ -60,6 +61,32 @@ class Ipv4(NamedTuple):
     payload_end: int
     fragment_offset: int
     more_fragments: bool
+
+
+class Tcp(NamedTuple):
+    """A TCP header: *window* as it is in the header, *data_bytes* behind it, *options* in bytes."""
+
+    sequence: int
+    acknowledgment: int
+    flags: int
+    window: int
+    data_bytes: int
+    options: bytes
+
+    def option(self, kind):
+        """The value (bytes) of the first option of that *kind* above 1; None if there is none or the options are malformed."""
+        options, at = self.options, 0
+        while at < len(options) and options[at]:
+            if options[at] == 1:
+                at += 1
+                continue
+            size = options[at + 1] if at + 1 < len(options) else 0
+            if size < 2 or at + size > len(options):
+                return None
+            if options[at] == kind:
+                return options[at + 2:at + size]
+            at += size
+        return None
 
 
 def checksum(data):
@@ -119,6 +146,38 @@ class Packet:
     def tcp_flags(self):
         """Flags (FIN 1, SYN 2, RST 4, PSH 8, ACK 16 ...) of a packet whose five_tuple() says TCP."""
         return self._frame[self._transport + 13]
+
+    def tcp(self):
+        """The Tcp header of a packet whose five_tuple() says TCP."""
+        frame, start = self._buffer or self._frame, self._transport
+        sequence, acknowledgment, offset, flags, window = _unpack_tcp(frame, start + 4)
+        data = start + (offset >> 4) * 4
+        return Tcp(sequence, acknowledgment, flags, window, self._end() - data, bytes(frame[start + 20:data]))
+
+    def transport_data(self):
+        """What follows the TCP, UDP or ICMP header (bytes), of a packet that has a five_tuple()."""
+        frame, start = self._buffer or self._frame, self._transport
+        size = (frame[start + 12] >> 4) * 4 if self._protocol == TCP else 8
+        return bytes(frame[start + size:self._end()])
+
+    def transport_checksum_ok(self):
+        """Whether the TCP, UDP or ICMP checksum is right, of a packet that has a five_tuple(); UDP may have none."""
+        frame, start = self._buffer or self._frame, self._transport
+        end = self._end()
+        if self._protocol == UDP:
+            checksum_field, = _unpack_word(frame, start + 6)
+            if not checksum_field:
+                return True
+            end = start + _unpack_word(frame, start + 4)[0]
+        total = int.from_bytes(frame[start:end], "big")
+        if (end - start) % 2:
+            total <<= 8
+        if self._protocol != ICMP:
+            total += sum(_unpack_longs(frame, _SOURCE)) + self._protocol + end - start
+        return not total % 0xFFFF
+
+    def _end(self):
+        return _IPV4 + _unpack_word(self._buffer or self._frame, 16)[0]
 
     @property
     def icmp_type(self):

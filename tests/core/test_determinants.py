@@ -7,8 +7,9 @@ import time
 import pytest
 
 from middleboxes.core.channel import pack
-from middleboxes.core.determinants import (EXTRA_BYTES_MAX, DeterminantError, DeterminantLog, decode, decode_extra,
+from middleboxes.core.determinants import (_FIRST, _RUN, EXTRA_BYTES_MAX, DeterminantError, DeterminantLog, decode, decode_extra,
                                            encode_extra, recoverable_prefix)
+from middleboxes.core.frames import STEP_MAX
 
 from .boxes import mutations
 
@@ -233,3 +234,19 @@ def test_sending_what_is_new_does_not_cost_more_the_more_is_unacknowledged():
         log.append(2 * n, EXTRA)
         assert log.encode(n - 1, 96)[1] == n
     assert time.process_time() - begin < 2
+
+
+@pytest.mark.parametrize("encoded", [_FIRST.pack(1) + _RUN.pack(0, 2**32 - 1, 2**64 - 5), _FIRST.pack(STEP_MAX) + _RUN.pack(0, 2, 1),
+                                     _FIRST.pack(STEP_MAX + 1) + _RUN.pack(0, 1, 1)])
+def test_numbers_for_which_no_frame_has_room_are_refused(encoded):
+    with pytest.raises(DeterminantError, match="impossible number"):
+        DeterminantLog(k=_FIRST.unpack_from(encoded)[0] - 1).store(encoded)
+
+
+def test_runs_are_not_joined_beyond_what_a_frame_has_room_for():
+    log = DeterminantLog()
+    half = 2**31
+    for part in range(3):
+        log.store(_FIRST.pack(1 + part * half) + _RUN.pack(0, half, 1 + part * half))
+    assert log.last == 3 * half and len(log) == 3
+    assert [count for _, count, _, _ in decode(log.encode(0, 1000)[0])[1]] == [half] * 3

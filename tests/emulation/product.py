@@ -63,7 +63,9 @@ def clean_machine(directory):
         yield product
     finally:
         product("down")
-    assert snapshot() == before
+    now = snapshot()
+    changed = {name: (before[name], now[name]) for name in now if now[name] != before[name]}
+    assert not changed, f"changed on the machine (before, after): {changed}"
 
 
 class Session:

@@ -12,7 +12,7 @@ from ftmb.emulator import client, server
 from ftmb.emulator.rundir import RunDirectory
 from ftmb.errors import UsageError
 
-COMMANDS = ["up", "status", "exec", "kill", "move", "heal", "down", "demo", "chaos"]
+COMMANDS = ["up", "status", "exec", "kill", "move", "heal", "down", "demo", "chaos", "soak"]
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_down_may_be_repeated(nothing_up, capsys):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
-@pytest.mark.parametrize("arguments", [["up", "single"], ["status"], ["down"], ["demo"], ["chaos"], ["exec", "client1", "--", "true"]])
+@pytest.mark.parametrize("arguments", [["up", "single"], ["status"], ["down"], ["demo"], ["chaos"], ["soak"], ["exec", "client1", "--", "true"]])
 def test_without_root_there_is_one_clear_line(arguments):
     done = subprocess.run([sys.executable, "-m", "ftmb", *arguments], user=65534, group=65534, extra_groups=[], cwd="/",
                           capture_output=True, text=True, timeout=30, check=False)

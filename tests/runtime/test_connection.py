@@ -1,14 +1,16 @@
 """Connections on socket pairs, without root: bounds, silence, and what a broken peer may not do to others."""
 
+import errno
 import gc
 import socket
 import weakref
 
 import pytest
 
+from middleboxes.core import admission
 from middleboxes.core.channel import Channel
 from middleboxes.runtime import connection as module
-from middleboxes.runtime.connection import Connection
+from middleboxes.runtime.connection import Connection, Listener
 from middleboxes.runtime.loop import Loop
 from middleboxes.runtime.store import StoreRole
 
@@ -49,7 +51,7 @@ def tcp_pair():
 
 
 def beat(size=0):
-    return {"t": "beat", "roles": [b"x" * size] if size else []}
+    return {"t": "beat", "roles": ["x" * size] if size else []}
 
 
 def test_pumped_messages_arrive_in_order_and_are_made_as_the_peer_takes_them():
@@ -100,6 +102,76 @@ def test_a_channel_that_is_let_go_needs_no_collector():
         gc.enable()
 
 
+class Served:
+    """A listener on loopback and what it tells."""
+
+    def __init__(self):
+        self.loop, self.lines, self.closed = Loop(), [], []
+        self.listener = Listener(self.loop, ["127.0.0.1", 0], KEY, lambda connection, message: None, self.lines.append,
+                                 lambda connection, reason: self.closed.append(reason))
+
+    def stranger(self):
+        return socket.create_connection(("127.0.0.1", self.listener.port), timeout=5)
+
+    def client(self):
+        return Connection.connect(self.loop, ["127.0.0.1", self.listener.port], KEY, "m1", on_message=lambda *_: None)
+
+    until = Pair.until
+
+
+def test_strangers_of_a_listener_make_room_and_are_counted_and_told(monkeypatch):
+    monkeypatch.setattr(admission, "HALF_OPEN_MAX", 2)
+    served = Served()
+    strangers = [served.stranger() for _ in range(2)]
+    served.until(lambda: served.listener.connections == 2)
+    client = served.client()
+    served.until(lambda: client.channel.established)
+    assert served.listener.counters["half_open_dropped"] == 1 and strangers[0].recv(100)[:4] == b"FTMB"
+    assert strangers[0].recv(100) == b"", "the oldest was closed"
+    strangers[1].sendall(b"GET /")
+    served.until(lambda: served.listener.connections == 1)
+    assert served.listener.counters["unauthenticated"] == 2 and served.closed == []
+    assert any("does not speak this protocol (2 of this kind so far)" in line for line in served.lines)
+    for stranger in strangers:
+        stranger.close()
+
+
+def test_a_listener_refuses_above_the_limit_of_a_host(monkeypatch):
+    monkeypatch.setattr(admission, "HALF_OPEN_PER_HOST_MAX", 1)
+    served = Served()
+    with served.stranger(), served.stranger() as second:
+        served.until(lambda: served.listener.counters["refused"])
+        assert second.recv(100) == b"" and served.listener.connections == 1
+
+
+def test_an_accept_that_fails_pauses_the_listener_instead_of_turning_in_a_circle(monkeypatch):
+    monkeypatch.setattr(module, "ACCEPT_AGAIN_NS", 0)
+    served = Served()
+    real, failures = served.listener._socket, [OSError(errno.EMFILE, "no"), OSError(errno.ECONNABORTED, "no")]
+
+    class Failing:
+        fileno, getsockname = real.fileno, real.getsockname
+
+        def accept(self):
+            if failures:
+                raise failures.pop()
+            return real.accept()
+
+    served.listener._socket = Failing()
+    with served.stranger():
+        served.until(lambda: served.listener.connections == 1)
+    assert served.listener.counters["not_accepted"] == 2
+
+
+def test_a_reason_that_quotes_the_peer_is_cut(monkeypatch):
+    reasons, pair = [], Pair()
+    pair.client.on_close = lambda connection, reason: reasons.append(reason)
+    pair.server.channel.send({"t": "x" * 100_000})
+    pair.server._flush()
+    pair.until(lambda: reasons)
+    assert len(reasons[0]) <= module.REASON_CHARS_MAX and "unknown message type" in reasons[0]
+
+
 class FakeNode:
     loop = None
 
@@ -135,7 +207,8 @@ def test_a_follower_that_breaks_during_a_commit_takes_nobody_along():
 def commit(store, connection, group, number, header_id=None):
     """Send a small checkpoint."""
     from middleboxes.core.checkpoint import COVERED, Cut
-    cut = Cut(id=header_id or number, base=0, epoch=1, covers=dict.fromkeys(COVERED, 1), function="F", positions=[(0, 0)], random=[1], times_ns=[0],
+    cut = Cut(id=number if header_id is None else header_id, base=0, epoch=1, covers=dict.fromkeys(COVERED, 1), function="F",
+              positions=[(0, 0)], random=[1], times_ns=[0],
               sharing={"clocks": [], "domains": []}, changes=[])
     head = {"t": "checkpoint", "group": group, "epoch": 1, "id": number, "base": 0}
     for data in cut.chunks():
@@ -149,6 +222,14 @@ def test_a_checkpoint_with_anothers_header_is_refused():
     peer = type("Peer", (), {"send": lambda self, message: sent.append(message)})()
     commit(store, peer, "g", 2, header_id=3)
     assert sent[0]["t"] == "refused" and store.counters()["checkpoint"] == 0
+
+
+@pytest.mark.parametrize("number, header_id", [(0, 1), (0, 0), (1, 0)])
+def test_a_checkpoint_without_a_number_is_refused_by_a_store_that_has_none(number, header_id):
+    store, sent = StoreRole(FakeNode(), "g", 1), []
+    peer = type("Peer", (), {"send": lambda self, message: sent.append(message)})()
+    commit(store, peer, "g", number, header_id=header_id)
+    assert [message["t"] for message in sent] == ["refused"] and store.counters()["checkpoint"] == 0
 
 
 @pytest.mark.parametrize("value", [[], [1, 2], [-1], ["1"], [True]])

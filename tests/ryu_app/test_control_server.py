@@ -7,6 +7,7 @@ import eventlet
 import pytest
 from eventlet.green import socket
 
+from middleboxes.core import admission
 from middleboxes.core.channel import NONCE_BYTES, Channel
 from ryu_app import server as server_module
 from ryu_app.server import Server
@@ -116,12 +117,45 @@ def test_a_newer_connection_replaces_the_older_and_its_end_is_told_first(served)
 
 def test_no_more_connections_than_the_limit(served, monkeypatch):
     server, heard = served
-    monkeypatch.setattr(server_module, "CONNECTIONS_MAX", 1)
+    monkeypatch.setattr(admission, "CONNECTIONS_MAX", 1)
     client = Client(server.port).authenticate()
     client.send(HELLO)
     heard.get()
     assert Client(server.port, "m2").closed()
     assert server.counters["refused"] == 1
+
+
+def test_strangers_who_say_nothing_make_room_and_keep_out_nobody(served, monkeypatch):
+    server, heard = served
+    monkeypatch.setattr(server_module, "HELLO_S", 60)
+    monkeypatch.setattr(admission, "HALF_OPEN_MAX", 3)
+    strangers = [Client(server.port) for _ in range(3)]
+    while server.connections < 3:
+        eventlet.sleep(0)
+    client = Client(server.port).authenticate()
+    client.send(HELLO)
+    assert heard.get() == ("m1", "hello")
+    assert strangers[0].closed() and server.counters["half_open_dropped"] == 1
+    for stranger in strangers:
+        stranger.sock.close()
+    while server.connections > 1:
+        eventlet.sleep(0)
+    assert server.counters["unauthenticated"] == 3
+
+
+def test_one_host_does_not_take_all_places(served, monkeypatch):
+    server, heard = served
+    monkeypatch.setattr(server_module, "HELLO_S", 60)
+    monkeypatch.setattr(admission, "HALF_OPEN_PER_HOST_MAX", 2)
+    strangers = [Client(server.port) for _ in range(2)]
+    while server.connections < 2:
+        eventlet.sleep(0)
+    assert Client(server.port).closed() and server.counters["refused"] == 1
+    strangers[0].authenticate().send(HELLO)
+    assert heard.get() == ("m1", "hello")
+    other = Client(server.port, "m2").authenticate()
+    other.send({**HELLO, "node": "m2"})
+    assert heard.get() == ("m2", "hello"), "who has authenticated leaves its place to the next"
 
 
 def test_an_agent_that_does_not_read_is_closed_and_counted(served, monkeypatch):

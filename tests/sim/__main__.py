@@ -2,6 +2,7 @@
 
 import argparse
 import secrets
+import signal
 import sys
 
 from .campaign import campaign, size_of
@@ -45,6 +46,7 @@ def tell(line):
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)       # as Ctrl-C: leave no process behind
     try:
         sys.exit(main())
     except KeyboardInterrupt:

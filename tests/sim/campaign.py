@@ -110,5 +110,6 @@ def _mapped(tasks, processes):
 
 
 def _begin_process():
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)       # how the pool ends it
     gc.freeze()
     gc.set_threshold(_COLLECT_AFTER)

@@ -113,6 +113,8 @@ class Group:
 
     def make_master(self, host, core, taking):
         """Let *core* be the master on *host*."""
+        if taking and self.checker.began_ns is None:
+            self.checker.began()
         self.parts.master(host, core, self.store, self.checker, self.checkpoint_interval_ns, taking, self._tell, self.order)
 
     def _tell(self, host, epoch, name, detail):

@@ -292,6 +292,8 @@ class SpareRole:
         if not self.host.alive:
             return
         if self.may_go_live(recovery):
+            # inputs came faster than they were taken: it may stop asking again (recovery.GROWING_ANSWERS_MAX)
+            self.checker.queue_overflows += recovery.buffer.dropped - recovery._dropped_at_request
             self.checker.recovered(self.core, self._stored_prefix)
             self._on_live(self.host, self.core)
             return

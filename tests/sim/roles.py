@@ -64,8 +64,8 @@ class InputLoggerRole:
         self.host.call(client, on_batch, worker, frames, end)
         if not end:
             self.host.later(MS // 20, self.inputs, client, worker, decode_input(frames[-1])[2].n, on_batch)
-        elif self.ticking:
-            self._send_ticks()          # whether the live stream joins this answer is seen at once
+        elif self.ticking and worker == len(self.checker.inputs) - 1:
+            self._send_ticks()          # once for all workers: whether the live stream joins this answer is seen at once
 
 
 class OutputLoggerRole:

@@ -114,12 +114,13 @@ def test_the_command_of_a_smaller_schedule_runs_that_schedule():
     assert f"{report.released} packets released, {report.events} events" in told
 
 
-def test_a_campaign_ends_cleanly_at_ctrl_c():
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_campaign_ends_cleanly_when_it_is_interrupted(number):
     """It tells what was done, and leaves no process and no trace of an exception."""
     with subprocess.Popen([sys.executable, "-m", "tests.sim", "--schedules", "1000000", "--processes", "2"], cwd=ROOT,
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
         assert process.stdout.readline().startswith("seeds ")
-        os.killpg(process.pid, signal.SIGINT)
+        (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
         told, errors = process.communicate(timeout=30)
     assert process.returncode == 130
     assert "schedules from seed" in told and errors == ""

@@ -1,0 +1,11 @@
+"""``ftmb bench``: what protection costs, beside its limits and in the same run, as ratios.
+
+- ``wire.c``     traffic with latencies, and forwarders that do nothing: the physical limit
+- ``network``    namespaces and links, direct or through Open vSwitch
+- ``programs``   compiling and running ``wire``, CPU time of processes
+- ``nodes``      node processes, led by a controller that only gives roles
+- ``systems``    what is compared: limit, plain, protected, Linux's NAT
+- ``plain``      the process of ``plain``: the function in the runtime, unprotected
+- ``inside``     what needs no network: checkpoints, replay, memory, bytes of determinants
+- ``measure``, ``report``, ``plots``   rounds; table and ratios; SVG
+"""

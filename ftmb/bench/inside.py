@@ -1,0 +1,194 @@
+"""What can be measured without a network: the core's classes in this process, fed with frames as the roles feed them."""
+
+import gc
+import time
+import tracemalloc
+from contextlib import contextmanager
+from itertools import islice
+
+from middleboxes.core.determinants import DeterminantLog
+from middleboxes.core.frames import InputEncoder, decode_input, decode_output
+from middleboxes.core.inputlog import InputLogger
+from middleboxes.core.master import Master
+from middleboxes.core.outputlog import OutputLogger
+from middleboxes.core.recovery import LiveBuffer, Recovery
+from middleboxes.functions import load
+from middleboxes.sdk import Port
+from middleboxes.sdk.build import ARP_REQUEST, NO_MAC, arp, ipv4, udp
+from middleboxes.sdk.packet import UDP
+
+from .network import GROUP_ID
+from .nodes import NAT, PORTS
+
+BATCH = 64
+#: keys that change between two checkpoints, at most
+CHANGED_MAX = 10_000
+_MAC = bytes.fromhex("020000000001")
+_CLIENT, _SERVER, _OUTSIDE = 0x0A000100, 0xC0000201, 0xC00002FE
+_FLOWS_PER_ADDRESS = 50_000
+_NS = 1_000_000_000
+_TLV_BYTES, _CLOCK_ENTRY_BYTES = 4, 9
+
+
+def nat_master(workers=1):
+    """A fresh master of the bench's NAT, which knows the server's MAC."""
+    ports = [Port.parse(port["name"], port["mac"], port["address"]) for port in PORTS]
+    master = Master(load("nat").instances(NAT, ports, workers), GROUP_ID, _MAC, 1, list(range(1, workers + 1)),
+                    unacknowledged_max=1 << 40)
+    asking = arp(ARP_REQUEST, _MAC, _SERVER, NO_MAC, _OUTSIDE)
+    logger = InputLogger(GROUP_ID, _MAC, 1, 1, 1 << 20)
+    master.process(0, decode_input(logger.accept(1, asking, _NS))[2])
+    return master
+
+
+def frames_of(flows, count, frame_bytes=64):
+    """*count* frames of *flows* flows in turn, from inside."""
+    inside_mac = bytes.fromhex(PORTS[0]["mac"].replace(":", ""))
+    made = [ipv4(inside_mac, _MAC, UDP, _CLIENT + flow // _FLOWS_PER_ADDRESS, _SERVER,
+                 udp(_CLIENT, 1024 + flow % _FLOWS_PER_ADDRESS, _SERVER, 40000, bytes(frame_bytes - 42)))
+            for flow in range(min(flows, count))]
+    return [made[number % flows] for number in range(count)]
+
+
+@contextmanager
+def _no_collector():
+    """As in a node."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def live(master, flows, count, first=2):
+    """Frames a second that *master* takes, from INPUT frames to OUTPUT frames in batches."""
+    encoder, now_ns = InputEncoder(GROUP_ID, _MAC), 2 * _NS
+    logged = [encoder.encode(1, 0, (number, now_ns, 0, 0, frame)) for number, frame in enumerate(frames_of(flows, count), first)]
+    with _no_collector():
+        began_ns = time.perf_counter_ns()
+        for start in range(0, count, BATCH):
+            for frame in logged[start:start + BATCH]:
+                _, worker, item = decode_input(frame)
+                master.process(worker, item)
+            master.flush()
+        return count * _NS / (time.perf_counter_ns() - began_ns)
+
+
+def fill(master, flows):
+    """Give the NAT *flows* UDP mappings."""
+    nat = master.function
+    addresses = nat.external_addresses
+    for flow in range(flows):
+        key = UDP, _CLIENT + flow // _FLOWS_PER_ADDRESS, 1024 + flow % _FLOWS_PER_ADDRESS
+        external = addresses[flow // _FLOWS_PER_ADDRESS], key[2]
+        nat.outbound[key] = external
+        nat.inbound[(UDP, *external)] = key[1:]
+        nat.udp_used.touch(key, _NS)
+    nat.whole_state.check_flows(master.cut().changes)
+
+
+def pauses(flows, rounds):
+    """How long packets wait for a cut, and for each slice of it, with *flows* flows in the NAT."""
+    master = nat_master()
+    fill(master, flows)
+    keys, changed = list(islice(master.function.outbound, CHANGED_MAX)), min(flows, CHANGED_MAX)
+    cuts_ns, slices_ns = [], []
+    with _no_collector():
+        for number in range(rounds):
+            for key in keys:
+                master.function.udp_used.touch(key, (number + 2) * _NS)
+            began_ns = time.perf_counter_ns()
+            cut = master.cut()
+            master.state.check_flows(cut.changes)
+            cuts_ns.append(time.perf_counter_ns() - began_ns)
+            chunks = cut.chunks()
+            while True:
+                began_ns = time.perf_counter_ns()
+                if next(chunks, None) is None:
+                    break
+                slices_ns.append(time.perf_counter_ns() - began_ns)
+    return {"flows": flows, "changed": changed, "live_per_second": live(master, flows, 20_000),
+            "pause_p50_us": _part(cuts_ns, 0.5), "pause_p99_us": _part(cuts_ns, 0.99), "slice_p99_us": _part(slices_ns, 0.99)}
+
+
+def _part(values_ns, part):
+    ordered = sorted(values_ns)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * part))] / 1000
+
+
+def replay(count, flows=100):
+    """Frames a second in replay, and live in the same process, by a NAT with *flows* flows."""
+    master, spare = nat_master(), nat_master()
+    logger, plan = InputLogger(GROUP_ID, _MAC, 1, 1, 1 << 40), DeterminantLog(1)
+    logged = [logger.accept(0, frame, 2 * _NS) for frame in frames_of(flows, count + 1)][1:]     # input 1 was the ARP request
+    for number in range(2, count + 2):
+        plan.append(number)
+    recovery = Recovery(spare, [count + 1], LiveBuffer())
+    recovery.loaded()
+    with _no_collector():
+        began_ns = time.perf_counter_ns()
+        recovery.determinants(0, plan.encode(1, 1 << 20)[0], True)
+        for start in range(0, count, BATCH):
+            recovery.inputs(0, logged[start:start + BATCH], start + BATCH >= count)
+            recovery.step(BATCH)
+        while recovery.replayed < count:
+            recovery.step(BATCH)
+        replayed = count * _NS / (time.perf_counter_ns() - began_ns)
+    return {"per_second": replayed, "live_per_second": live(master, flows, count)}
+
+
+def determinants(workers, count=20_000, flows=100):
+    """Bytes of determinants and clocks on the wire for each packet, with *workers* workers that take turns as packets come."""
+    master = nat_master(workers)
+    logger = InputLogger(GROUP_ID, _MAC, workers, 1, 1 << 40)
+    sent = 0
+    # the ARP request was input 1 of worker 0
+    logger.tick(_NS)
+    for start in range(0, count, BATCH):
+        outputs = []
+        for frame in frames_of(flows, BATCH):
+            _, worker, item = decode_input(logger.accept(0, frame, 2 * _NS))
+            outputs += master.process(worker, item)
+        outputs += master.flush()
+        for output in map(decode_output, outputs):
+            sent += len(output.determinants) + _TLV_BYTES * bool(output.determinants)
+            sent += len(output.clock) * _CLOCK_ENTRY_BYTES + _TLV_BYTES * bool(output.clock)
+            if not output.k:
+                sent += len(output.frame)
+    return {"workers": workers, "bytes_per_packet": sent / count}
+
+
+def memory(count=10_000):
+    """Bytes that Python takes for a logged packet of 64 bytes at the loggers, and for a flow at the master."""
+    logger, master = InputLogger(GROUP_ID, _MAC, 1, 1, 1 << 40), nat_master()
+    frames = [bytes(bytearray(frame)) for frame in frames_of(100, count)]
+    tracemalloc.start()
+    try:
+        for frame in frames:
+            logger.accept(0, bytes(bytearray(frame)), 2 * _NS)
+        logged = tracemalloc.get_traced_memory()[0]
+        fill(master, count)
+        flow = tracemalloc.get_traced_memory()[0] - logged
+    finally:
+        tracemalloc.stop()
+    return {"logged_packet_bytes": logged / count, "flow_bytes": flow / count}
+
+
+def per_packet(count=64):
+    """Machine-independent counts for *count* packets through the three roles' cores: what the tests hold on to."""
+    master, outputs = nat_master(), OutputLogger(GROUP_ID, _MAC, 1, 2, 1)
+    logger = InputLogger(GROUP_ID, _MAC, 1, 1, 1 << 30)
+    logger.tick(_NS)
+    sent = [frame for item in frames_of(1, count)
+            for frame in master.process(0, decode_input(logger.accept(0, item, 2 * _NS))[2])]
+    released = [packet for frame in sent for packet in outputs.receive(frame)]
+    return {"output_frames": len(sent), "output_bytes": sum(map(len, sent)), "released": len(released)}
+
+
+def everything(is_quick):
+    """All tables."""
+    sizes = (1000, 10_000, 100_000) if is_quick else (1000, 10_000, 100_000, 1_000_000)
+    return {"changed_max": CHANGED_MAX, "pauses": [pauses(flows, 30 if is_quick else 100) for flows in sizes],
+            "replay": replay(10_000 if is_quick else 50_000), "determinants": [determinants(1), determinants(4)],
+            "memory": memory()}

@@ -1,0 +1,104 @@
+"""Rounds of measurements: in each, one system after the other under the same traffic, so that ratios are of neighbours in time."""
+
+import statistics
+import time
+
+from . import systems
+from .programs import cpu_ns, traffic
+
+FRAMES_BYTES = (64, 512, 1500)
+FLOWS = 100
+#: frames under way when throughput is measured: enough that every hop works in batches
+WINDOW = 512
+#: the rate of latency measurements, as a part of protected's throughput
+MODERATE = 0.5
+_RATE_MIN = 1000
+_SETTLE_S = 0.3
+
+
+def capacity(wire, running, frame_bytes, seconds, flows=FLOWS):
+    """Throughput with a full window: frames a second received and CPU us for each, by role and of the traffic itself."""
+    before = {role: cpu_ns(pid) for role, pid in running.pids.items()}
+    result = traffic(wire, running.link, frame_bytes, flows, "window", WINDOW, seconds)
+    received = max(1, result["received"])
+    cpu_us = {role: (cpu_ns(pid) - before[role]) / 1000 / received for role, pid in running.pids.items()}
+    return {"per_second": result["per_second"], "lost": max(0, result["sent"] - result["received"]),
+            "cpu_us": cpu_us, "traffic_cpu_us": result["cpu_us"]}
+
+
+def latency(wire, running, frame_bytes, rate, seconds, flows=FLOWS):
+    """One-way latency at *rate* frames a second: percentiles in us, and frames lost."""
+    result = traffic(wire, running.link, frame_bytes, flows, "rate", max(_RATE_MIN, int(rate)), seconds)
+    return {"rate": rate, "lost": max(0, result["sent"] - result["received"]),
+            **{name: result[name] for name in ("p50_us", "p99_us", "p999_us", "max_us")}}
+
+
+def one_round(wire, names, seconds, frames_bytes, rates, progress):
+    """{system: {frame bytes: measurements}}; *rates*, {frame bytes: frames a second}, is filled in where it is not known."""
+    found = {}
+    # protected first: the rate of everybody's latency is a part of its throughput
+    for name in sorted(names, key=lambda name: name != "protected"):
+        with systems.ALL[name](wire) as running:
+            time.sleep(_SETTLE_S)
+            for frame_bytes in frames_bytes:
+                result = capacity(wire, running, frame_bytes, seconds)
+                rate = rates.setdefault(frame_bytes, result["per_second"] * MODERATE)
+                result["latency"] = latency(wire, running, frame_bytes, rate, seconds)
+                found.setdefault(name, {})[frame_bytes] = result
+                progress(f"{name:10} {frame_bytes:5} bytes  {result['per_second']:8.0f} packets/s,"
+                         f" {result['latency']['p50_us']:6.0f} us")
+    return found
+
+
+def medians(rounds):
+    """The measurements of several rounds as one: the median of each number."""
+    first = rounds[0]
+    if isinstance(first, dict):
+        return {key: medians([item[key] for item in rounds]) for key in first}
+    return statistics.median(rounds)
+
+
+def ratios(rounds, frame_bytes):
+    """What is judged, for one size: each the median of the rounds' own ratios, None where a system was not measured."""
+    def of(one, name):
+        return one[name][frame_bytes]
+
+    def total_cpu_us(one, name):
+        return sum(of(one, name)["cpu_us"].values()) + of(one, name)["traffic_cpu_us"]
+
+    def median(of_round):
+        return statistics.median(map(of_round, rounds))
+
+    return {
+        "throughput_of_limit": median(lambda one: of(one, "protected")["per_second"] / of(one, "limit")["per_second"]),
+        # of all processes that packets pass: what throughput would be where only processors limit it
+        "cpu_of_limit": median(lambda one: total_cpu_us(one, "limit") / total_cpu_us(one, "protected")),
+        "master_cpu_to_plain": median(lambda one: of(one, "protected")["cpu_us"]["master"] / of(one, "plain")["cpu_us"]["master"]),
+        "latency_p50_to_limit": median(lambda one: of(one, "protected")["latency"]["p50_us"] / of(one, "limit")["latency"]["p50_us"]),
+        "latency_p999_to_limit": median(lambda one: of(one, "protected")["latency"]["p999_us"] / of(one, "limit")["latency"]["p999_us"]),
+    }
+
+
+def checkpoints_and_latency(wire, rate, seconds, flows, rounds):
+    """p99.9 of the latency with checkpoints and without, in turns: {"on_us", "off_us", "ratio"} of *flows* flows."""
+    found = {"on": [], "off": []}
+    for _ in range(rounds):
+        for name, interval_ms in (("on", systems.CHECKPOINT_INTERVAL_MS), ("off", systems.NO_CHECKPOINTS_MS)):
+            with systems.protected(wire, interval_ms) as running:
+                # once through all flows first: opening them is not what is measured
+                traffic(wire, running.link, FRAMES_BYTES[0], flows, "rate", int(rate), max(1.0, 1.2 * flows / rate))
+                found[name].append(latency(wire, running, FRAMES_BYTES[0], rate, seconds, flows)["p999_us"])
+    pairs = list(zip(found["on"], found["off"]))
+    return {"flows": flows, "rate": rate, "on_us": statistics.median(found["on"]), "off_us": statistics.median(found["off"]),
+            "ratio": statistics.median(on / off for on, off in pairs)}
+
+
+def idle_percent(wire, seconds):
+    """CPU time of all roles together without traffic, in percent of one processor."""
+    with systems.protected(wire) as running:
+        time.sleep(_SETTLE_S)
+        before = {pid: cpu_ns(pid) for pid in running.pids.values()}
+        began_ns = time.monotonic_ns()
+        running.nodes.serve(seconds)
+        used = sum(cpu_ns(pid) - spent for pid, spent in before.items())
+        return 100 * used / (time.monotonic_ns() - began_ns)

@@ -1,0 +1,74 @@
+"""Programs that the bench compiles, starts and ends: each dies with it, and its CPU time can be read."""
+
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+
+from topologies.network import die_with_parent
+
+from ..errors import UsageError
+from .network import INSIDE_MAC, OUTSIDE_MAC, PREFIX, enter
+
+_SOURCE = Path(__file__).with_name("wire.c")
+_END_S = 5.0
+TRAFFIC_MORE_S = 10.0       # a run of traffic is given this much more than it is asked to last
+
+
+@contextmanager
+def compiled():
+    """The path of ``wire``, compiled into a directory of its own. Raises UsageError."""
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        raise UsageError("bench: no C compiler for the forwarders and the traffic; mend: apt-get install gcc libc6-dev")
+    with tempfile.TemporaryDirectory(prefix="ftmb-bench-") as directory:
+        path = os.path.join(directory, "wire")
+        done = subprocess.run([compiler, "-O2", "-o", path, str(_SOURCE)], capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise UsageError(f"bench: {compiler} can't compile {_SOURCE.name}: {done.stderr.strip()}")
+        yield path
+
+
+def start(space, command, **options):
+    """A program in *space*."""
+    return subprocess.Popen([*enter(space), *command], preexec_fn=die_with_parent, stdin=subprocess.DEVNULL, **options)
+
+
+def stop(processes):
+    """End *processes*, by force where they do not end."""
+    for process in processes:
+        process.terminate()
+    for process in processes:
+        try:
+            process.wait(_END_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def cpu_ns(pid):
+    """CPU time that a process took so far, all its threads, in ns."""
+    total_ns = 0
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{task}/schedstat", encoding="ascii") as file:
+            total_ns += int(file.read().split()[0])
+    return total_ns
+
+
+def traffic(wire, link, frame_bytes, flows, mode, amount, seconds):
+    """Run traffic on *link* (see systems.Running): what ``wire`` says. Raises UsageError.
+
+    *mode*: "window" (at most *amount* frames under way) or "rate" (*amount* frames a second).
+    """
+    command = [wire, "traffic", f"{PREFIX}client", link[0], f"{PREFIX}server", *link[1:], INSIDE_MAC, OUTSIDE_MAC,
+               str(frame_bytes), str(flows), mode, str(amount), str(seconds)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=seconds + TRAFFIC_MORE_S)
+    except subprocess.TimeoutExpired as error:
+        raise UsageError("bench: the traffic does not end") from error
+    if done.returncode:
+        raise UsageError(f"bench: {done.stderr.strip()}")
+    return json.loads(done.stdout)

@@ -1,0 +1,74 @@
+"""``ftmb bench``: the whole benchmark in one run. Exit code 0: it was measured; 2: usage or environment; 130: interrupted.
+
+What the targets say is part of the table, not of the exit code: a noisy machine is no failure.
+"""
+
+import os
+import platform
+import sys
+
+from ..demo.progress import Progress
+from ..errors import UsageError
+from ..running import check_writable, write_json
+from . import inside, measure, plots, report, systems
+from .network import network
+from .programs import compiled
+
+_ROUNDS, _SECONDS = 3, 2.0
+_QUICK_ROUNDS, _QUICK_SECONDS = 1, 1.0
+_QUICK_FRAMES_BYTES = (64, 1500)
+_IDLE_S = 5.0
+_LATENCY_FLOWS = 100_000
+_LATENCY_RATE = 10_000
+
+
+def add_arguments(parser):
+    """Declare the options of ``ftmb bench``."""
+    parser.add_argument("--quick", action="store_true", help="one short round, two sizes, without a switch only")
+    parser.add_argument("--json", metavar="FILE", help="write the result to FILE")
+    parser.add_argument("--plots", metavar="DIRECTORY", help="write the plots (SVG) into DIRECTORY")
+
+
+def main(args, stream=None):
+    """Run the benchmark that *args* ask for; return the exit code. Raises UsageError."""
+    progress = Progress(stream or sys.stdout)
+    check_writable(args.json)
+    if args.plots and not os.path.isdir(args.plots):
+        raise UsageError(f"--plots: {args.plots!r} is no directory")
+    names = [name for name in systems.ALL if name != "linux" or systems.linux_nat_is_there()]
+    result = {"machine": {"processors": os.cpu_count(), "kernel": platform.release(), "python": platform.python_version()},
+              "quick": args.quick, "paths": {}, "notes": []}
+    if "linux" not in names:
+        result["notes"].append("Linux's own NAT was left out: nft is not installed (apt-get install nftables)")
+    with compiled() as wire:
+        _on_paths(args, wire, names, progress, result)
+    progress.line("checkpoints, replay, memory and determinants, without a network")
+    result["inside"] = inside.everything(args.quick)
+    saturated = result["paths"]["direct"]["systems"]["protected"][measure.FRAMES_BYTES[0]]["per_second"]
+    result["inside"]["replay"]["of_protected"] = result["inside"]["replay"]["per_second"] / saturated
+    for line in report.lines(result):
+        progress.line(line)
+    if args.json:
+        write_json(args.json, result)
+    if args.plots:
+        progress.line(f"plots: {', '.join(plots.write(args.plots, result))}")
+    return 0
+
+
+def _on_paths(args, wire, names, progress, result):
+    rounds, seconds = (_QUICK_ROUNDS, _QUICK_SECONDS) if args.quick else (_ROUNDS, _SECONDS)
+    frames_bytes = _QUICK_FRAMES_BYTES if args.quick else measure.FRAMES_BYTES
+    fabrics = ["direct"] if args.quick else ["direct", "ovs"]
+    for fabric in fabrics:
+        with network(fabric):
+            measured, rates = [], {}
+            for number in range(rounds):
+                progress.line(f"round {number + 1} of {rounds}, {report.FABRICS[fabric]}")
+                measured.append(measure.one_round(wire, names, seconds, frames_bytes, rates, progress.line))
+            result["paths"][fabric] = {"systems": measure.medians(measured),
+                                       "ratios": {size: measure.ratios(measured, size) for size in frames_bytes}}
+            if fabric == "direct":
+                result["idle_percent"] = measure.idle_percent(wire, _IDLE_S)
+                if not args.quick:
+                    progress.line(f"latency with checkpoints on and off, {_LATENCY_FLOWS} flows")
+                    result["checkpoints"] = measure.checkpoints_and_latency(wire, _LATENCY_RATE, seconds, _LATENCY_FLOWS, rounds)

@@ -1,0 +1,62 @@
+"""Routes: static IPv4 routes of a hop with several ports, the longest prefix first.
+
+The parameter ``routes`` is a list of ``[prefix, next hop]``, e.g. ``[["198.51.100.0/24", "192.0.2.7"], ["0.0.0.0/0",
+"192.0.2.1"]]``: at most ROUTES_MAX, a next hop being another host in the prefix of one of the ports, no prefix twice. The prefixes
+of the ports are routes, too. ``routes`` is configuration, not state: it is the same in every instance of a function.
+"""
+
+ROUTES_MAX = 1024
+
+
+def mask_of(prefix_length):
+    """The netmask (int) of a prefix length (bits)."""
+    return (0xFFFFFFFF << (32 - prefix_length)) & 0xFFFFFFFF
+
+
+class Routes:
+    """Prefixes and where they lead: (port name, next hop), next hop None where the destination itself is on the link."""
+
+    def __init__(self):
+        self._tables = []       # (mask, {network: (port name, next hop or None)}), the longest prefix first
+
+    def add(self, network, mask, port, next_hop=None):
+        """Add a route; False if there is one for just this prefix already."""
+        for known, table in self._tables:
+            if known == mask:
+                break
+        else:
+            table = {}
+            self._tables.append((mask, table))
+            self._tables.sort(key=lambda entry: -entry[0])
+        return table.setdefault(network, (port, next_hop)) == (port, next_hop)
+
+    def find(self, destination):
+        """(port name, next hop) for *destination* (an address), or None."""
+        for mask, table in self._tables:
+            hop = table.get(destination & mask)
+            if hop is not None:
+                return hop if hop[1] is not None else (hop[0], destination)
+        return None
+
+
+def take_routes(taken, router):
+    """Take the parameter ``routes`` out of *taken* (Parameters) for *router* (Ipv4Router). Raises ConfigurationError."""
+    seen = set()
+    for entry in taken.list("routes", (), ROUTES_MAX):
+        if not isinstance(entry, (list, tuple)) or len(entry) != 2:
+            taken.fail(f"routes: each must be a list [prefix, next hop], not {entry!r}")
+        network, mask = taken.parse_network("routes", entry[0])
+        next_hop = taken.parse_address("routes", entry[1])
+        if (network, mask) in seen:
+            taken.fail(f"routes: {entry[0]} is there twice")
+        seen.add((network, mask))
+        add_route(taken, router, "routes", network, mask, next_hop, f"{entry[0]} by way of {entry[1]}")
+
+
+def add_route(taken, router, name, network, mask, next_hop, text):
+    """Add one route to *router*; *name* and *text* are for the message. Raises ConfigurationError."""
+    port = router.on_link(next_hop)
+    if port is None or not router.is_host(next_hop):
+        taken.fail(f"{name}: {text}: the next hop must be another host in the prefix of a port")
+    if not router.routes.add(network, mask, port, next_hop):
+        taken.fail(f"{name}: {text}: this prefix has a route already, of a port or a parameter")

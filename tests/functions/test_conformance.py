@@ -1,0 +1,33 @@
+"""Every built-in function passes the conformance suite."""
+
+import pytest
+
+from middleboxes.functions import FUNCTIONS, load
+from middleboxes.sdk.conformance import CHECKS, Subject
+
+from middleboxes.sdk import Port
+from .nat_scenario import EXTERNAL, INSIDE, OUTSIDE, ip
+
+ROUTES = {"routes": [["198.51.100.0/24", "192.0.2.1"]]}
+OUTWARD = {"rules": [{"action": "accept", "from": "inside"}, {"action": "reject", "protocol": "udp"}], **ROUTES}
+LB_PORTS = (Port("clients", *INSIDE[1:]), Port("backends", *OUTSIDE[1:]))
+SERVICES = [{"address": "10.0.0.100", "port": port, "protocol": protocol, "sticky_s": sticky_s,
+             "backends": [{"address": "192.0.2.1", "weight": 2}, {"address": "192.0.2.2", "port": 8080}, {"address": "192.0.2.3"}]}
+            for port, protocol, sticky_s in ((80, "tcp", 0), (53, "udp", 0), (7100, "tcp", 60))]
+SUBJECTS = {
+    "load-balancer": dict(parameters={"services": SERVICES}, ports=LB_PORTS, addresses=[ip("10.0.0.100")] * 8,
+                          bounds={"connections_max": 500, "sticky_max": 100}, steps=600),
+    "nat": dict(parameters={"external_addresses": [EXTERNAL], "outside_gateway": "192.0.2.1"}, addresses=[ip(EXTERNAL)],
+                bounds={"mappings_max": 500, "tcp_sessions_max": 300, "first_port": 1024, "last_port": 1523}),
+    "firewall": dict(parameters=OUTWARD, bounds={"connections_max": 500}),
+    "monitor": dict(parameters=ROUTES, bounds={"flows_max": 500, "hosts_max": 100}),
+    "rate-limiter": dict(parameters={"bytes_per_s": 400, "burst_bytes": 1500, **ROUTES}, bounds={"hosts_max": 100}),
+    "sequencer": dict(parameters=ROUTES),
+    "shared-counter": dict(parameters=ROUTES, bounds={"sources_max": 500}),
+}
+
+
+@pytest.mark.parametrize("name", sorted(FUNCTIONS))
+@pytest.mark.parametrize("check", CHECKS)
+def test_it_conforms(name, check):
+    check(Subject(load(name), **SUBJECTS[name]))

@@ -1,0 +1,152 @@
+"""Switches that forward as OpenFlow says, without packets: a frame is a map of fields, put in at a place.
+
+``Plane`` holds the entries and follows a frame through them; ``expectations`` says what a deployment and its
+steering promise of every frame of ours, by the graph alone.
+"""
+
+import networkx
+
+from ryu_app.reconcile import DELETE
+from ryu_app.deployment import Place
+from ryu_app.steering import ARP, NSH, Group, virtual_mac
+
+BROADCAST = "ff:ff:ff:ff:ff:ff"
+
+
+class Plane:
+    """The data plane of *deployment*: flows and groups per switch; ``down`` are ports without carrier."""
+
+    def __init__(self, deployment):
+        self.deployment = deployment
+        self.ends = dict([*deployment.links, *((b, a) for a, b in deployment.links)])
+        self.down = frozenset()
+        self.flows = {name: {} for name in deployment.switches}
+        self.groups = {name: {} for name in deployment.switches}
+        self._index = None          # (switch, in port) -> flows that may match there; None: to be made anew
+
+    def hold(self, flows, groups):
+        """Hold exactly these entries."""
+        self._index = None
+        for tables, entries in ((self.flows, flows), (self.groups, groups)):
+            for table in tables.values():
+                table.clear()
+            for entry in entries:
+                tables[entry.switch][entry.key] = entry
+
+    def apply(self, change):
+        """Make one change; the entries that it needs must be there."""
+        self._index = None
+        table = (self.groups if isinstance(change.entry, Group) else self.flows)[change.entry.switch]
+        if change.what == DELETE:
+            del table[change.entry.key]
+        else:
+            for name, value in () if isinstance(change.entry, Group) else change.entry.actions:
+                assert name != "group" or value in self.groups[change.entry.switch], "a flow before its group"
+            table[change.entry.key] = change.entry
+
+    def walk(self, place, frame):
+        """Where *frame* comes out that goes in at *place*: (list of Places, whether a switch had no rule for it)."""
+        out, strays, waiting, seen = [], False, [(place, frame)], set()
+        while waiting:
+            here, frame = waiting.pop()
+            state = (here, tuple(sorted(frame.items())))
+            assert state not in seen, f"a loop: {frame} comes to {here} again"
+            seen.add(state)
+            flow = self._flow(here, frame)
+            strays |= flow is None
+            for port, leaving in self._outputs(here, flow.actions if flow else (), dict(frame)):
+                there = Place(here.switch, port)
+                if there not in self.ends:
+                    out.append(there)
+                elif there not in self.down and self.ends[there] not in self.down:
+                    waiting.append((self.ends[there], leaving))
+        return out, strays
+
+    def _flow(self, here, frame):
+        if self._index is None:
+            self._index = {}
+            for switch, table in self.flows.items():
+                for flow in table.values():
+                    self._index.setdefault((switch, dict(flow.match).get("in_port")), []).append(flow)
+        fields = {**frame, "in_port": here.port}
+        found = [flow for port in (here.port, None) for flow in self._index.get((here.switch, port), ())
+                 if all(fields.get(name) == value for name, value in flow.match)]
+        if not found:
+            return None
+        highest = max(flow.priority for flow in found)
+        best = [flow for flow in found if flow.priority == highest]
+        assert len({flow.actions for flow in best}) == 1, f"two rules of one priority that disagree: {best}"
+        return best[0]
+
+    def _outputs(self, here, actions, frame):
+        in_port = here.port
+        for name, value in actions:
+            if name == "in_port":
+                in_port = value
+            elif name == "eth_dst":
+                frame["eth_dst"] = value
+            elif name == "group":
+                yield from self._outputs(Place(here.switch, in_port), self.groups[here.switch][value].bucket, dict(frame))
+            elif value != in_port:      # a switch does not send a frame back where it came from
+                yield value, dict(frame)
+
+
+def connected(deployment, down, a, b):
+    """Whether there is a way between the switches of two Places."""
+    graph = networkx.Graph()
+    graph.add_nodes_from(deployment.switches)
+    graph.add_edges_from((x.switch, y.switch) for x, y in deployment.links if x not in down and y not in down)
+    return networkx.has_path(graph, a.switch, b.switch)
+
+
+def expectations(deployment, steering):
+    """{(place, frame as sorted pairs): set of Places where it comes out} for every frame of ours, sent by whom it may."""
+    found = {}
+
+    def expect(place, targets, **frame):
+        found[place, tuple(sorted(frame.items()))] = targets
+
+    def reached(here, *targets):
+        return {there for there in targets if there is not None and connected(deployment, steering.down, here, there)}
+
+    for spec in deployment.groups.values():
+        _expect_roles(deployment, steering, spec, expect, reached)
+        for port in spec.ports:
+            inward = _side(deployment, steering, spec.name, "input-logger", port.name)
+            outward = _side(deployment, steering, spec.name, "output-logger", port.name)
+            faced = _side(deployment, steering, port.peer[0], "input-logger", port.peer[1]) if port.peer else None
+            hosts = [deployment.hosts[name] for name in port.hosts]
+            for host in hosts:
+                expect(host.place, reached(host.place, inward), eth_src=host.mac, eth_dst=port.mac)
+                expect(host.place, reached(host.place, inward), eth_src=host.mac, eth_dst=BROADCAST, eth_type=ARP,
+                       arp_tpa=port.address.split("/")[0])
+                expect(host.place, set(), eth_src=host.mac, eth_type=NSH, eth_dst=virtual_mac("master", spec.id))
+            for name, node in deployment.nodes.items():
+                here = node.ports.get(spec.name, {}).get(port.name)
+                if here is None:
+                    continue
+                speaks = here == outward
+                for host in hosts:
+                    expect(here, reached(here, host.place) if speaks else set(), eth_src=port.mac, eth_dst=host.mac)
+                everyone = reached(here, faced, *(host.place for host in hosts)) if speaks else set()
+                expect(here, everyone, eth_src=port.mac, eth_dst=BROADCAST)
+    return found
+
+
+def _expect_roles(deployment, steering, spec, expect, reached):
+    for role in ("input-logger", "master", "output-logger"):
+        anchor = deployment.nodes[steering.active.get((spec.name, "input-logger")) or spec.input_logger].data.place
+        target = steering.active.get((spec.name, role))
+        target = deployment.nodes[target].data.place if target else None
+        senders = spec.loggers if role == "master" else spec.pool
+        for name, node in deployment.nodes.items():
+            here = node.data.place
+            if here == target:
+                continue
+            heard = name in senders and name not in steering.fenced and reached(here, anchor)
+            expect(here, reached(anchor, target) if heard else set(), eth_type=NSH, eth_dst=virtual_mac(role, spec.id))
+
+
+def _side(deployment, steering, group, role, port):
+    node = steering.active.get((group, role))
+    return deployment.nodes[node].ports[group][port] if node else None

@@ -1,0 +1,156 @@
+"""What frames meet on their way, over random networks: they arrive if there is a way, and never anywhere else.
+
+Also on the way from one set of entries to another, after every single change of a switch.
+"""
+
+import random
+
+import pytest
+from forwarding import Plane, expectations
+from random_networks import random_deployment, random_steering
+
+from ryu_app.steering import virtual_mac, wanted
+from ryu_app.switches import AskEntries, Barrier, Done, Send, Switches
+
+
+@pytest.mark.parametrize("seed", range(80))
+def test_every_frame_arrives_once_if_there_is_a_way_and_nowhere_else(seed):
+    rng = random.Random(seed)
+    deployment = random_deployment(rng)
+    plane = Plane(deployment)
+    for _ in range(4):
+        steering = random_steering(rng, deployment)
+        plane.down = steering.down
+        plane.hold(*wanted(deployment, steering))
+        for (place, frame), targets in expectations(deployment, steering).items():
+            out, stray = plane.walk(place, dict(frame))
+            assert sorted(out) == sorted(targets), (steering, place, frame)
+            assert not stray, f"{frame} from {place} is left to others' rules"
+
+
+class Network:
+    """The reconcilers with switches that take messages one by one, in an order that *rng* decides."""
+
+    def __init__(self, deployment, rng):
+        self.plane, self.rng, self.deployment = Plane(deployment), rng, deployment
+        self.switches = Switches(deployment)
+        self.inboxes = {name: [] for name in deployment.switches}
+        self.done = set()
+        self.away = set()
+        for name in deployment.switches:
+            self.do(self.switches.switch_connected(name))
+
+    def do(self, commands):
+        for command in commands:
+            if isinstance(command, Send):
+                self.inboxes[command.switch] += command.changes
+            elif isinstance(command, (AskEntries, Barrier)):
+                self.inboxes[command.switch].append(command)
+            else:
+                assert isinstance(command, Done), command
+                self.done.add(command.token)
+
+    def step(self):
+        """One switch takes one message; False if there is none."""
+        ready = sorted(name for name, inbox in self.inboxes.items() if inbox)
+        if not ready:
+            return False
+        name = self.rng.choice(ready)
+        message = self.inboxes[name].pop(0)
+        if isinstance(message, Barrier):
+            self.do(self.switches.barrier_reply(name, message.number))
+        elif isinstance(message, AskEntries):
+            self.do(self.switches.entries(name, "groups", list(self.plane.groups[name].values()), False))
+            self.do(self.switches.entries(name, "flows", list(self.plane.flows[name].values()), False))
+        else:
+            self.plane.apply(message)
+        return True
+
+    def settle(self):
+        while self.step():
+            pass
+
+    def lose(self, name):
+        """The connection of a switch ends with what is on its way; it forwards on."""
+        self.inboxes[name].clear()
+        self.away.add(name)
+        self.do(self.switches.switch_lost(name))
+
+    def reconnect(self):
+        for name in sorted(self.away):
+            self.do(self.switches.switch_connected(name))
+        self.away.clear()
+
+
+def _check_transition(network, before, after, roles, unbroken):
+    """No loop, no stray, nothing at a place where it belongs neither before nor after; what had a way never loses it.
+
+    *roles*: {virtual MAC: places of who has or had the role}; who may send to them changes on its own.
+    """
+    for (place, frame), targets in after.items():
+        out, stray = network.plane.walk(place, dict(frame))
+        assert not stray, f"{frame} from {place} is left to others' rules"
+        former = before.get((place, frame), set())
+        assert set(out) <= targets | former | roles.get(dict(frame)["eth_dst"], set()), (place, frame)
+        if (place, frame) in unbroken and len(targets) == len(former) == 1:
+            assert len(out) == 1, f"{frame} from {place} goes nowhere though it could"
+
+
+def _note_roles(deployment, steering, roles):
+    for (group, role), node in steering.active.items():
+        if node is not None:
+            mac = virtual_mac(role, deployment.groups[group].id)
+            roles.setdefault(mac, set()).add(deployment.nodes[node].data.place)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_no_change_of_a_switch_makes_a_loop_a_gap_or_a_stray(seed):
+    rng = random.Random(seed)
+    deployment = random_deployment(rng)
+    network = Network(deployment, rng)
+    before, steering = {}, random_steering(rng, deployment)
+    network.do(network.switches.steer(steering, 0))
+    network.settle()
+    for token in range(1, 5):
+        roles = {}
+        _note_roles(deployment, steering, roles)
+        before, steering = expectations(deployment, steering), random_steering(rng, deployment)
+        after = expectations(deployment, steering)
+        _note_roles(deployment, steering, roles)
+        network.plane.down = steering.down
+        unbroken = {key for key, targets in before.items() if targets
+                    and set(network.plane.walk(key[0], dict(key[1]))[0]) == targets}
+        network.do(network.switches.steer(steering, token))
+        while network.step():
+            _check_transition(network, before, after, roles, unbroken)
+        assert token in network.done
+        for (place, frame), targets in after.items():
+            assert set(network.plane.walk(place, dict(frame))[0]) == targets
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_changes_that_overtake_each_other_and_connections_that_break_make_no_loop_and_no_stray(seed):
+    rng = random.Random(seed)
+    deployment = random_deployment(rng)
+    network = Network(deployment, rng)
+    network.do(network.switches.steer(random_steering(rng, deployment)))
+    network.settle()
+    for token in range(1, 8):
+        steering = random_steering(rng, deployment)
+        network.plane.down = steering.down
+        network.do(network.switches.steer(steering, token))
+        if rng.random() < 0.3:
+            network.lose(rng.choice(sorted(deployment.switches)))
+        for _ in range(rng.randint(0, 30)):
+            network.step()
+            for place, frame in expectations(deployment, steering):
+                _, stray = network.plane.walk(place, dict(frame))
+                assert not stray
+        if rng.random() < 0.5:
+            network.reconnect()
+    network.reconnect()
+    network.settle()
+    assert network.done == set(range(1, 8))
+    assert {flow for table in network.plane.flows.values() for flow in table.values()} == wanted(deployment, steering)[0]
+    for (place, frame), targets in expectations(deployment, steering).items():
+        assert set(network.plane.walk(place, dict(frame))[0]) == targets

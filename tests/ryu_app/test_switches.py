@@ -1,0 +1,269 @@
+"""All switches: only differences are sent, and a token ends when every switch has confirmed."""
+
+import dataclasses
+
+import pytest
+from deployments import single, tree
+
+from ryu_app.deployment import Place, parse
+from ryu_app.reconcile import ADD, DELETE, MODIFY, conflict
+from ryu_app.steering import Flow, Steering, kept, wanted
+from ryu_app.switches import AskEntries, Barrier, Done, Send, Switches
+
+ACTIVE = {("nat", "input-logger"): "il", ("nat", "output-logger"): "ol", ("nat", "master"): "m1"}
+DEPLOYMENT = parse(single())
+FLOWS, GROUPS = wanted(DEPLOYMENT, Steering(ACTIVE))
+OTHERS = Flow("s1", 0, 1, (("in_port", 3),), 0, (("output", 4),))
+MOVED = wanted(DEPLOYMENT, Steering({**ACTIVE, ("nat", "master"): "m2"}))
+
+
+def _read(switches, name, flows=(), groups=()):
+    """The switch *name* tells what it holds."""
+    return switches.entries(name, "groups", list(groups), False) + switches.entries(name, "flows", list(flows), False)
+
+
+def _sent(commands, name=None):
+    """The changes among *commands*, to switch *name* or to all."""
+    return [change for command in commands if isinstance(command, Send) and name in (None, command.switch)
+            for change in command.changes]
+
+
+def _answer(switches, commands, names=None):
+    """Every barrier among *commands*, and among what follows, is answered (by switches *names*, or all); all commands."""
+    every = list(commands)
+    for command in every:       # it grows
+        if isinstance(command, Barrier) and (names is None or command.switch in names):
+            every += switches.barrier_reply(command.switch, command.number)
+    return every
+
+
+@pytest.fixture
+def synced():
+    """The reconcilers of one switch that is in line."""
+    switches = Switches(DEPLOYMENT)
+    switches.switch_connected("s1")
+    switches.want(FLOWS, GROUPS)
+    _answer(switches, _read(switches, "s1"))
+    return switches
+
+
+def test_nothing_is_sent_before_steering_is_known_and_the_switch_has_told():
+    switches = Switches(DEPLOYMENT)
+    assert switches.switch_connected("s1") == []
+    assert switches.want(FLOWS, GROUPS, 1) == [AskEntries("s1", True)]
+    assert switches.entries("s1", "groups", [], False) == []
+    assert switches.entries("s1", "flows", [OTHERS], True) == []
+    send, barrier = switches.entries("s1", "flows", sorted(FLOWS, key=repr), False)
+    assert {change.entry for change in send.changes} == GROUPS
+    assert switches.barrier_reply("s1", barrier.number) == [Done(1)]
+
+
+def test_a_switch_that_holds_everything_already_needs_no_barrier():
+    switches = Switches(DEPLOYMENT)
+    switches.want(FLOWS, GROUPS, 1)
+    switches.switch_connected("s1")
+    assert _read(switches, "s1", FLOWS, GROUPS) == [Done(1)]
+    assert switches.want(FLOWS, GROUPS, 2) == [Done(2)]
+
+
+def test_later_only_differences_are_sent_at_once_with_a_barrier(synced):
+    flows, groups = wanted(DEPLOYMENT, Steering({**ACTIVE, ("nat", "master"): "m2"}, frozenset({"m1"})))
+    send, barrier = synced.want(flows, groups, 7)
+    assert isinstance(send, Send) and [change.what for change in send.changes] == [MODIFY, ADD]
+    assert synced.barrier_reply("s1", barrier.number) == [Done(7)]
+
+
+def test_only_the_barrier_after_the_newest_changes_counts(synced):
+    _, old = synced.want(*MOVED, 7)
+    _, new = synced.want(FLOWS, GROUPS, 8)
+    assert synced.barrier_reply("s1", old.number) == []
+    assert synced.barrier_reply("s1", new.number) == [Done(7), Done(8)]
+
+
+def test_an_audit_repairs_what_somebody_else_deleted(synced):
+    assert synced.audit() == [AskEntries("s1", False)]
+    synced.entries("s1", "groups", sorted(GROUPS, key=repr), False)
+    lost = sorted(FLOWS, key=repr)[0]
+    commands = synced.entries("s1", "flows", [flow for flow in FLOWS if flow != lost], False)
+    assert [change.entry for change in _sent(commands)] == [lost]
+
+
+def test_an_audit_that_changes_overtook_is_ignored(synced):
+    synced.audit()
+    synced.want(*MOVED)
+    synced.entries("s1", "groups", sorted(GROUPS, key=repr), False)
+    assert synced.entries("s1", "flows", sorted(FLOWS, key=repr), False) == []
+
+
+def test_a_foreign_rule_stays_known_after_the_first_answer():
+    theirs = dataclasses.replace(sorted(FLOWS, key=repr)[0], cookie=0x99)
+    switches = Switches(DEPLOYMENT)
+    switches.switch_connected("s1")
+    switches.want(FLOWS, GROUPS)
+    switches.entries("s1", "groups", [], False)
+    commands = switches.entries("s1", "flows", [theirs], False)
+    assert conflict(theirs) in commands
+    assert switches.want(FLOWS, GROUPS) == []
+
+
+@pytest.fixture
+def row():
+    """(the reconcilers of three switches in line, their deployment)."""
+    deployment = parse(tree())
+    switches = Switches(deployment)
+    flows, groups = wanted(deployment, Steering(ACTIVE))
+    for name in ("s1", "s2", "s3"):
+        switches.switch_connected(name)
+    commands = switches.want(flows, groups, 1)
+    for name in ("s1", "s2", "s3"):
+        commands += _read(switches, name)
+    assert Done(1) not in commands and _answer(switches, commands)[-1] == Done(1)
+    return switches, deployment
+
+
+def _moved(deployment):
+    return wanted(deployment, Steering({**ACTIVE, ("nat", "master"): "m2"}))
+
+
+def test_a_switch_that_is_lost_before_it_confirmed_is_waited_for_until_it_is_back_and_in_line(row):
+    switches, deployment = row
+    commands = switches.want(*_moved(deployment), 2)
+    assert [change.entry.switch for change in _sent(commands)] == ["s1"], "where the group entry is"
+    switches.switch_lost("s1")
+    assert _answer(switches, commands) == commands
+    assert switches.switch_connected("s1") == [AskEntries("s1", True)]
+    assert _answer(switches, _read(switches, "s1"))[-1] == Done(2)
+
+
+def test_a_switch_that_is_away_when_its_entries_change_is_waited_for(row):
+    switches, deployment = row
+    switches.switch_lost("s1")
+    assert switches.want(*_moved(deployment), 2) == []
+    switches.switch_connected("s1")
+    assert _answer(switches, _read(switches, "s1"))[-1] == Done(2)
+
+
+def test_a_switch_that_never_connected_is_waited_for():
+    switches = Switches(DEPLOYMENT)
+    assert switches.want(FLOWS, GROUPS, 1) == []
+    switches.switch_connected("s1")
+    assert _answer(switches, _read(switches, "s1"))[-1] == Done(1)
+
+
+def test_a_switch_that_is_away_and_has_nothing_to_change_is_not_waited_for(row):
+    switches, deployment = row
+    switches.switch_lost("s1")
+    flows, groups = wanted(deployment, Steering(ACTIVE, fenced=frozenset({"m2"})))
+    assert {flow.switch for flow in flows - wanted(deployment, Steering(ACTIVE))[0]} == {"s3"}
+    assert _answer(switches, switches.want(flows, groups, 2))[-1] == Done(2)
+
+
+def test_a_switch_that_was_lost_with_changes_under_way_is_waited_for_even_if_they_are_taken_back(row):
+    switches, deployment = row
+    switches.want(*_moved(deployment), 2)
+    switches.switch_lost("s1")
+    assert Done(3) not in _answer(switches, switches.want(*wanted(deployment, Steering(ACTIVE)), 3))
+
+
+CUT = frozenset({Place("s2", 51)})      # the other end of the only link of s1
+GONE = Steering({("nat", "input-logger"): "ol", ("nat", "output-logger"): "ol", ("nat", "master"): "m1"}, down=CUT)
+
+
+def test_a_switch_that_is_lost_and_has_no_link_left_is_not_waited_for_until_it_has_one_again(row):
+    switches, deployment = row
+    switches.switch_lost("s1")
+    assert Done(2) in _answer(switches, switches.steer(GONE, 2))
+    back = switches.steer(dataclasses.replace(GONE, down=frozenset()), 3)
+    assert Done(3) not in _answer(switches, back)
+    commands = switches.switch_connected("s1") + _read(switches, "s1", *wanted(deployment, Steering(ACTIVE)))
+    assert Done(3) in _answer(switches, commands)
+
+
+def test_a_switch_without_links_is_waited_for_as_long_as_it_is_connected(row):
+    switches, _ = row
+    commands = _answer(switches, switches.steer(GONE, 2), ("s2", "s3"))
+    assert _sent(commands, "s1") and Done(2) not in commands
+    assert _answer(switches, switches.switch_lost("s1"))[-1] == Done(2)
+
+
+def test_the_only_switch_is_not_taken_for_one_without_links(synced):
+    synced.switch_lost("s1")
+    steering = Steering({**ACTIVE, ("nat", "master"): "m2"}, down=frozenset({Place("s1", 1)}))
+    assert synced.steer(steering, 2) == []
+
+
+def test_a_refused_change_keeps_its_token_open_until_the_switch_is_read_and_mended(synced):
+    _, barrier = synced.want(*MOVED, 7)
+    assert synced.refused("s1") == [AskEntries("s1", True)]
+    assert synced.refused("s1") == [], "a second one of the same batch"
+    assert synced.barrier_reply("s1", barrier.number) == [], "the barrier after the refused change says nothing"
+    send, barrier = _read(synced, "s1", FLOWS, GROUPS)
+    assert [change.what for change in send.changes] == [MODIFY]
+    assert synced.barrier_reply("s1", barrier.number) == [Done(7)]
+
+
+def test_a_switch_that_refuses_again_and_again_is_told_of_and_tried_with_each_audit(synced):
+    synced.want(*MOVED, 7)
+    for _ in range(2):
+        assert synced.refused("s1") == [AskEntries("s1", True)]
+        _read(synced, "s1", FLOWS, GROUPS)
+    told, = synced.refused("s1")
+    assert "refused 3 times in a row" in told.text and synced.refused("s1") == []
+    assert synced.audit() == [AskEntries("s1", True)]
+    assert _answer(synced, _read(synced, "s1", FLOWS, GROUPS))[-1] == Done(7)
+    assert synced.want(FLOWS, GROUPS) and synced.refused("s1") == [AskEntries("s1", True)], "the count begins anew"
+
+
+def test_a_refused_question_is_asked_again():
+    switches = Switches(DEPLOYMENT)
+    switches.switch_connected("s1")
+    switches.want(FLOWS, GROUPS, 1)
+    assert switches.refused("s1", question=True) == [AskEntries("s1", True)]
+
+
+def test_entries_of_undecided_groups_and_fences_of_unjudged_nodes_stay_as_they_are():
+    """A controller that is back knows neither who is master there nor who was fenced."""
+    place = DEPLOYMENT.nodes["m1"].data.place
+    flows, groups = wanted(DEPLOYMENT, Steering({**ACTIVE, ("nat", "master"): "m2"}, fenced=frozenset({"m1", "m3"})))
+    steering = Steering({}, undecided=frozenset({"nat"}), unjudged=frozenset({"m1"}))
+    switches = Switches(DEPLOYMENT)
+    switches.switch_connected("s1")
+    switches.steer(steering, 1)
+    commands = _read(switches, "s1", flows, groups)
+    fence = [flow for flow in flows if flow.priority == 40900 and dict(flow.match)["in_port"] != place.port]
+    assert [(change.what, change.entry) for change in _sent(commands)] == [(DELETE, fence[0])]
+    assert _answer(switches, commands)[-1] == Done(1)
+    assert switches.steer(steering) == []
+    # once decided, everything is brought in line
+    send, _ = switches.want(FLOWS, GROUPS)
+    assert sorted(change.what for change in send.changes) == [DELETE, MODIFY]
+
+
+def test_a_redirect_is_sent_at_once_and_alone_while_others_confirm_nothing(row):
+    switches, deployment = row
+    commands = switches.want(*_moved(deployment), 2)
+    assert [type(command) for command in commands] == [Send, Barrier]
+    assert [change.what for change in commands[0].changes] == [MODIFY]
+
+
+def test_the_beginning_of_a_path_waits_for_its_end_on_another_switch(row):
+    """The input logger moves from s1 to s3: c1's switch s1 leads there when s2 does, and s2 when s3 does."""
+    switches, deployment = row
+    commands = switches.want(*wanted(deployment, Steering({**ACTIVE, ("nat", "input-logger"): "ol"})), 2)
+    mac = deployment.groups["nat"].ports[0].mac
+
+    def toward(found, name):
+        return [change.entry for change in _sent(found, name) if isinstance(change.entry, Flow)
+                and change.what == ADD and ("eth_dst", mac) in change.entry.match]
+
+    def confirmed(found, name):
+        more = []
+        for command in found:
+            if isinstance(command, Barrier) and command.switch == name:
+                more += switches.barrier_reply(name, command.number)
+        return more
+
+    assert toward(commands, "s3") and not toward(commands, "s2") and not toward(commands, "s1")
+    second = confirmed(commands, "s3")
+    assert toward(second, "s2") and not toward(second, "s1")
+    assert toward(confirmed(commands + second, "s2"), "s1")
