@@ -35,7 +35,7 @@ class Operations:
         self._core, self._log, self._post, self._act = core, log, post, act
         self._tell_status, self._begin_withdrawal = status, withdraw
         self._waiting = 0
-        self._moves = {}                        # group -> (event of its end, epoch before)
+        self._moves = {}                        # group -> (event of its end, epoch and number of the last event before)
         self._withdrawn = None                  # event, once all rules are to be gone
         self.counters = {"operations_refused": 0}
 
@@ -75,7 +75,7 @@ class Operations:
         def begin(now_ns):
             epoch = self._core.context.groups[group].epoch
             decided = self._core.move(group, to, reload, now_ns)
-            self._moves[group] = (end, epoch)
+            self._moves[group] = (end, epoch, self._log.count)
             return decided
 
         self._ask(begin)
@@ -89,6 +89,11 @@ class Operations:
                               f"{record['to']} has taken over")
         return {"group": group, "master": record["to"], "failover": record}
 
+    def decide(self, group, policy):
+        """What to do with a group whose state is lost: "last-checkpoint" or "empty". Raises Refused, Unavailable."""
+        self._ask(lambda now_ns: self._core.decide(group, policy, now_ns))
+        return {"group": group, "policy": policy}
+
     def withdraw(self):
         """Remove all rules of ours. Raises Unavailable as long as some switch has not confirmed."""
         if self._withdrawn is None:
@@ -99,12 +104,21 @@ class Operations:
 
     def settled(self):
         """To be called by the event loop after each thing that happened: ends moves that are over."""
-        for name, (end, epoch) in list(self._moves.items()):
+        for name, (end, epoch, number) in list(self._moves.items()):
             group = self._core.context.groups[name]
-            record = group.failovers[-1] if group.failovers else None
-            if record is not None and record["epoch"] > epoch and group.phase == "running":
-                del self._moves[name]
-                end.send(record)
+            if group.phase != "running" or group.move is not None:
+                continue
+            del self._moves[name]
+            records = [record for record in group.failovers if record["role"] == "master" and record["epoch"] > epoch]
+            if records:
+                end.send(records[0])
+            else:
+                end.send_exception(Unavailable(self._called_off(name, number)))
+
+    def _called_off(self, name, number):
+        """The last error of group *name* after event *number*: why its move ended without one."""
+        errors = [event["what"] for event in self._log.since(number) if event["group"] == name and event["level"] == "error"]
+        return errors[-1] if errors else f"the move of {name} was called off"
 
     def _ask(self, function):
         """Have the event loop carry out what *function(now_ns)* decides. Raises Refused, Unavailable."""

@@ -7,6 +7,7 @@
     GET    /ftmb/events                the last events, oldest first; ?since=N for those after number N
     GET    /ftmb/events/stream         the same and those to come, as server-sent events (text/event-stream)
     POST   /ftmb/groups/NAME/move      move the master, {"to": node or null, "reload": bool}; answers when it is done
+    POST   /ftmb/groups/NAME/decide    what to do with a group whose state is lost, {"policy": "last-checkpoint" or "empty"}
     POST   /ftmb/nodes/NAME/drain      give the node's roles to others, and no new ones to it
     POST   /ftmb/nodes/NAME/undrain    it may have roles again
     DELETE /ftmb/rules                 remove every entry of ours from the switches, until the controller starts again
@@ -24,12 +25,14 @@ from .refusal import Late, Refused, Unavailable
 
 #: a body is refused by its announced length, before it is read
 BODY_BYTES_MAX = 64 << 10
+POLICIES = ("last-checkpoint", "empty")
 _NAME = "NAME"
 _ROUTES = {
     ("status",): {"GET": "_status"},
     ("groups",): {"GET": "_groups"},
     ("groups", _NAME): {"GET": "_group"},
     ("groups", _NAME, "move"): {"POST": "_move"},
+    ("groups", _NAME, "decide"): {"POST": "_decide"},
     ("nodes",): {"GET": "_nodes"},
     ("nodes", _NAME, "drain"): {"POST": "_drain"},
     ("nodes", _NAME, "undrain"): {"POST": "_undrain"},
@@ -67,8 +70,8 @@ class _Request(NamedTuple):
 class Rest:
     """Answers requests. *key*: the deployment's. *operations* has, with JSON values in and out,
 
-    ``status()``, ``events(since)``, ``stream(since)``, ``move(group, to, reload)``, ``drain(node)``,
-    ``undrain(node)`` and ``withdraw()``; those that change something may raise Refused, Unavailable or Late.
+    ``status()``, ``events(since)``, ``stream(since)``, ``move(group, to, reload)``, ``decide(group, policy)``,
+    ``drain(node)``, ``undrain(node)`` and ``withdraw()``; those that change something may raise Refused, Unavailable or Late.
     """
 
     def __init__(self, key, operations):
@@ -122,6 +125,13 @@ class Rest:
         if to is not None and all(node["name"] != to for node in self._nodes(request)):
             raise _Wrong(400, f"there is no node {to[:64]!r} to move to")
         return self._operations.move(request.name, to, wanted.get("reload", False))
+
+    def _decide(self, request):
+        wanted = _fields(_body(request), policy=(str,))
+        self._group(request)
+        if wanted.get("policy") not in POLICIES:
+            raise _Wrong(400, f"policy must be {' or '.join(POLICIES)}")
+        return self._operations.decide(request.name, wanted["policy"])
 
     def _drain(self, request):
         return self._of_node(request, self._operations.drain)

@@ -22,5 +22,5 @@ def text(workers, store_stopped_s):
     path = config.CONFIGURATIONS / f"{BASE}.yaml"
     document = yaml.safe_load(path.read_text(encoding="utf-8"))
     document["groups"][GROUP].update(workers=workers, log_bytes_max=LOG_BYTES_MAX)
-    document["controller"]["suspect_after_ms"] = store_stopped_s * 1000 + _PATIENCE_MS
+    document["controller"]["suspect_after_ms"] = round(store_stopped_s * 1000) + _PATIENCE_MS
     return yaml.safe_dump(document, sort_keys=False)

@@ -21,7 +21,7 @@ _MARGIN_S = 8
 def add_arguments(parser):
     """Declare the options of ``ftmb soak``."""
     parser.add_argument("--minutes", type=_minutes, default=10.0, metavar="M", help="how long load goes on (default 10)")
-    parser.add_argument("--store-stopped", type=between(1, 600), default=30, metavar="S",
+    parser.add_argument("--store-stopped", type=between(1, 300), default=30, metavar="S",
                         help="for how many seconds, in the middle, the store is stopped (default 30)")
     parser.add_argument("--workers", type=between(1, 12), default=1, metavar="W", help="workers of the middlebox (default 1)")
     parser.add_argument("--seed", type=between(0, 2 ** 31), metavar="S", help="of the download's content (default: drawn, and printed)")

@@ -4,7 +4,6 @@ Every message is a map with a type ``t``; ``check`` is applied to whatever comes
 before anything else looks at it. Tables here are the whole vocabulary; docs/protocol.md explains it.
 """
 
-from ipaddress import AddressValueError, IPv4Address
 from math import isfinite
 
 from .frames import WORKERS_MAX
@@ -82,7 +81,8 @@ _RANGES = {"epoch": _EPOCH, "master_epoch": _EPOCH, "inputs_from": _EPOCH, "grou
            "log_bytes_max": _COUNT, "start_ns": _COUNT, "id": _COUNT, "base": _COUNT, "have": _COUNT}
 # Texts that are kept and told: greatest length. An event's name may be the middlebox's own.
 _LENGTHS = {"group": 64, "node": 64, "role": 64, "name": 1000}
-# [IPv4 address, TCP port]: of a service of a node
+# [host, TCP port]: of a service of a node
+_HOST_CHARS_MAX = 64
 _ADDRESSES = ("service", "store", "input_logger", "output_logger")
 
 #: what the controller keeps and tells as JSON: text, finite numbers, lists and maps of them, no deeper than PLAIN_DEPTH_MAX
@@ -106,21 +106,15 @@ def _check_fields(what, fields, value):
         if name in _LENGTHS and len(got) > _LENGTHS[name]:
             raise MessageError(f"{what}: field {name!r} has at most {_LENGTHS[name]} characters")
         if kind is list and name in _ADDRESSES and not _is_address(got):
-            raise MessageError(f"{what}: field {name!r} must be an IPv4 address and a port")
+            raise MessageError(f"{what}: field {name!r} must be a host and a port")
     if len(value) != len(fields):
         extra = sorted(str(k)[:_QUOTED_CHARS_MAX] for k in value if k not in fields)
         raise MessageError(f"{what}: unknown fields {extra[:5]}")
 
 
 def _is_address(value):
-    """Whether *value* can be connected to as it is: a name would have to be looked up."""
-    if len(value) != 2 or type(value[0]) is not str or type(value[1]) is not int or not 0 < value[1] < 65536:
-        return False
-    try:
-        IPv4Address(value[0])
-    except AddressValueError:
-        return False
-    return True
+    return (len(value) == 2 and type(value[0]) is str and type(value[1]) is int and 0 < value[1] < 65536
+            and 0 < len(value[0]) <= _HOST_CHARS_MAX and value[0].isascii() and value[0].isprintable())
 
 
 def _check_plain(what, value, depth=0):

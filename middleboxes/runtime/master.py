@@ -31,7 +31,7 @@ class MasterRole(Role):
         self._stop_id = None            # stopping: the checkpoint before the last one
         self.taking = False
         self._on_durable = on_durable
-        self._covers_told = None        # which replacements are covered, as the controller was told
+        self._covers_told = {}          # which replacements are covered, as the controller was told
         self._timer = None
         self._bad_frames = 0
         self._threads = None            # of several workers, once live
@@ -40,7 +40,8 @@ class MasterRole(Role):
 
     def counters(self):
         counters = {**self.core.counters, "checkpoint": self.core.checkpoint_id, "bad_frames": self._bad_frames,
-                    "k": [worker.k for worker in self.core.workers],
+                    "change": max(self._covers_told.values(), default=0), "k": [worker.k for worker in self.core.workers],
+                    "stopped": self.core.stopped, "inputs_from": 0 if self.core.stopped else self.core.inputs_from,
                     "unacknowledged": max(map(self.core.ahead, range(len(self.core.workers)))),
                     "undurable": max(worker.k - worker.durable_k for worker in self.core.workers)}
         if self._threads is not None:
@@ -246,7 +247,7 @@ class MasterRole(Role):
             self._durable()
         else:
             # a store that came back empty: what this delta builds on is gone, and not protected until the base is there
-            self._covers_told, self._full = None, True
+            self._covers_told, self._full = {}, True
             self._checkpoint()
 
     def _durable(self):

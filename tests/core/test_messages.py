@@ -52,7 +52,7 @@ def test_nonsense_is_refused(message):
 
 @pytest.mark.parametrize("kind, name, values", [
     ("event", "epoch", (-1, 2**32)), ("request", "epoch", (-1, 2**32)), ("input_batch", "worker", (-1, 12)), ("stored", "id", (-1, 2**63)),
-    ("hello", "service", ([], ["10.0.0.1"], ["10.0.0.1", 0], ["10.0.0.1", 65536], ["10.0.0.1", True], ["name", 80], ["10.0.0.256", 80], [b"x", 80]))])
+    ("hello", "service", ([], ["10.0.0.1"], ["10.0.0.1", 0], ["10.0.0.1", 65536], ["10.0.0.1", True], ["", 80], ["x" * 65, 80], ["\u0661", 80], [b"x", 80]))])
 def test_numbers_and_addresses_that_nothing_has_are_refused(kind, name, values):
     for wrong in values:
         with pytest.raises(MessageError, match=name):

@@ -2,9 +2,14 @@
 
 import random
 import secrets
+import sys
 import tracemalloc
+from pathlib import Path
 
 import pytest
+
+# the fakes of the controller's tests import each other by their bare names
+sys.path.append(str(Path(__file__).parents[1] / "ryu_app"))
 
 FIXED_SEED = 1
 CASES_DEFAULT = 30_000

@@ -2,12 +2,13 @@
 
 import json
 
+from deployments import single
+from fake_fabric import Fabric
+
 from middleboxes.core.messages import MessageError, check
 from ryu_app.actions import Publish
 from ryu_app.events import WHAT_CHARS_MAX, EventLog
 from ryu_app.status import status
-from tests.ryu_app.deployments import single
-from tests.ryu_app.fake_fabric import Fabric
 
 from . import generate
 from .samples import MESSAGES

@@ -2,11 +2,12 @@
 
 import json
 
+from deployments import pool, single, tree
+
 from ftmb import config
 from ftmb.errors import UsageError
 from ryu_app.deployment import DeploymentError, parse
 from tests.ftmb.example import GOOD
-from tests.ryu_app.deployments import pool, single, tree
 
 from . import generate
 

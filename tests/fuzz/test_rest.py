@@ -2,19 +2,20 @@
 
 import json
 
+from deployments import single
+from fake_fabric import Fabric
+
 from middleboxes.core.channel import pack
 from ryu_app.refusal import Refused
 from ryu_app.rest import BODY_BYTES_MAX, Rest
 from ryu_app.status import status
-from tests.ryu_app.deployments import single
-from tests.ryu_app.fake_fabric import Fabric
 
 from . import generate
 
 KEY = bytes(range(32))
 METHODS = ("GET", "POST", "DELETE", "PUT", "HEAD", "get", "", "PO ST", "\x00")
 WORDS = ("ftmb", "status", "groups", "nodes", "events", "stream", "rules", "move", "drain", "undrain", "nat", "m1", "NAME", "", ".", "..", *generate.TEXTS)
-PATHS = ("/ftmb/status", "/ftmb/groups", "/ftmb/groups/nat", "/ftmb/groups/nat/move", "/ftmb/nodes", "/ftmb/nodes/m1/drain",
+PATHS = ("/ftmb/status", "/ftmb/groups", "/ftmb/groups/nat", "/ftmb/groups/nat/move", "/ftmb/groups/nat/decide", "/ftmb/nodes", "/ftmb/nodes/m1/drain",
          "/ftmb/nodes/m1/undrain", "/ftmb/events", "/ftmb/events/stream", "/ftmb/rules")
 STATUSES = {200, 400, 401, 404, 405, 409, 411, 413, 503, 504}
 
@@ -39,6 +40,10 @@ class Operations:
 
     def move(self, group, to, reload):
         assert group == "nat" and (to is None or to in self.fabric.deployment.nodes) and type(reload) is bool
+        return self._note()
+
+    def decide(self, group, policy):
+        assert group == "nat" and policy in ("last-checkpoint", "empty")
         return self._note()
 
     def drain(self, node):
@@ -78,7 +83,7 @@ def body(rng):
         return b'{"to": ' + b"9" * rng.choice((20, 5000)) + b"}"
     if kind == 4:
         return pack(generate.value(rng))
-    item = generate.mutated(rng, {"to": rng.choice(("m2", None)), "reload": False})
+    item = generate.mutated(rng, rng.choice(({"to": "m2", "reload": False}, {"to": None}, {"policy": "empty"})))
     return json.dumps(item, default=lambda data: data.decode("latin-1")).encode()
 
 

@@ -7,6 +7,7 @@ import struct
 import eventlet
 import eventlet.queue
 from eventlet.green import socket
+from web import Web
 
 from middleboxes.core.admission import CONNECTIONS_MAX
 from middleboxes.core.channel import NONCE_BYTES, Channel, ChannelError
@@ -14,7 +15,6 @@ from middleboxes.core.messages import MessageError
 from middleboxes.runtime.connection import Connection, Listener
 from middleboxes.runtime.loop import Loop
 from ryu_app.server import Server
-from tests.ryu_app.web import Web
 
 from . import generate
 from .test_channel import KEY, handshake_for, hostile_body

@@ -9,7 +9,7 @@ def _restart(before, deployment=None):
     """A fabric with a new controller and the agents of *before*; nobody has connected yet."""
     after = Fabric(deployment or single())
     after.agents, after.boots = before.agents, before.boots
-    after.masters, after.epochs, after.now_ns = before.masters, before.epochs, before.now_ns
+    after.masters, after.epochs, after.newest, after.now_ns = before.masters, before.epochs, before.newest, before.now_ns
     for agent in after.agents.values():
         agent.connected = False
     after.start(names=[])
@@ -29,12 +29,16 @@ def before():
     return fabric
 
 
-def test_roles_and_epochs_are_adopted_and_nobody_is_asked_anything(before):
+def test_roles_and_epochs_are_adopted_and_the_master_confirms_them(before):
+    """Nobody is asked to begin anew; that the last change was brought to its end, a new checkpoint says."""
     after = _restart(before)
-    after.run()
-    assert after.state() == "protected" and after.group().epoch == 2
+    _connect(after, sorted(after.agents))
+    assert after.state() == "unprotected" and after.group().master_epoch == 2
     assert after.master() == "m2" and after.group().spare.node == "m3"
-    assert after.requests == []
+    after.run()
+    assert after.state() == "protected" and after.master() == "m2"
+    assert after.requests == [("m2", "use-store", "nat", 3), ("m2", "use-output-logger", "nat", 4),
+                              ("m3", "spare", "nat", 4)]
 
 
 def test_a_master_that_died_meanwhile_is_failed_over_with_all_silent_nodes_fenced(before):
@@ -48,15 +52,13 @@ def test_a_master_that_died_meanwhile_is_failed_over_with_all_silent_nodes_fence
     assert after.state() == "protected" and after.group().epoch == 3
 
 
-def test_an_input_logger_that_is_late_brings_its_role_along(before):
+def test_an_input_logger_that_is_late_has_been_replaced_and_is_retired(before):
     after = _restart(before)
-    while [choice for choice in after.choices() if choice != ("connect", "il")]:
-        after.step([choice for choice in after.choices() if choice != ("connect", "il")][0])
-    after.tick(1_000_000_000)
-    after.tick(1_000_000_000)
-    assert after.state() == "unprotected" and after.master() == "m2"
+    _connect(after, [name for name in sorted(after.agents) if name != "il"])
+    assert after.state() == "recovering" and after.master() == "m2"
     after.run()
-    assert after.state() == "protected"
+    assert after.state() == "protected" and after.group().holders["input-logger"].node == "ol"
+    assert after.agents["il"].roles == {}
 
 
 def test_a_failover_that_was_under_way_is_begun_again(before):

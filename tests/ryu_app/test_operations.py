@@ -17,7 +17,7 @@ class Core:
     """Takes every request, unless *refusal* is set; tests end the moves."""
 
     def __init__(self):
-        self.group = types.SimpleNamespace(epoch=1, phase="running", failovers=collections.deque())
+        self.group = types.SimpleNamespace(epoch=1, phase="running", move=None, failovers=collections.deque())
         self.context = types.SimpleNamespace(groups={"nat": self.group})
         self.asked, self.refusal = [], None
 
@@ -28,7 +28,12 @@ class Core:
         return [what[0]]
 
     def move(self, group, to, reload, now_ns):
-        return self._take("move", group, to, reload)
+        decided = self._take("move", group, to, reload)
+        self.group.move = "under way"
+        return decided
+
+    def decide(self, group, policy, now_ns):
+        return self._take("decide", group, policy)
 
     def drain(self, node, now_ns):
         return self._take("drain", node)
@@ -36,9 +41,10 @@ class Core:
     def undrain(self, node, now_ns):
         return self._take("undrain", node)
 
-    def fail_over(self, cause):
+    def fail_over(self, cause, role="master"):
         self.group.epoch += 1
-        self.group.failovers.append({"epoch": self.group.epoch, "cause": cause, "to": "m2"})
+        self.group.move = None if role == "master" else self.group.move
+        self.group.failovers.append({"role": role, "epoch": self.group.epoch, "cause": cause, "to": "m2"})
 
 
 class Loop:
@@ -47,7 +53,8 @@ class Loop:
     def __init__(self):
         self.core, self.acted, self.withdrawals = Core(), [], []
         self._queue = eventlet.queue.LightQueue()
-        self.operations = Operations(self.core, EventLog(), lambda *call: self._queue.put(call), self._act, dict,
+        self.log = EventLog()
+        self.operations = Operations(self.core, self.log, lambda *call: self._queue.put(call), self._act, dict,
                                      self.withdrawals.append)
         self.thread = None
 
@@ -83,7 +90,8 @@ def test_drain_and_undrain_are_done_by_the_event_loop(loop):
     assert loop.operations.drain("m1") == {"node": "m1", "draining": True}
     assert loop.operations.undrain("m1") == {"node": "m1", "draining": False}
     assert loop.core.asked == [("drain", "m1"), ("undrain", "m1")]
-    until(lambda: loop.acted == ["drain", "undrain"])
+    assert loop.operations.decide("nat", "empty") == {"group": "nat", "policy": "empty"}
+    until(lambda: loop.acted == ["drain", "undrain", "decide"])
 
 
 def test_the_answer_to_a_move_comes_when_it_is_done_and_is_its_record(loop):
@@ -99,7 +107,7 @@ def test_the_answer_to_a_move_comes_when_it_is_done_and_is_its_record(loop):
     assert not asking.dead, "the record is there, but the group does not run yet"
     loop.core.group.phase = "running"
     loop.operations.settled()
-    assert asking.wait() == {"group": "nat", "master": "m2", "failover": {"epoch": 2, "cause": "moved", "to": "m2"}}
+    assert asking.wait() == {"group": "nat", "master": "m2", "failover": {"role": "master", "epoch": 2, "cause": "moved", "to": "m2"}}
 
 
 def test_a_master_that_dies_while_it_is_moved_is_told_as_such(loop):
@@ -110,6 +118,35 @@ def test_a_master_that_dies_while_it_is_moved_is_told_as_such(loop):
     loop.operations.settled()
     with pytest.raises(Unavailable, match="failed while it was moved: connection closed; m2 has taken over"):
         asking.wait()
+
+
+def test_another_roles_record_is_not_the_moves(loop):
+    loop.start()
+    asking = eventlet.spawn(loop.operations.move, "nat", None, False)
+    until(lambda: loop.acted)
+    loop.core.fail_over("connection closed", "store")
+    loop.operations.settled()
+    eventlet.sleep(0)
+    assert not asking.dead
+    loop.core.fail_over("moved")
+    loop.operations.settled()
+    assert asking.wait()["failover"]["epoch"] == 3
+
+
+@pytest.mark.parametrize("events, text", [([], "the move of nat was called off"), ([
+    ("error", "fw", "another group's"), ("error", "nat", "called off: m2 was lost"), ("info", "nat", "something else")], "called off: m2 was lost")])
+def test_a_move_that_is_called_off_is_told_with_its_reason(loop, events, text):
+    loop.start()
+    loop.log.add({"what": "an older error", "group": "nat", "level": "error"})
+    asking = eventlet.spawn(loop.operations.move, "nat", "m2", False)
+    until(lambda: loop.acted)
+    for level, group, what in events:
+        loop.log.add({"what": what, "group": group, "level": level})
+    loop.core.group.move = None
+    loop.operations.settled()
+    with pytest.raises(Unavailable, match=text):
+        asking.wait()
+    assert loop.operations._moves == {}
 
 
 def test_a_move_that_takes_too_long_is_told_and_leaves_nothing_behind(loop, monkeypatch):

@@ -36,6 +36,9 @@ class Operations:
     def move(self, group, to, reload):
         return self._change("move", group, to, reload)
 
+    def decide(self, group, policy):
+        return self._change("decide", group, policy)
+
     def drain(self, node):
         return self._change("drain", node)
 
@@ -123,6 +126,8 @@ def test_changes_are_handed_on(operations):
     ask("POST", "/ftmb/nodes/m1/drain")
     ask("POST", "/ftmb/nodes/m1/undrain", {})
     ask("DELETE", "/ftmb/rules")
+    ask("POST", "/ftmb/groups/nat/decide", {"policy": "empty"})
+    assert operations.asked.pop() == ("decide", "nat", "empty")
     assert operations.asked[1:] == [("move", "nat", None, False)] * 4 + [("drain", "m1"), ("undrain", "m1"), ("withdraw",)]
 
 
@@ -134,6 +139,11 @@ def test_a_wrong_body_is_400_and_says_why(operations, body, text):
     answer = ask("POST", "/ftmb/groups/nat/move", body)
     assert answer.status == 400 and text in answer.value["error"]
     assert operations.asked == []
+
+
+@pytest.mark.parametrize("body", [None, {}, {"policy": "block"}, {"policy": None}, {"policy": 1}, {"to": "m1"}])
+def test_a_decision_is_one_of_two(operations, body):
+    assert ask("POST", "/ftmb/groups/nat/decide", body).status == 400 and operations.asked == []
 
 
 @pytest.mark.parametrize("headers, status", [

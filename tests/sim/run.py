@@ -33,7 +33,7 @@ class Size(NamedTuple):
 
     @classmethod
     def draw(cls, rng):
-        return cls(rng.choice((1, 1, 2, 3, 4)), rng.choice((10, 20, 40, 60, 150)), rng.choice((0, 1, 2, 3, 6)))
+        return cls(rng.choice((1, 1, 2, 3, 4)), rng.choice((10, 20, 30, 60, 120)), rng.choice((0, 1, 2, 3, 6)))
 
     @classmethod
     def of(cls, seed):

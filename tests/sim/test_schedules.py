@@ -12,10 +12,10 @@ import pytest
 
 from .campaign import BATCH, campaign
 from .checkers import Violation
+from .faults import ForgetsWhatLeft
 from .group import Parts
 from .run import Size, command, run
 from .shrink import failure, shrink
-from .test_mutations import ForgetsWhatLeft
 
 ROOT = Path(__file__).resolve().parents[2]
 
