@@ -26,7 +26,7 @@ PATIENCE_NS, PATIENCE_MAX = 3 * MS, 10
 #: the share of faults that do not wait
 RASH = 0.02
 #: what a fault strikes, and how often
-TARGETS = {("master",): 9, ("spare",): 2, ("move",): 2, ("input-logger",): 2, ("output-logger",): 2, ("store",): 2,
+TARGETS = {("master",): 9, ("spare",): 2, ("move",): 3, ("input-logger",): 2, ("output-logger",): 2, ("store",): 2,
            ("input-logger", "output-logger"): 1, LOGS: 1}
 
 
