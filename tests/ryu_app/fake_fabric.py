@@ -36,10 +36,12 @@ class Fabric:
 
     # -- the world acts
 
-    def start(self, names=None):
+    def start(self, names=None, down=()):
+        """Switches and agents (*names*: all) connect; the ports in *down* (Places) are down."""
+        ends = [end for link in self.deployment.links for end in link]
         for switch in self.deployment.switches:
-            ports = {node.data.place.port: True for node in self.deployment.nodes.values()
-                     if node.data.place.switch == switch}
+            ports = {place.port: place not in down for place in
+                     (*ends, *(node.data.place for node in self.deployment.nodes.values())) if place.switch == switch}
             self.do(self.core.switch_connected(switch, ports, self.now_ns))
         for name in self.deployment.nodes if names is None else names:
             self.boot(name)
@@ -55,9 +57,7 @@ class Fabric:
             agent.connected = False
             agent.inbox, agent.outbox = [], [message for message in agent.outbox if message.get("name") == "live"]
         down = self.core.context.down
-        for switch in after.deployment.switches:
-            places = [node.data.place for node in after.deployment.nodes.values() if node.data.place.switch == switch]
-            after.do(after.core.switch_connected(switch, {place.port: place not in down for place in places}, after.now_ns))
+        after.start(names=[], down=down)
         return after
 
     def boot(self, name):
