@@ -140,10 +140,15 @@ def _table(now):
 
 def _group_lines(group):
     lines = [f"group {group['name']} ({group['function']}): {_coloured(group['state'])}, epoch {group['epoch']}"]
+    if group.get("lost"):
+        lines.append(f"  its state can't be recovered: {group['lost']}")
+    if group.get("moving_to"):
+        lines.append(f"  its master is moving to {group['moving_to']}")
     for key in ("input_logger", "master", "output_logger", "store"):
         home = group["homes"][key]
         was = f" (at first: {home})" if group[key] != home else ""
-        lines.append(f"  {key.replace('_', ' '):14} {group[key] or '-'}{was}")
+        new = ", being put in place" if key.replace("_", "-") in group.get("replacing", ()) else ""
+        lines.append(f"  {key.replace('_', ' '):14} {group[key] or '-'}{was}{new}")
     lines.append(f"  {'spares':14} {', '.join(group['spares']) or '-'}")
     for failover in group["failovers"]:
         steps = " ".join(f"{step} {failover[step + '_ms']:.1f}" for step in ("detect", "fence", "load", "replay", "redirect"))

@@ -3,7 +3,7 @@
 Priorities are offsets in our band (docs/architecture.md has the table of rules):
 
     +900 fence    +800 role    +750 stranger    +701 from the middlebox to a known host, +700 to all hosts of the port
-    +650 silence  +600 to the middlebox
+    +650 silence  +600 to the middlebox, +999 if it is ARP (some apps take all ARP, just below the highest priority)
 
 NSH is forwarded by rules that name the port where it may come in: data ports of a role's senders, and trunks.
 All other NSH is a stranger's and is dropped, or whoever can send a frame could speak as a logger or master.
@@ -24,7 +24,7 @@ from .paths import Hop, Paths
 
 NSH = 0x894F
 ARP = 0x0806
-FENCE, ROLE, STRANGER, FROM_HOST, FROM_ALL, SILENCE, TO = 900, 800, 750, 701, 700, 650, 600
+TO_ARP, FENCE, ROLE, STRANGER, FROM_HOST, FROM_ALL, SILENCE, TO = 999, 900, 800, 750, 701, 700, 650, 600
 
 ROLES = ("input-logger", "master", "output-logger")     # those that frames are addressed to
 #: Before a group entry: lets its bucket send a frame back where it came in, which OpenFlow does not do otherwise.
@@ -222,8 +222,8 @@ class _Plan:
                 match = {"in_port": hop.in_place.port}
                 if hop.in_place != host.place:      # at its own port all that it sends counts; further on, its address
                     match["eth_src"] = host.mac
-                for what in ({"eth_dst": port.mac}, {"eth_type": ARP, "arp_tpa": address}):
-                    self._flow(hop.in_place.switch, TO, _TO_KIND, spec.id, {**match, **what}, _output(hop), path, hop.depth)
+                for offset, what in ((TO, {"eth_dst": port.mac}), (TO_ARP, {"eth_type": ARP, "arp_tpa": address})):
+                    self._flow(hop.in_place.switch, offset, _TO_KIND, spec.id, {**match, **what}, _output(hop), path, hop.depth)
 
     def from_middlebox(self, spec, port):
         """What comes out of the output logger's interface: to the port's hosts, and to the port that it faces."""

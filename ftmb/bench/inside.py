@@ -68,10 +68,7 @@ def live(master, flows, count, first=2):
     with _no_collector():
         began_ns = time.perf_counter_ns()
         for start in range(0, count, BATCH):
-            for frame in logged[start:start + BATCH]:
-                _, worker, item = decode_input(frame)
-                master.process(worker, item)
-            master.flush()
+            master.process_all([decode_input(frame)[2] for frame in logged[start:start + BATCH]])
         return count * _NS / (time.perf_counter_ns() - began_ns)
 
 
@@ -145,12 +142,13 @@ def determinants(workers, count=20_000, flows=100):
     sent = 0
     # the ARP request was input 1 of worker 0
     logger.tick(_NS)
+    frames = frames_of(flows, count)
     for start in range(0, count, BATCH):
-        outputs = []
-        for frame in frames_of(flows, BATCH):
-            _, worker, item = decode_input(logger.accept(0, frame, 2 * _NS))
-            outputs += master.process(worker, item)
-        outputs += master.flush()
+        items = [decode_input(logger.accept(0, frame, 2 * _NS))[1:] for frame in frames[start:start + BATCH]]
+        if workers == 1:
+            outputs = master.process_all([item for _, item in items])
+        else:
+            outputs = [output for worker, item in items for output in master.process(worker, item)] + master.flush()
         for output in map(decode_output, outputs):
             sent += len(output.determinants) + _TLV_BYTES * bool(output.determinants)
             sent += len(output.clock) * _CLOCK_ENTRY_BYTES + _TLV_BYTES * bool(output.clock)
@@ -175,15 +173,23 @@ def memory(count=10_000):
     return {"logged_packet_bytes": logged / count, "flow_bytes": flow / count}
 
 
-def per_packet(count=64):
-    """Machine-independent counts for *count* packets through the three roles' cores: what the tests hold on to."""
+def path(count=BATCH, flows=1):
+    """(input logger, master, output logger, *count* packets): the cores of the three roles, as they are once traffic flows."""
     master, outputs = nat_master(), OutputLogger(GROUP_ID, _MAC, 1, 2, 1)
     logger = InputLogger(GROUP_ID, _MAC, 1, 1, 1 << 30)
+    # the master had an ARP request as input 1 of step 1
     logger.tick(_NS)
-    sent = [frame for item in frames_of(1, count)
-            for frame in master.process(0, decode_input(logger.accept(0, item, 2 * _NS))[2])]
-    released = [packet for frame in sent for packet in outputs.receive(frame)]
-    return {"output_frames": len(sent), "output_bytes": sum(map(len, sent)), "released": len(released)}
+    outputs.trim(1, {0: (1, 1)})
+    frames = frames_of(flows, count)
+    pass_through(logger, master, outputs, frames)
+    return logger, master, outputs, frames
+
+
+def pass_through(logger, master, outputs, frames):
+    """One batch of *frames* from port to port: (INPUT frames, OUTPUT frames, what is released)."""
+    logged = logger.accept_all(0, frames, 2 * _NS)
+    sent = master.process_all([decode_input(frame)[2] for frame in logged])
+    return logged, sent, outputs.receive_all(sent)
 
 
 def everything(is_quick):

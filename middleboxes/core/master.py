@@ -149,6 +149,32 @@ class Master:
             return ()
         return self._encode_outputs(number, worker)
 
+    def process_all(self, items):
+        """Process *items* at the only worker: the frames for the output logger, with the determinants of all steps.
+
+        The first output has them all, in one run as a rule: the others cost the output logger nothing but their release.
+        """
+        worker, made = self.workers[0], []
+        context, log = worker.context, worker.log
+        for item in items:
+            if item.n <= worker.n:
+                worker.counters["late_inputs"] += 1
+                continue
+            self._step(worker, item)
+            log.append(item.n, encode_extra((), context.records) if context.records else None)
+            if context.outputs:
+                made.append((worker.k, context.outputs))
+        if not made:
+            return self.flush_worker(0)
+        frames, determinants = self._determinants(0, worker)
+        encode, epoch = self._encoder.encode, self.epoch
+        for k, outputs in made:
+            worker.counters["outputs"] += len(outputs)
+            for j, (port, frame) in enumerate(outputs):
+                frames.append(encode(epoch, 0, k, j, port, (), determinants, frame))
+                determinants = b""
+        return frames
+
     def flush(self):
         """Frames with the determinants that no output carried; call at the end of each batch of inputs."""
         frames = []
@@ -223,13 +249,7 @@ class Master:
             self._on_event("function-error", f"{type(error).__name__}: {reason} at {place}; the step ends there")
 
     def _encode_outputs(self, number, worker):
-        frames = []
-        determinants, last = worker.log.encode(worker.sent_k, DETERMINANTS_INLINE_BYTES_MAX)
-        if last < worker.k or len(determinants) > DETERMINANTS_INLINE_BYTES_MAX:
-            frames += self._batches(number, worker)
-            determinants = b""
-        else:
-            worker.sent_k = last
+        frames, determinants = self._determinants(number, worker)
         encode, epoch, k = self._encoder.encode, self.epoch, worker.k
         clock = () if worker.session is None else self._clock(number, worker.session.clock)
         for j, (port, frame) in enumerate(worker.context.outputs):
@@ -237,6 +257,14 @@ class Master:
             determinants = b""
         worker.counters["outputs"] += len(worker.context.outputs)
         return frames
+
+    def _determinants(self, number, worker):
+        """(frames before an output, what it carries itself) of the determinants that were not sent yet."""
+        determinants, last = worker.log.encode(worker.sent_k, DETERMINANTS_INLINE_BYTES_MAX)
+        if last < worker.k or len(determinants) > DETERMINANTS_INLINE_BYTES_MAX:
+            return self._batches(number, worker), b""
+        worker.sent_k = last
+        return [], determinants
 
     def _clock(self, number, clock):
         """The entries that release must wait for: of other workers, beyond what the output logger acknowledged."""

@@ -11,7 +11,7 @@
 - ``hop``             not a function: a router that asks its subclass what to do with each packet that may go on
 - ``stamping_router`` not a function: what the witnesses share
 
-What these are made of: ``routes`` (static routes), ``port_pool`` (which external port next), ``tcp_sessions`` (when a connection is over),
+What these are made of: ``routes`` (static routes), ``port_pool`` (which external port next), ``nat_options``, ``nat_sessions``, ``nat_fragments``, ``nat_log``, ``tcp_sessions`` (when a connection is over),
 ``tcp_window`` (whether a segment fits), ``connections`` (bounded table of flows), ``firewall_rules``, ``quoted`` and ``icmp_errors``
 (errors and the packets that they quote), ``accounting`` (bounded counts); of the load balancer: ``services``, ``maglev``, ``backend_health``,
 ``balanced_errors``.

@@ -87,7 +87,7 @@ class MasterRole(Role):
             if self._threads is None:
                 self._early += frames
             return                      # else the workers' sockets have them, too
-        core, outputs, process = self.core, [], self.core.process
+        core, items = self.core, []
         for frame in frames:
             try:
                 epoch, worker, item = decode_input(frame)
@@ -100,8 +100,8 @@ class MasterRole(Role):
             if epoch < core.inputs_from:
                 core.refuse(worker)
                 continue
-            outputs += process(worker, item)
-        outputs += core.flush()
+            items.append(item)
+        outputs = core.process_all(items)
         if outputs:
             self.node.send_all(outputs)
         if not core.ready:

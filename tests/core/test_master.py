@@ -55,6 +55,38 @@ def test_determinants_too_long_for_an_output_travel_before_it():
     assert released(logger, frames) == [b"51 x 0"]
 
 
+def test_of_a_batch_the_first_output_carries_the_determinants_of_all_steps():
+    core, logger = master(), output_logger()
+    frames = core.process_all([packet(n) for n in range(1, 6)])
+    assert [bool(decode_output(frame).determinants) for frame in frames] == [True, False, False, False, False]
+    assert released(logger, frames) == [b"%d x 0" % n for n in range(1, 6)]
+    assert logger.logs[0].last == 5 and core.flush() == []
+
+
+def test_a_batch_gives_what_its_inputs_give_one_by_one():
+    """The same releases, the same log, whatever is late, without outputs or recorded in between; nothing is left to be flushed."""
+    items = [packet(1), packet(2, b"drop x"), packet(4), packet(3), tick(5), packet(9), packet(10, b"drop x")]
+    one, many = master(), master()
+    at_one, at_many = output_logger(), output_logger()
+    singly = [packet for item in items for packet in released(at_one, one.process(0, item))] + released(at_one, one.flush())
+    assert released(at_many, many.process_all(items)) == singly
+    assert list(at_many.logs[0].steps()) == list(at_one.logs[0].steps())
+    assert many.counters == one.counters and many.flush() == [] and contents(many) == contents(one)
+
+
+def test_a_batch_without_outputs_tells_its_steps_at_once():
+    core, logger = master(), output_logger()
+    assert released(logger, core.process_all([packet(1, b"drop x"), packet(2, b"drop x")])) == []
+    assert logger.logs[0].last == 2 and core.process_all([]) == []
+
+
+def test_the_lost_first_output_of_a_batch_holds_the_others_until_its_determinants_came_again():
+    core, logger = master(), output_logger()
+    frames = core.process_all([packet(n) for n in range(1, 4)])
+    assert released(logger, frames[1:]) == []
+    assert released(logger, ack(core, 0, resend=True)) == [b"2 x 0", b"3 x 0"]
+
+
 def test_late_and_doubled_inputs_are_dropped_and_counted():
     core = master()
     for n in (1, 3, 2, 3, 4):

@@ -21,7 +21,7 @@ def test_wrong_names_list_the_known_ones(name):
 
 
 @pytest.mark.parametrize("change, message", [
-    ({"udp_timeout": 5}, "unknown parameters udp_timeout; allowed: external_addresses"),
+    ({"udp_timeout": 5}, "unknown parameters udp_timeout; allowed: contacts_max, external_addresses"),
     ({"udp_timeout_s": "5"}, "udp_timeout_s must be an integer from 1"),
     ({"udp_timeout_s": 0}, "udp_timeout_s must be an integer from 1"),
     ({"mappings_max": True}, "mappings_max must be an integer"),

@@ -10,6 +10,7 @@ from .network import MS
 
 #: frames that wait in the host's receive queue while the master is at its bound; the rest is lost
 QUEUE_MAX = 64
+BATCH_MAX = 8
 STEPS_PER_SLICE = 4
 LIVE_FRAMES_MAX = 24
 
@@ -50,7 +51,7 @@ class MasterRole:
             if not ready:
                 break
             worker = self._order.choice(ready)
-            self._leaving[worker] += self.core.process(worker, self._queues[worker].popleft())
+            self._leaving[worker] += self._process(worker, self._queues[worker])
             self._flush_due = True
             if self._order.random() < 0.5:
                 self._leave(1)
@@ -63,6 +64,14 @@ class MasterRole:
                 self.host.later(int(self._order.random() * MS // 4), self._flush)
         if self._cut is not None and self._chunk is None:
             self._commit()
+
+    def _process(self, worker, queue):
+        """Of several workers one input; a worker that is alone takes batches, as its role does."""
+        if len(self._queues) > 1:
+            return self.core.process(worker, queue.popleft())
+        room = self.core.unacknowledged_max - self.core.ahead(worker)
+        count = min(len(queue), room, self._order.randint(1, BATCH_MAX))
+        return self.core.process_all([queue.popleft() for _ in range(count)])
 
     def _ready(self, worker):
         return self.core.ahead(worker) < self.core.unacknowledged_max

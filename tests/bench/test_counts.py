@@ -1,0 +1,90 @@
+"""What a packet costs in counts that no machine changes: calls, bytes on the wire, bytes kept. A regression shows here first."""
+
+import sys
+import tracemalloc
+
+import pytest
+
+from ftmb.bench import inside
+from middleboxes.core.frames import decode_input
+
+FRAME_BYTES = 64
+
+
+class Calls:
+    """Counts the function calls, Python's and C's, in a block."""
+
+    def __enter__(self):
+        self.count = 0
+        sys.setprofile(self._count)
+        return self
+
+    def _count(self, frame, event, argument):
+        self.count += event in ("call", "c_call")
+
+    def __exit__(self, *exception):
+        sys.setprofile(None)
+
+
+def calls_per_packet(function, *args):
+    with Calls() as calls:
+        result = function(*args)
+    return calls.count / inside.BATCH, result
+
+
+def batch():
+    """The three roles' cores with traffic flowing, and one batch."""
+    logger, master, outputs, frames = inside.path()
+    return logger, master, outputs, frames
+
+
+def test_calls_for_a_packet_at_each_role_stay_few():
+    logger, master, outputs, frames = batch()
+    at_logger, logged = calls_per_packet(logger.accept_all, 0, frames, 10 ** 18)
+    items = [decode_input(frame)[2] for frame in logged]
+    at_master, sent = calls_per_packet(master.process_all, items)
+    with_function, _ = calls_per_packet(lambda: [master.function.handle(item.frame, master.workers[0].context) for item in items])
+    at_outputs, released = calls_per_packet(outputs.receive_all, sent)
+    assert len(released) == inside.BATCH
+    assert at_logger <= 8
+    assert at_master - with_function <= 11      # what protection adds to the function's own
+    assert at_outputs <= 12
+
+
+def test_determinants_cost_one_run_for_a_batch():
+    _, sent, _ = inside.pass_through(*inside.path())
+    assert len(sent) == inside.BATCH            # and no frame of their own
+    # Ethernet, NSH and output TLV for each; one run in its TLV for all
+    assert sum(map(len, sent)) == inside.BATCH * (FRAME_BYTES + 22 + 20) + 28
+
+
+def test_an_input_frame_adds_its_header_and_nothing_else():
+    logged, _, _ = inside.pass_through(*inside.path())
+    assert {len(frame) for frame in logged} == {FRAME_BYTES + 22 + 28}
+
+
+@pytest.mark.parametrize("workers, bytes_max", [(1, 1), (4, 64)])
+def test_bytes_of_determinants_for_a_packet(workers, bytes_max):
+    assert inside.determinants(workers, count=2560)["bytes_per_packet"] <= bytes_max
+
+
+def test_the_master_keeps_nothing_of_a_packet_of_a_known_flow():
+    """Its log of determinants is one run, and what changed is replaced: only the counters' numbers may grow."""
+    logger, master, outputs, frames = inside.path(flows=inside.BATCH)
+    inside.pass_through(logger, master, outputs, frames)
+    items = [[decode_input(frame)[2] for frame in logger.accept_all(0, frames, 2 * 10 ** 9)] for _ in range(20)]
+    tracemalloc.start()
+    try:
+        master.process_all(items[0])
+        before = tracemalloc.get_traced_memory()[0]
+        for some in items[1:]:
+            master.process_all(some)
+        kept = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert kept / (19 * inside.BATCH) < 1
+
+
+def test_a_logged_packet_and_a_flow_take_what_is_documented():
+    found = inside.memory(2000)
+    assert found["logged_packet_bytes"] <= 300 and found["flow_bytes"] <= 700

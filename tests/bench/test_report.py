@@ -1,0 +1,77 @@
+"""The result: ratios of neighbours in time, the table with what held and what missed, plots that a browser can read."""
+
+import shutil
+import subprocess
+from xml.etree import ElementTree
+
+import pytest
+
+from ftmb.bench import measure, plots, programs, report, run
+from ftmb.errors import UsageError
+
+
+def measured(per_second, cpu_us, p50_us):
+    return {"per_second": per_second, "lost": 0, "cpu_us": cpu_us, "traffic_cpu_us": 4.0,
+            "latency": {"rate": 1000, "lost": 0, "p50_us": p50_us, "p99_us": 2 * p50_us, "p999_us": 3 * p50_us, "max_us": 4 * p50_us}}
+
+
+def one_round(protected_per_second):
+    return {"limit": {64: measured(100_000, {"il": 3.0, "m": 3.0, "ol": 2.0}, 50.0)},
+            "plain": {64: measured(120_000, {"master": 6.0}, 40.0)},
+            "protected": {64: measured(protected_per_second, {"input-logger": 4.0, "master": 7.5, "output-logger": 5.0}, 90.0)}}
+
+
+ROUNDS = [one_round(50_000), one_round(61_000), one_round(80_000)]
+
+
+def result():
+    return {"paths": {"direct": {"systems": measure.medians(ROUNDS), "ratios": {64: measure.ratios(ROUNDS, 64)}}},
+            "inside": {"changed_max": 10, "pauses": [{"flows": 1000, "pause_p50_us": 1.0, "pause_p99_us": 2.0, "slice_p99_us": 3.0,
+                                                      "live_per_second": 1e5}],
+                       "replay": {"per_second": 2e5, "live_per_second": 2e5, "of_protected": 3.0},
+                       "determinants": [{"workers": 1, "bytes_per_packet": 0.4}],
+                       "memory": {"logged_packet_bytes": 250.0, "flow_bytes": 400.0}},
+            "idle_percent": 2.0, "notes": ["a note"]}
+
+
+def test_a_ratio_is_the_median_of_the_rounds_own_ratios():
+    found = measure.ratios(ROUNDS, 64)
+    assert found["throughput_of_limit"] == pytest.approx(0.61)
+    assert found["master_cpu_to_plain"] == pytest.approx(1.25)
+    assert found["latency_p50_to_limit"] == pytest.approx(1.8)
+    assert found["cpu_of_limit"] == pytest.approx(12 / 20.5)
+
+
+def test_the_table_says_what_held_and_what_missed():
+    text = "\n".join(report.lines(result()))
+    assert "64: 0.61 (held: >= 0.6)" in text and "64: 1.25 (missed: <= 1.1)" in text and text.endswith("a note")
+
+
+def test_plots_are_well_formed_and_have_a_bar_for_each_system(tmp_path):
+    files = plots.write(tmp_path, result())
+    root = ElementTree.parse(files[0]).getroot()
+    bars = [shape for shape in root.iter("{http://www.w3.org/2000/svg}rect") if shape.get("height") not in ("10", str(plots._HEIGHT))]
+    heights = sorted(float(bar.get("height")) for bar in bars)
+    assert len(heights) == 3 and heights[0] / heights[2] == pytest.approx(61 / 120, abs=0.01)
+
+
+def test_without_a_compiler_it_says_what_to_install(monkeypatch):
+    monkeypatch.setattr(programs.shutil, "which", lambda name: None)
+    with pytest.raises(UsageError, match="apt-get install gcc"):
+        with programs.compiled():
+            pass
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
+def test_the_traffic_compiles_and_refuses_what_it_does_not_know():
+    with programs.compiled() as wire:
+        done = subprocess.run([wire, "nonsense"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and "usage" in done.stderr
+
+
+def test_plots_into_what_is_no_directory_are_refused_before_anything_is_measured(tmp_path):
+    class Arguments:
+        quick, json, plots = True, None, str(tmp_path / "nowhere")
+
+    with pytest.raises(UsageError, match="no directory"):
+        run.main(Arguments())
