@@ -225,7 +225,8 @@ class Fabric:
             assert set(dead) <= self.steering.fenced, f"{dead} may still send"
         if do == "input-logger":
             self._check_only((group, epoch, do), self.agents[action.node])
-        if do == "recover" and args["stored"] != [POSITIONS[0][1]]:
+        # a controller that never saw the master takes what it finds for complete (docs/architecture.md, known limits)
+        if do == "recover" and args["stored"] != [POSITIONS[0][1]] and not self.core.context.groups[group].presumed:
             self._check_recoverable(group, self.agents[action.node], args)
         if do not in ("retire", *FENCED_ROLES):
             assert epoch >= self.epochs.get(group, 0), "an epoch that goes back"
