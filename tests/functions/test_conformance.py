@@ -27,6 +27,8 @@ SUBJECTS = {
     "firewall": dict(parameters=OUTWARD, bounds={"connections_max": 500}),
     "monitor": dict(parameters=ROUTES, bounds={"flows_max": 500, "hosts_max": 100}),
     "rate-limiter": dict(parameters={"bytes_per_s": 400, "burst_bytes": 1500, **ROUTES}, bounds={"hosts_max": 100}),
+    "monitor with export": dict(parameters={"collector": "192.0.2.1", "flow_active_timeout_s": 2, "flow_idle_timeout_s": 5, **ROUTES},
+                                bounds={"flows_max": 500, "hosts_max": 100}),
     "sequencer": dict(parameters=ROUTES),
     "shared-counter": dict(parameters=ROUTES, bounds={"sources_max": 500}),
 }

@@ -233,9 +233,10 @@ class Fabric:
             self.epochs[group] = epoch
 
     def _check_only(self, key, agent):
-        """One process has a role of a group in an epoch (*key*), as long as any has."""
+        """One process has a role of a group in an epoch (*key*), as long as it has any in that group."""
         name, boot = self.masters.get(key, (None, None))
-        if name is None or self.agents[name].boot != boot or not self.agents[name].running:
+        before = self.agents.get(name)
+        if before is None or before.boot != boot or not before.running or not any(group == key[0] for group, _ in before.roles):
             self.masters[key] = (agent.name, agent.boot)
         else:
             assert (name, boot) == (agent.name, agent.boot), f"two of {key}"
