@@ -2,6 +2,7 @@
 
 - ``nat``             network address and port translation (NAPT) for TCP, UDP, ICMP
 - ``firewall``        stateful packet filter between zones
+- ``ids``             finds signatures that span segments, port scans, SYN floods
 - ``load_balancer``   spreads flows to virtual addresses over backends (layer 4)
 - ``monitor``         accounting per host and per flow
 - ``rate_limiter``    token buckets per host
@@ -13,7 +14,7 @@
 
 What these are made of: ``routes`` (static routes), ``port_pool`` (which external port next), ``nat_options``, ``nat_sessions``, ``nat_fragments``, ``nat_log``, ``tcp_sessions`` (when a connection is over),
 ``tcp_window`` (whether a segment fits), ``connections`` (bounded table of flows), ``firewall_rules``, ``quoted`` and ``icmp_errors``
-(errors and the packets that they quote), ``accounting`` (bounded counts), ``ipfix`` and ``exporter`` (flow records to a collector); of the load balancer: ``services``, ``maglev``, ``backend_health``,
+(errors and the packets that they quote), ``accounting`` (bounded counts), ``ipfix`` and ``exporter`` (flow records to a collector); ``signatures``, ``streams`` (of the IDS); of the load balancer: ``services``, ``maglev``, ``backend_health``,
 ``balanced_errors``.
 """
 
@@ -24,6 +25,7 @@ from ..sdk import ConfigurationError, Middlebox
 
 #: name in a configuration -> where it is
 FUNCTIONS = {"firewall": "middleboxes.functions.firewall:Firewall",
+             "ids": "middleboxes.functions.ids:Ids",
              "load-balancer": "middleboxes.functions.load_balancer:LoadBalancer",
              "monitor": "middleboxes.functions.monitor:Monitor",
              "nat": "middleboxes.functions.nat:Nat",
