@@ -10,6 +10,7 @@ from .emulator import client
 from .emulator.environment import check_root
 from .emulator.report import MOVED, ROLES
 from .errors import UsageError
+from .new_function import write as write_function
 
 STATES = ("protected", "recovering", "unprotected", "lost")
 _COLOURS = {"protected": "32", "recovering": "33", "unprotected": "33", "lost": "31"}
@@ -39,6 +40,13 @@ def status(arguments):
     if not held:
         print(f"ftmb: not every group is {arguments.wait} after {arguments.timeout:g} s", file=sys.stderr)
     return 0 if held else 1
+
+
+def new_function(arguments):
+    """``ftmb new-function``"""
+    for path in write_function(arguments.name):
+        print(f"wrote {path}")
+    return 0
 
 
 def execute(arguments):

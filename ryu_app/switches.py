@@ -69,6 +69,7 @@ class _Switch:
         self.stale = False          # changes were sent since it was asked
         self.robbed = False         # somebody removed an entry of ours since it was asked
         self.foreign = _NOTHING     # others' flows and groups that stand in our place
+        self.compared = (None, None)        # the last sets that were compared, and their Difference
 
 
 class Switches:
@@ -87,12 +88,13 @@ class Switches:
         self._kept = Kept()
         self._cut_off = frozenset()
         self._tokens = {}           # token -> names of switches that are not in line yet
+        self._memory = {}           # of ``wanted``
         self._barriers = 0
         self._audits = 0
 
     def steer(self, steering, token=None):
         """Make the switches hold what *steering* asks for; ``Done(token)`` comes once all have confirmed."""
-        return self.want(*wanted(self._deployment, steering), token, kept(self._deployment, steering),
+        return self.want(*wanted(self._deployment, steering, self._memory), token, kept(self._deployment, steering),
                          cut_off(self._deployment, steering.down))
 
     def want(self, flows, groups, token=None, kept_entries=Kept(), alone=frozenset()):
@@ -206,8 +208,11 @@ class Switches:
         return found
 
     def _difference(self, switch, actual):
-        return difference(*self._wanted[switch.name], actual[0] | switch.foreign[0], actual[1] | switch.foreign[1],
-                          self._deployment, self._kept)
+        compared = (self._wanted[switch.name], actual, switch.foreign, self._kept)
+        if switch.compared[0] != compared:          # most steps concern few of many switches
+            switch.compared = (compared, difference(*self._wanted[switch.name], actual[0] | switch.foreign[0],
+                                                    actual[1] | switch.foreign[1], self._deployment, self._kept))
+        return switch.compared[1]
 
     def _advance(self):
         """Send whatever may be sent by now; the tokens end that wait for nobody any more."""

@@ -26,7 +26,12 @@ SUBJECTS = {
         bounds={"mappings_max": 500, "tcp_sessions_max": 300, "contacts_max": 100}),
     "firewall": dict(parameters=OUTWARD, bounds={"connections_max": 500}),
     "monitor": dict(parameters=ROUTES, bounds={"flows_max": 500, "hosts_max": 100}),
+    "ids": dict(parameters={"signatures": [{"name": "a", "pattern": "hex:61"}, {"name": "drop b", "pattern": "bb", "action": "drop"},
+                                           {"name": "u", "pattern": "z", "protocol": "udp"}], "scan_targets_max": 3, "flood_syns_max": 2, **ROUTES},
+                bounds={"connections_max": 500, "watched_max": 100}),
     "rate-limiter": dict(parameters={"bytes_per_s": 400, "burst_bytes": 1500, **ROUTES}, bounds={"hosts_max": 100}),
+    "monitor with export": dict(parameters={"collector": "192.0.2.1", "flow_active_timeout_s": 2, "flow_idle_timeout_s": 5, **ROUTES},
+                                bounds={"flows_max": 500, "hosts_max": 100}),
     "sequencer": dict(parameters=ROUTES),
     "shared-counter": dict(parameters=ROUTES, bounds={"sources_max": 500}),
 }
