@@ -195,7 +195,8 @@ def finish(context, group, detail, now_ns):
         "replayed_packets": detail["replayed_packets"], "timeline": recovery.timeline})
     if recovery.salvage:
         group.inputs_from = group.epoch
-    if recovery.salvage or recovery.refilled or not context.deployment.recovery:
+    # a store that has nothing yet protects only from the new master's first checkpoint on
+    if recovery.salvage or recovery.refilled or not recovery.checkpoint["checkpoint"] or not context.deployment.recovery:
         group.change = group.epoch
         group.fresh, group.presumed = not context.deployment.recovery, False
     group.recovery = None

@@ -75,7 +75,7 @@ class Replacement:
 
 @dataclass
 class Move:
-    """A planned move of the master to *target*. *stage*: restarting, preparing or stopping."""
+    """A planned move of the master to *target*. *stage*: restarting, preparing, stopping or stopped."""
     target: str
     stage: str
     since_ns: int                       # the stage began
