@@ -116,8 +116,10 @@ def _restart(context, group, now_ns):
 
 def _over(context, group, now_ns):
     """The master has stopped (or should have): the failover."""
+    stopped = group.move.stage == "stopped"
     group.spare = group.spare if group.spare is not None and group.spare.node == group.move.target else None
     failover.begin(context, group, CAUSE, group.holders["master"].node, now_ns, now_ns)
+    group.recovery.complete = stopped
 
 
 def refused(context, group, pending, now_ns):

@@ -147,6 +147,29 @@ def test_a_stopped_master_waits_for_a_logger_that_nobody_can_replace():
     assert fabric.state() == "protected" and fabric.master() == "m2"
 
 
+@pytest.mark.parametrize("name", ["il", "ol"])
+def test_a_logger_that_is_found_dead_after_the_master_has_stopped_takes_no_state_along(running, name):
+    """What the last checkpoint of a stopped master has is all there is, whatever on_loss says."""
+    running.agents[name].hung = True
+    running.do(running.core.move("nat", None, False, running.now_ns))
+    for _ in range(80):
+        running.tick()
+        running.run()
+    assert running.state() == "protected" and running.group().failovers[0]["cause"] == "moved"
+    assert running.group().holders[{"il": "input-logger", "ol": "output-logger"}[name]].node != name
+    assert not any("is lost" in text or "can't be recovered" in text for text in running.texts() if " is lost, and" not in text)
+
+
+def test_a_target_that_dies_after_it_may_have_gone_on_leaves_more_than_the_last_checkpoint(running):
+    running.do(running.core.move("nat", None, False, running.now_ns))
+    while not any(do == "recover" for _, do in _asked(running)):
+        running.step(running.choices()[0])
+    running.kill("il")
+    running.kill("m2")
+    _finish(running)
+    assert running.state() == "lost"
+
+
 def test_a_target_that_does_not_come_back_from_its_restart_ends_the_move(running):
     running.do(running.core.move("nat", "m2", True, running.now_ns))
     while ("m2", "restart") not in _asked(running):
