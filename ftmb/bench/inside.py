@@ -13,6 +13,7 @@ from middleboxes.core.master import Master
 from middleboxes.core.outputlog import OutputLogger
 from middleboxes.core.recovery import LiveBuffer, Recovery
 from middleboxes.functions import load
+from middleboxes.runtime.link import BATCH
 from middleboxes.sdk import Port
 from middleboxes.sdk.build import ARP_REQUEST, NO_MAC, arp, ipv4, udp
 from middleboxes.sdk.packet import UDP
@@ -20,7 +21,6 @@ from middleboxes.sdk.packet import UDP
 from .network import GROUP_ID
 from .nodes import NAT, PORTS
 
-BATCH = 64
 #: keys that change between two checkpoints, at most
 CHANGED_MAX = 10_000
 _MAC = bytes.fromhex("020000000001")
