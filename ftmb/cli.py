@@ -101,6 +101,10 @@ def _nothing(_parser):
     """A command without arguments."""
 
 
+def _new_function(parser):
+    parser.add_argument("name", metavar="NAME", help="name of the module to be: lower-case letters, digits and _")
+
+
 def _demo(parser):
     from .demo import run
     run.add_arguments(parser)
@@ -146,6 +150,8 @@ _PARSERS = {
     "move": (commands.move, "move a group's master to another node, without losing a packet",
              "ftmb move nat --to m3 --reload", _move),
     "heal": (commands.heal, "undo hang, link and host; dead processes start anew, links between switches come up", "ftmb heal m1", _heal),
+    "new-function": (commands.new_function, "write a network function that works, its test and a configuration, as a place to begin",
+                     "ftmb new-function talkers && pytest test_talkers.py", _new_function),
     "down": (commands.down, "remove everything that up made, also after a crash", "ftmb down", _nothing),
     "demo": (commands.demo, "bring up, run real traffic, kill, measure, bring down", "ftmb demo --kills 3", _demo),
     "chaos": (commands.chaos, "kill real processes at random under traffic, and check the invariants",

@@ -10,6 +10,7 @@ from .emulator import client
 from .emulator.environment import check_root
 from .emulator.report import MOVED, ROLES
 from .errors import UsageError
+from .new_function import write as write_function
 
 STATES = ("protected", "recovering", "unprotected", "lost")
 _COLOURS = {"protected": "32", "recovering": "33", "unprotected": "33", "lost": "31"}
@@ -39,6 +40,13 @@ def status(arguments):
     if not held:
         print(f"ftmb: not every group is {arguments.wait} after {arguments.timeout:g} s", file=sys.stderr)
     return 0 if held else 1
+
+
+def new_function(arguments):
+    """``ftmb new-function``"""
+    for path in write_function(arguments.name):
+        print(f"wrote {path}")
+    return 0
 
 
 def execute(arguments):
@@ -140,10 +148,15 @@ def _table(now):
 
 def _group_lines(group):
     lines = [f"group {group['name']} ({group['function']}): {_coloured(group['state'])}, epoch {group['epoch']}"]
+    if group.get("lost"):
+        lines.append(f"  its state can't be recovered: {group['lost']}")
+    if group.get("moving_to"):
+        lines.append(f"  its master is moving to {group['moving_to']}")
     for key in ("input_logger", "master", "output_logger", "store"):
         home = group["homes"][key]
         was = f" (at first: {home})" if group[key] != home else ""
-        lines.append(f"  {key.replace('_', ' '):14} {group[key] or '-'}{was}")
+        new = ", being put in place" if key.replace("_", "-") in group.get("replacing", ()) else ""
+        lines.append(f"  {key.replace('_', ' '):14} {group[key] or '-'}{was}{new}")
     lines.append(f"  {'spares':14} {', '.join(group['spares']) or '-'}")
     for failover in group["failovers"]:
         steps = " ".join(f"{step} {failover[step + '_ms']:.1f}" for step in ("detect", "fence", "load", "replay", "redirect"))

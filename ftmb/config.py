@@ -97,7 +97,7 @@ class Configuration:
 
 _CONTROLLER_RANGES = {
     "openflow_port": (1, 65535), "rest_port": (1, 65535), "control_port": (1, 65535),
-    "table": (0, 253), "priority": (1, 64535), "cookie": (1, 0xFFFFFFFF),
+    "table": (0, 253), "priority": (1, 64536), "cookie": (1, 0xFFFFFFFF),
     "heartbeat_interval_ms": (1, 10_000), "suspect_after_ms": (2, 600_000),
 }
 _GROUP_RANGES = {

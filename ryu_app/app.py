@@ -100,6 +100,7 @@ class FtmbController(app_manager.RyuApp):
         self.core = Controller(self.deployment)
         self.fabric = switches.Switches(self.deployment)
         self._names = {number: name for name, number in self.deployment.switches.items()}
+        self._trunks = frozenset(end for link in self.deployment.links for end in link)
         self._links = {}
         self._ports = {}                        # datapath id -> {port: up}, as told before the switch is ours
         self._todo = collections.deque()
@@ -254,10 +255,12 @@ class FtmbController(app_manager.RyuApp):
             up = ev.msg.reason != datapath.ofproto.OFPPR_DELETE and self._is_up(datapath, desc)
             self._act(self.core.port(Place(self._names[datapath.id], desc.port_no), up, time.monotonic_ns()))
 
-    @staticmethod
-    def _is_up(datapath, port):
-        ofproto = datapath.ofproto
-        return not (port.state & ofproto.OFPPS_LINK_DOWN or port.config & ofproto.OFPPC_PORT_DOWN)
+    def _is_up(self, datapath, port):
+        ofproto, closed = datapath.ofproto, datapath.ofproto.OFPPC_PORT_DOWN
+        if Place(self._names[datapath.id], port.port_no) in self._trunks:
+            # a spanning tree app blocks links so: no frame of ours gets through either
+            closed |= ofproto.OFPPC_NO_RECV | ofproto.OFPPC_NO_FWD
+        return not (port.state & ofproto.OFPPS_LINK_DOWN or port.config & closed)
 
     @set_ev_cls(ofp_event.EventOFPBarrierReply, MAIN_DISPATCHER)
     def _barrier_replied(self, ev):
@@ -281,6 +284,12 @@ class FtmbController(app_manager.RyuApp):
     def _entries(self, link, ev, kind, entries):
         more = bool(ev.msg.flags & ev.msg.datapath.ofproto.OFPMPF_REPLY_MORE)
         self._command(self.fabric.entries(link.codec.name, kind, entries, more))
+
+    @set_ev_cls(ofp_event.EventOFPFlowRemoved, MAIN_DISPATCHER)
+    def _flow_removed(self, ev):
+        link = self._link_of(ev.msg.datapath)
+        if link is not None and ev.msg.cookie >> 32 == self.deployment.cookie:
+            self._command(self.fabric.removed(link.codec.name, link.codec.removed(ev.msg)))
 
     @set_ev_cls(ofp_event.EventOFPErrorMsg, MAIN_DISPATCHER)
     def _error_told(self, ev):

@@ -6,12 +6,15 @@ from typing import Deque, Dict, List, Optional, Set, Tuple
 
 from . import actions
 from .deployment import GroupSpec, Place
+from .flapping import Flapping
 from .steering import Steering
+from .underway import Holder, Move, Recovery, Replacement
 
-#: Roles that stay where the deployment put them, in the order of their fences.
+#: The roles beside the master and its spare, in the order of their fences.
 LOGS = ("store", "output-logger", "input-logger")
 TICK_INTERVAL_NS = 20_000_000
 REQUEST_TIMEOUT_NS = 10_000_000_000     # an agent that beats but does not answer is as good as dead
+UNFIT_NS = 60_000_000_000               # so long a process gets no role of a group that it failed
 RECORDS_MAX = 1000                      # failovers remembered per group
 
 
@@ -22,60 +25,49 @@ class Node:
     boot: Optional[int] = None
     service: Optional[list] = None
     connected: bool = False             # said hello on a connection that still stands
-    alive: bool = False                 # connected, and its data port is up
+    alive: bool = False                 # connected, and its data port is up and has a path
     death: Tuple[str, int] = ("never seen", 0)      # cause, last sign of life in ns
     fenced: bool = False                # a rule drops what its data port sends
+    drained: bool = False               # gets no roles until an operator says so
+    restarting: bool = False            # was asked to, and has not come back yet
     roles: Dict[Tuple[str, str], int] = field(default_factory=dict)
-    beat: list = field(default_factory=list)        # what its last beat said of its roles: counters
+    beat: Optional[list] = None         # what its last beat said of its roles; None: none since its hello
     retiring: Set[Tuple[str, str]] = field(default_factory=set)
-    unfit: Set[str] = field(default_factory=set)    # groups that it failed, until it starts anew
+    unfit: Dict[str, int] = field(default_factory=dict)     # groups that it failed -> when it may try again, in ns
+    flapping: Flapping = field(default_factory=Flapping)
 
-
-@dataclass
-class Holder:
-    """Who has a role of a group: a certain process (boot) of a node."""
-    node: str
-    boot: Optional[int]
-    acked: bool = False
-
-
-@dataclass
-class Recovery:
-    """A failover under way; ``began_ns`` is when the death was noticed."""
-    cause: str
-    dead: str
-    last_seen_ns: int
-    began_ns: int
-    attempts: int = 0
-    waiting: Set[str] = field(default_factory=set)  # of LOGS and "switch": who has not answered
-    asked: Set[str] = field(default_factory=set)
-    token: Optional[int] = None
-    stored: Optional[list] = None       # R, as the output logger told it
-    cold: bool = True
-    sent: bool = False
-    counters: Optional[list] = None     # what the target last told of its progress
-    idle_ticks: int = 0                 # since they last changed
-    failed: bool = False                # some node tried and could not
-    fenced_ns: Optional[int] = None
-    redirected_ns: Optional[int] = None
-    timeline: List[dict] = field(default_factory=list)
-
-    def mark(self, what, at_ns):
-        self.timeline.append({"what": what, "at_ns": at_ns})
+    def counters(self, group, role):
+        """The counters that its last beat told of a role, {} if none."""
+        for item in self.beat or ():
+            if (isinstance(item, dict) and item.get("group") == group and item.get("role") == role
+                    and isinstance(item.get("counters"), dict)):
+                return item["counters"]
+        return {}
 
 
 @dataclass
 class Group:
-    """A protected middlebox. *phase*: waiting (for nodes), assigning, running or recovering."""
+    """A protected middlebox. *phase*: waiting (for nodes), assigning, running or recovering.
+
+    A checkpoint protects the group if it was cut in *due* or later: since then nothing has changed that it does
+    not cover. *epoch* rises with each change, *master_epoch* is the one of the master's beginning.
+    """
     spec: GroupSpec
     epoch: int = 0
+    master_epoch: int = 0
+    inputs_from: int = 0                # the epoch in which the input logger began; 0: not known
     phase: str = "waiting"
     holders: Dict[str, Holder] = field(default_factory=dict)    # LOGS and master
     spare: Optional[Holder] = None
     token: Optional[int] = None         # steering that must be in place before roles are assigned
     abandoned: bool = False             # a start was given up: its roles are to be given back
-    durable: bool = False               # a checkpoint of this incarnation is in the store
+    change: int = 0                     # the epoch of the last change beside those that are under way
+    durable_change: int = 0             # of the newest checkpoint that is known to be durable
+    fresh: bool = False                 # nothing was ever durable
+    presumed: bool = False              # relearned: durable, for all that is known
+    replacing: Dict[str, Replacement] = field(default_factory=dict)
     recovery: Optional[Recovery] = None
+    move: Optional[Move] = None
     failovers: Deque[dict] = field(default_factory=lambda: deque(maxlen=RECORDS_MAX))
     told: Optional[str] = None          # the state that was last published
 
@@ -83,16 +75,25 @@ class Group:
     def name(self):
         return self.spec.name
 
+    @property
+    def due(self):
+        return max([self.change, *(replacement.epoch for replacement in self.replacing.values())])
+
+    @property
+    def durable(self):
+        return self.durable_change >= self.due
+
 
 @dataclass(frozen=True)
 class Pending:
-    """A request that was sent and not answered."""
+    """A request that was sent and not answered. *owner*: the Recovery, Replacement or Move that it belongs to."""
     node: str
     do: str
     group: str
     role: str
     epoch: int
     sent_ns: int
+    owner: object = None
 
 
 class Context:
@@ -103,6 +104,7 @@ class Context:
         self.nodes = {name: Node(name) for name in sorted(deployment.nodes)}
         self.groups = {name: Group(spec) for name, spec in deployment.groups.items()}
         self.pending: Dict[int, Pending] = {}
+        self.now_ns = 0                         # of the event at hand
         self.down: Set[Place] = set()
         self.switches: Set[str] = set()         # connected
         self.gathered = False                   # hellos are in: roles may be given
@@ -112,10 +114,6 @@ class Context:
         self._numbers = 0
 
     # -- facts
-
-    def home(self, group, role):
-        """The node that the deployment names for one of LOGS."""
-        return getattr(group.spec, role.replace("-", "_"))
 
     def intact(self, group, role):
         """Whether the process that was given *role* is alive and still has it."""
@@ -137,21 +135,23 @@ class Context:
         holders = [group.holders.get(key[1]) if key[1] != "spare" else group.spare]
         if key[1] == "spare" and group.recovery is not None:
             holders.append(group.holders.get("master"))     # the target stays a spare until it is live
+        if key[1] in group.replacing:
+            holders.append(group.replacing[key[1]].previous)    # until the new one protects the group
+        if group.recovery is not None and key[1] == "store":
+            holders.append(group.recovery.former_store)         # until the new one is known to have something
+        if group.recovery is not None and key[1] in group.recovery.doubtful:
+            holders.append(group.recovery.doubtful[key[1]].previous)
         return any(holder is not None and holder.node == node.name and holder.boot == node.boot for holder in holders)
 
     def stale(self, node):
         """The roles that *node* says it has and should not have."""
         return sorted(key for key in node.roles if not self.expected(node, key))
 
-    def has_master(self, name):
-        """Whether node *name* is, or is becoming, the master of any group."""
-        return any(group.holders["master"].node == name for group in self.groups.values() if "master" in group.holders)
-
-    def usable(self, group, name):
-        """Whether node *name* could take over or stand by for *group* now."""
-        node = self.nodes[name]
-        return (node.alive and not node.fenced and group.name not in node.unfit and not self.stale(node)
-                and not self.has_master(name))
+    def superseded(self, node):
+        """Whether a role of *node*'s process is being taken over from it."""
+        return any(replacement.previous is not None and replacement.previous.node == node.name
+                   and replacement.previous.boot == node.boot
+                   for group in self.groups.values() for replacement in group.replacing.values())
 
     def steering(self):
         """Who is active now, by what is decided; where nothing is yet, the switches keep what they have.
@@ -163,10 +163,9 @@ class Context:
         for group in self.groups.values():
             if group.name in undecided:
                 continue
-            for role in ("input-logger", "output-logger"):
-                active[group.name, role] = self.home(group, role)
-            master = group.holders.get("master")
-            active[group.name, "master"] = master.node if master else None
+            for role in ("input-logger", "output-logger", "master"):
+                holder = group.holders.get(role)
+                active[group.name, role] = holder.node if holder else None
         fenced = frozenset(name for name, node in self.nodes.items() if node.fenced)
         unjudged = frozenset(name for name, node in self.nodes.items()
                              if node.boot is None or any((group, "master") in node.roles for group in undecided))
@@ -174,12 +173,13 @@ class Context:
 
     # -- verbs
 
-    def request(self, now_ns, node, do, group, role, args):
-        """Ask *node*; the answer comes back with the Pending that is noted here."""
+    def request(self, now_ns, node, do, group, role, args, owner=None, epoch=None):
+        """Ask *node*; the answer comes back with the Pending that is noted here. *epoch*: the group's, if none is given."""
         self._numbers += 1
-        self.pending[self._numbers] = Pending(node, do, group.name, role, group.epoch, now_ns)
+        epoch = group.epoch if epoch is None else epoch
+        self.pending[self._numbers] = Pending(node, do, group.name, role, epoch, now_ns, owner)
         self._actions.append(actions.Request(node, {"t": "request", "id": self._numbers, "do": do, "group": group.name,
-                                                    "epoch": group.epoch, "args": args}))
+                                                    "epoch": epoch, "args": args}))
 
     def close(self, node):
         self._actions.append(actions.Close(node))
@@ -201,28 +201,3 @@ class Context:
             taken.insert(0, actions.Steer(self.steering(), self._token))
             self._token = None
         return taken
-
-
-def role_arguments(context, group, role, start=None):
-    """The arguments of the request that gives *role* of *group* (middleboxes.core.messages has the table).
-
-    *start* is where a master's steps begin, one per worker; None: at 0.
-    """
-    spec = group.spec
-    if role == "store":
-        return {}
-    args = {"group_id": spec.id, "workers": spec.workers,
-            "ports": [{"name": port.name, "mac": port.mac, "address": port.address} for port in spec.ports]}
-    if role == "input-logger":
-        args.update(function=spec.function, tick_interval_ms=spec.tick_interval_ms, log_bytes_max=spec.log_bytes_max,
-                    start=[0] * spec.workers, start_ns=0, master_epoch=group.epoch)
-    elif role in ("master", "spare"):
-        args.update(function=spec.function, parameters=spec.parameters,
-                    checkpoint_interval_ms=spec.checkpoint_interval_ms, store=context.nodes[spec.store].service)
-    if role == "spare":
-        args.update(input_logger=context.nodes[spec.input_logger].service,
-                    output_logger=context.nodes[spec.output_logger].service)
-    if role == "master":
-        args["inputs_from"] = 0
-        args["start"] = start if start is not None else [0] * spec.workers
-    return args

@@ -4,15 +4,14 @@ Each event first changes facts, then every group takes the steps that have becom
 in which nodes connect, answer and die decides nothing that is not a fact. One caller at a time.
 """
 
-from . import failover, spares, startup
-from .context import LOGS, REQUEST_TIMEOUT_NS, TICK_INTERVAL_NS, Context, Holder
-from .liveness import Liveness
+from . import adoption, answers, failover, moves, placement, replacement, spares, startup
+from .context import LOGS, REQUEST_TIMEOUT_NS, TICK_INTERVAL_NS, Context
+from .liveness import DATA_SILENT, Liveness
+from .paths import unreachable
+from .silence import Silence
 
 GATHER_NS = 1_000_000_000       # how long hellos are awaited, from the first on
-PATIENCE_NS = 10_000_000_000    # how long a group waits for the first master that the deployment names
-_LOSS = {"store": "its checkpoints: a failure of the master now loses state",
-         "input-logger": "the input log: no traffic passes, and a failure of the master now loses state",
-         "output-logger": "the determinants: no output passes, and a failure of the master now loses state"}
+PATIENCE_NS = 10_000_000_000    # how long a group waits for those that the deployment names, or that may still come
 
 
 class Controller:
@@ -20,7 +19,9 @@ class Controller:
 
     def __init__(self, deployment):
         self.context = Context(deployment)
-        self._liveness = Liveness(deployment.nodes, deployment.suspect_after_ms * 1_000_000, TICK_INTERVAL_NS)
+        suspect_after_ns = deployment.suspect_after_ms * 1_000_000
+        self._liveness = Liveness(deployment.nodes, suspect_after_ns, TICK_INTERVAL_NS)
+        self._silence = Silence(suspect_after_ns, deployment.heartbeat_interval_ms * 1_000_000)
         self._places = {node.data.place: name for name, node in deployment.nodes.items()}
         self._first_hello_ns = None
 
@@ -29,6 +30,7 @@ class Controller:
     def message(self, name, message, now_ns):
         """The node *name* sent a (checked) control *message*."""
         node = self.context.nodes.get(name)
+        self.context.now_ns = now_ns
         if node is None:
             self.context.publish("warning", f"a node {name!r} that the deployment does not have", now_ns)
             self.context.close(name)
@@ -38,12 +40,16 @@ class Controller:
             self._break(node, f"unexpected {message['t']}", now_ns)
         else:
             self._liveness.beat(name, now_ns)
+            wrong = None
             if message["t"] == "beat":
                 node.beat = message["roles"]
-            if message["t"] == "reply":
-                self._reply(node, message, now_ns)
-            elif message["t"] == "event":
-                self._event(node, message, now_ns)
+                self._listen(node, now_ns)
+            elif message["t"] == "reply":
+                wrong = answers.reply(self.context, node, message, now_ns)
+            else:
+                wrong = answers.event(self.context, node, message, now_ns)
+            if wrong is not None:
+                self._break(node, wrong, now_ns)
         return self._settle(now_ns)
 
     def closed(self, name, now_ns):
@@ -67,6 +73,9 @@ class Controller:
                                      f"{'up' if up else 'down'}", now_ns)
                 if self.context.gathered:       # before, nobody knows what to steer
                     self.context.steer()
+                cut_off = unreachable(self.context.deployment, self.context.down)
+                for name in self.context.nodes:
+                    self._judge(self._liveness.path(name, name not in cut_off), now_ns)
         if place in self._places:
             self._judge(self._liveness.port(self._places[place], up), now_ns)
 
@@ -94,6 +103,9 @@ class Controller:
             if group.recovery is not None and group.recovery.token == token:
                 group.recovery.token = None
                 failover.redirected(group, now_ns)
+            for change in group.replacing.values():
+                if change.token == token:
+                    replacement.redirected(change, now_ns)
         return self._settle(now_ns)
 
     def tick(self, now_ns):
@@ -107,10 +119,35 @@ class Controller:
         for group in self.context.groups.values():
             if group.phase == "recovering" and "master" in group.holders and failover.is_stuck(self.context, group):
                 node = self.context.nodes[group.holders["master"].node]
-                self._role_failed(group, node, "master", "no progress, though it beats", now_ns)
+                answers.failed(self.context, group, node, "master", "no progress, though it beats", now_ns)
         if self._first_hello_ns is not None:
             self.context.gathered |= now_ns - self._first_hello_ns >= GATHER_NS
             self.context.impatient |= now_ns - self._first_hello_ns >= PATIENCE_NS
+        return self._settle(now_ns)
+
+    # -- what an operator asks for
+
+    def move(self, group, to, reload, now_ns):
+        """Move the master of *group* (name) to node *to* (None: the best one); with *reload* that process restarts first.
+
+        Raises Refused.
+        """
+        moves.move(self.context, group, to, reload, now_ns)
+        return self._settle(now_ns)
+
+    def drain(self, node, now_ns):
+        """The roles of *node* (name) go to others; it gets no more until ``undrain``. Raises Refused."""
+        moves.drain(self.context, node, now_ns)
+        return self._settle(now_ns)
+
+    def undrain(self, node, now_ns):
+        """*node* (name) may get roles again. Raises Refused."""
+        moves.undrain(self.context, node, now_ns)
+        return self._settle(now_ns)
+
+    def decide(self, group, policy, now_ns):
+        """What to do with *group* (name), whose state is lost: *policy* is "last-checkpoint" or "empty". Raises Refused."""
+        moves.decide(self.context, group, policy, now_ns)
         return self._settle(now_ns)
 
     # -- facts about nodes
@@ -124,15 +161,13 @@ class Controller:
             self.context.publish("error", "a hello that can't be understood", now_ns, node=node.name)
             self.context.close(node.name)
             return
-        if node.boot is not None and node.boot != message["boot"]:
+        if node.boot != message["boot"]:
             node.unfit.clear()
-            for group, role in self._held(node):
-                if role in LOGS and group.phase in ("running", "recovering"):
-                    self.context.publish("error", f"the {role} on {node.name} came back empty", now_ns, group, node.name)
-        node.boot, node.service, node.roles = message["boot"], message["service"], roles
+            node.restarting = False
+        node.boot, node.service, node.roles, node.beat = message["boot"], message["service"], roles, None
         node.connected = True
         node.retiring.clear()
-        startup.relearn(self.context, node)
+        adoption.relearn(self.context, node)
         if self._first_hello_ns is None:
             self._first_hello_ns = now_ns
         if all(other.connected for other in self.context.nodes.values()):
@@ -148,14 +183,10 @@ class Controller:
 
     def _disconnect(self, node, now_ns):
         node.connected = False
-        spares.lost(self.context, node.name, now_ns)
-        node.roles = {}
+        spares.release(self.context, node.name, "is lost", now_ns)
+        node.roles, node.beat = {}, None
         self.context.pending = {number: pending for number, pending in self.context.pending.items()
                                 if pending.node != node.name}
-
-    def _held(self, node):
-        return [(group, role) for group in self.context.groups.values()
-                for role, holder in sorted(group.holders.items()) if holder.node == node.name]
 
     def _judge(self, verdicts, now_ns):
         for verdict in verdicts:
@@ -166,136 +197,53 @@ class Controller:
                 continue
             node.death = (verdict.cause, verdict.last_seen_ns)
             if was_alive:
-                self.context.publish("warning", f"node {node.name} is dead: {verdict.cause}", now_ns, node=node.name)
+                self._died(node, verdict.cause, now_ns)
             if node.connected:
                 # it says what it still is when it connects again
                 self._disconnect(node, now_ns)
                 self.context.close(node.name)
                 self._liveness.closed(node.name)
-            for group, role in self._held(node):
-                if was_alive and role in LOGS and group.phase in ("running", "recovering"):
-                    self.context.publish("error", f"{role} {node.name} is lost, and with it {_LOSS[role]}", now_ns,
-                                         group, node.name)
 
-    # -- answers and events of agents
+    def _died(self, node, cause, now_ns):
+        self.context.publish("warning", f"node {node.name} is dead: {cause}", now_ns, node=node.name)
+        damped_ns = 0 if node.restarting else node.flapping.died(now_ns)
+        if damped_ns:
+            self.context.publish("warning", f"node {node.name} dies again and again: no new role for {damped_ns // 10**9} s "
+                                 "unless there is nobody else", now_ns, node=node.name)
+        for group, role in placement.logs_of(self.context, node.name):
+            if group.phase in ("running", "recovering"):
+                answers.lost(self.context, group, role, node.name, now_ns)
 
-    def _reply(self, node, message, now_ns):
-        pending = self.context.pending.get(message["id"])
-        if pending is None or pending.node != node.name:
-            self._break(node, f"an answer to request {message['id']}, which it was not asked", now_ns)
-            return
-        del self.context.pending[message["id"]]
-        group = self.context.groups[pending.group]
-        key = (group.name, pending.role)
-        if not message["ok"]:
-            self.context.publish("error", f"{node.name} refused {pending.do}: {message['error']}", now_ns, group,
-                                 node.name)
-        if pending.do == "retire":
-            node.retiring.discard(key)
-            if message["ok"]:
-                node.roles.pop(key, None)
-            else:
-                self._break(node, "role not given up", now_ns)
-        elif pending.do == "fence":
-            self._fence_answered(group, node, pending, message, now_ns)
-        elif message["ok"]:
-            node.roles[key] = pending.epoch
-            self._role_taken(group, node, pending, now_ns)
-        elif pending.epoch == group.epoch or pending.do == "spare":
-            self._role_failed(group, node, pending.role, message["error"], now_ns)
+    def _listen(self, node, now_ns):
+        """What the beat of an output logger's *node* says of its master's data plane."""
+        for group in self.context.groups.values():
+            holder, master = group.holders.get("output-logger"), group.holders.get("master")
+            if holder is None or holder.node != node.name or master is None or group.phase != "running":
+                continue
+            heard = node.counters(group.name, "output-logger").get("heard")
+            logger = group.holders.get("input-logger")
+            fed = self.context.nodes[logger.node].counters(group.name, "input-logger") if logger is not None else {}
+            sent = fed.get("inputs", 0) + fed.get("ticks", 0)
+            calm = group.durable and not group.replacing and group.move is None
+            who = (holder.node, holder.boot, master.node, master.boot)
+            if self._silence.beat(group.name, who, heard, sent if calm else None, now_ns):
+                self._liveness.heard(master.node, now_ns)
+            elif self._silence.is_silent(group.name):
+                self._mute(group, now_ns)
 
-    def _fence_answered(self, group, node, pending, message, now_ns):
-        if group.recovery is None or pending.epoch != group.epoch:
-            return                              # an attempt that was given up
-        if message["ok"]:
-            node.roles[group.name, pending.role] = pending.epoch
-            if failover.fenced(group, pending.role, message["result"], now_ns):
-                return
-            self.context.publish("error", f"{node.name}: an answer to a fence without a position per worker", now_ns,
-                                 group, node.name)
-        group.holders[pending.role].acked = False
-
-    def _role_taken(self, group, node, pending, now_ns):
-        if pending.do == "spare":
-            if group.spare is not None and group.spare.node == node.name:
-                group.spare.acked = True
-            return
-        if pending.do == "recover":
-            node.roles.pop((group.name, "spare"), None)
-        holder = group.holders.get(pending.role)
-        if holder is None or holder.node != node.name or pending.epoch != group.epoch:
-            return
-        if group.phase == "assigning" or pending.do == "store":
-            holder.acked = True
-        elif pending.do == "master":
-            # recovery is switched off: an empty master is all there is to wait for
-            failover.finish(self.context, group, {"load_ms": 0.0, "replay_ms": 0.0, "replayed_packets": 0}, now_ns)
-
-    def _role_failed(self, group, node, role, why, now_ns):
-        """The process on *node* can't have, or can't go on with, *role*."""
-        master = group.holders.get("master")
-        if role == "spare" and group.recovery is not None and master is not None and master.node == node.name:
-            role = "master"         # until it is live, a recovering spare calls itself a spare
-        holder = group.spare if role == "spare" else group.holders.get(role) if isinstance(role, str) else None
-        if holder is None or holder.node != node.name:
-            return
-        node.unfit.add(group.name)
-        if role == "spare":
-            group.spare = None
-        elif group.phase == "assigning":
-            startup.abandon(self.context, group, f"{role} on {node.name}: {why}", now_ns)
-        elif role != "master":
-            holder.acked = False
-            self.context.publish("error", f"{role} {node.name} is lost, and with it {_LOSS[role]}", now_ns, group,
-                                 node.name)
-        elif group.phase == "recovering":
-            group.recovery.failed = True
-            failover.retry(self.context, group, f"{node.name} could not recover: {why}", now_ns)
-        else:
-            failover.begin(self.context, group, f"failed: {why}", node.name, now_ns, now_ns)
-
-    def _event(self, node, message, now_ns):
-        group = self.context.groups.get(message["group"])
-        if group is None:
-            self._break(node, f"an event of an unknown group {message['group'][:64]!r}", now_ns)
-            return
-        name, detail = message["name"], message["detail"]
-        master = group.holders.get("master")
-        is_master = master is not None and master.node == node.name and message["epoch"] == group.epoch
-        if name == "failed":
-            self.context.publish("error", f"{node.name} failed: {detail.get('error')}", now_ns, group, node.name)
-            if message["epoch"] == group.epoch or detail.get("role") != "master":
-                self._role_failed(group, node, detail.get("role"), detail.get("error"), now_ns)
-        elif name == "protected" and is_master:
-            group.durable = True
-        elif name == "live" and is_master and group.recovery is not None and group.recovery.sent:
-            if all(_is_number(detail.get(key)) for key in ("load_ms", "replay_ms", "replayed_packets")):
-                failover.finish(self.context, group, detail, now_ns)
-            else:
-                self._break(node, "a live event without its numbers", now_ns)
-        elif name == "first-output":
-            self._first_output(group, message["epoch"], now_ns)
-
-    @staticmethod
-    def _first_output(group, epoch, now_ns):
-        mark = {"what": "first packet out", "at_ns": now_ns}
-        if group.recovery is not None and epoch == group.epoch:
-            group.recovery.timeline.append(mark)
-        elif group.failovers and group.failovers[-1]["epoch"] == epoch:
-            group.failovers[-1]["timeline"].append(mark)
+    def _mute(self, group, now_ns):
+        """Nothing is heard of a master that beats: it or, if that did not help before, its output logger is to blame."""
+        role = self._silence.blame(group.name)
+        node = self.context.nodes[group.holders[role].node]
+        self.context.publish("error", f"{role} {node.name} beats, but the data plane is silent", now_ns, group, node.name)
+        answers.failed(self.context, group, node, role, DATA_SILENT, now_ns)
 
     # -- steps
 
     def _settle(self, now_ns):
+        self.context.now_ns = now_ns
         for group in self.context.groups.values():
-            startup.step(self.context, group, now_ns)
-            if group.phase == "running":
-                self._watch_master(group, now_ns)
-            if group.phase == "recovering":
-                failover.step(self.context, group, now_ns)
-            if group.phase == "running":
-                self._refill_store(group, now_ns)
-                spares.step(self.context, group, now_ns)
+            self._advance(group, now_ns)
         self._clean(now_ns)
         for group in self.context.groups.values():
             state = state_of(self.context, group)
@@ -305,19 +253,24 @@ class Controller:
                 group.told = state
         return self.context.take()
 
-    def _watch_master(self, group, now_ns):
-        holder = group.holders["master"]
-        if not self.context.standing(holder):
-            cause, last_seen_ns = self.context.nodes[holder.node].death
-            failover.begin(self.context, group, cause, holder.node, last_seen_ns, now_ns)
-
-    def _refill_store(self, group, now_ns):
-        """A store whose process is new gets its role again; the master then sends it a base checkpoint."""
-        holder, node = group.holders["store"], self.context.nodes[self.context.home(group, "store")]
-        if node.alive and node.boot != holder.boot and group.name not in node.unfit and not self.context.stale(node):
-            group.holders["store"] = Holder(node.name, node.boot)
-            group.durable = False
-            self.context.request(now_ns, node.name, "store", group, "store", {})
+    def _advance(self, group, now_ns):
+        context = self.context
+        if group.phase == "waiting":
+            adoption.step(context, group, now_ns)
+        if group.phase == "assigning":
+            startup.step(context, group, now_ns)
+        if group.phase == "running" and not context.standing(group.holders["master"]):
+            name = group.holders["master"].node
+            cause, last_seen_ns = context.nodes[name].death
+            failover.begin(context, group, cause, name, last_seen_ns, now_ns)
+        if group.phase == "running":
+            replacement.step(context, group, now_ns)
+            moves.step(context, group, now_ns)
+        if group.phase == "recovering":
+            failover.step(context, group, now_ns)
+        if group.phase == "running":
+            spares.step(context, group, now_ns)
+            moves.give_away(context, group, now_ns)
 
     def _clean(self, now_ns):
         """Processes give up what they should not have; one that has nothing such is fenced no more."""
@@ -335,7 +288,7 @@ class Controller:
                 if (name, role) not in node.retiring:
                     node.retiring.add((name, role))
                     self.context.request(now_ns, node.name, "retire", group, role, {"role": role})
-            if node.fenced and not stale and node.name not in busy:
+            if node.fenced and not stale and node.name not in busy and not self.context.superseded(node):
                 node.fenced = False
                 unfenced = True
                 self.context.publish("info", f"node {node.name} is harmless again: its fence is taken away", now_ns,
@@ -346,15 +299,15 @@ class Controller:
 
 def state_of(context, group):
     """protected, recovering, unprotected or lost, by the facts."""
-    complete = all(context.intact(group, role) for role in LOGS)
     if group.phase == "recovering":
-        recovery = group.recovery
-        if (not complete and not recovery.sent) or (recovery.failed and "master" not in group.holders):
+        if group.recovery.lost is not None:
             return "lost"
         return "recovering" if "master" in group.holders else "unprotected"
-    if group.phase == "running" and complete and group.durable and group.spare is not None and group.spare.acked:
+    if moves.protected(context, group):
         return "protected"
-    return "unprotected"
+    interrupted = any(role in group.replacing and group.replacing[role].placed_ns is None
+                      for role in LOGS if role != "store")
+    return "recovering" if group.phase == "running" and interrupted else "unprotected"
 
 
 def _roles(value):
@@ -371,7 +324,3 @@ def _roles(value):
 
 def _is_address(value):
     return len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], int) and 0 < value[1] < 65536
-
-
-def _is_number(value):
-    return isinstance(value, (int, float)) and not isinstance(value, bool)

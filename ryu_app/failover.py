@@ -6,8 +6,10 @@ target. A target that dies or can't goes the way of the master before it: next n
 a free node it waits for one. ``finish`` makes the record.
 """
 
-from . import spares
-from .context import LOGS, TICK_INTERVAL_NS, Holder, Recovery, role_arguments
+from . import fences, loss, placement, replacement, spares, startup
+from .arguments import peers, role_arguments
+from .context import LOGS, TICK_INTERVAL_NS
+from .underway import Holder, Recovery, milliseconds
 
 #: Counters of a spare's beat that its recovery moves on; others (what it dropped) go on without it.
 PROGRESS = ("checkpoint", "replayed", "processed")
@@ -18,10 +20,18 @@ PROGRESS_TICKS_MAX = 10_000_000_000 // TICK_INTERVAL_NS
 def begin(context, group, cause, dead, last_seen_ns, now_ns):
     """The master of *group* is dead, says *cause*: fence, redirect, recover."""
     group.phase = "recovering"
+    group.move = None
     group.recovery = Recovery(cause, dead, last_seen_ns, now_ns)
     group.recovery.mark("last sign of life", last_seen_ns)
     group.recovery.mark("detected", now_ns)
-    context.publish("warning", f"master {dead} is dead: {cause}", now_ns, group, dead if dead in context.nodes else None)
+    context.publish("warning", f"master {dead} does not go on: {cause}", now_ns, group, dead if dead in context.nodes else None)
+    store = group.replacing.get("store")
+    if store is not None and store.told:
+        group.recovery.former_store = store.previous
+    if group.durable_change < group.change and not (group.fresh or group.presumed):
+        group.recovery.due = group.change
+    group.recovery.doubtful = replacement.restore(group)
+    group.replacing.clear()
     _attempt(context, group, now_ns)
 
 
@@ -31,10 +41,11 @@ def _attempt(context, group, now_ns):
     if old is not None:
         context.nodes[old.node].fenced = True
     group.epoch += 1
+    group.master_epoch = group.epoch
     recovery.attempts += 1
     recovery.asked.clear()
     recovery.waiting = set(LOGS)
-    recovery.stored, recovery.sent = None, False
+    recovery.stored, recovery.sent, recovery.checkpoint = None, False, None
     recovery.counters, recovery.idle_ticks = None, 0
     recovery.fenced_ns = recovery.redirected_ns = None
     _choose(context, group, now_ns)
@@ -51,11 +62,8 @@ def _choose(context, group, now_ns):
     if name is not None:
         group.holders["master"] = Holder(name, context.nodes[name].boot)
         group.recovery.cold = cold
-        asked = any(pending.node == name and pending.do == "spare" and pending.group == group.name
-                    for pending in context.pending.values())
-        if context.deployment.recovery and not asked and (group.name, "spare") not in context.nodes[name].roles:
-            # only a spare can recover; it loads while the others are fenced
-            context.request(now_ns, name, "spare", group, "spare", role_arguments(context, group, "spare"))
+        group.recovery.prepared = any(pending.node == name and pending.do == "spare" and pending.group == group.name
+                                      for pending in context.pending.values())
 
 
 def _redirect(context, group):
@@ -69,21 +77,45 @@ def step(context, group, now_ns):
     if target is not None and not context.standing(target):
         cause, _ = context.nodes[target.node].death
         retry(context, group, f"{target.node} died while recovering: {cause}", now_ns)
-    elif target is None and spares.candidate(context, group) is not None:
+    elif target is None and placement.standby(context, group) is not None:
         _choose(context, group, now_ns)
         _redirect(context, group)
-    if recovery.sent:
+    what = loss.verdict(context, group, now_ns)
+    if what == loss.EMPTY:
+        startup.renew(context, group, f"begins anew, empty, as {recovery.lost}", now_ns)
+    elif what == loss.SALVAGE:
+        _salvage(context, group, now_ns)
+        what = loss.GO_ON
+    if what == loss.EMPTY or recovery.sent:
         return
+    _prepare(context, group, now_ns)
     for role in LOGS:
-        if not context.intact(group, role):
-            # one that answered and is gone must answer again, should it come back as it was
-            recovery.waiting.add(role)
-            recovery.asked.discard(role)
-        elif role not in recovery.asked:
-            recovery.asked.add(role)
-            context.request(now_ns, group.holders[role].node, "fence", group, role, {"role": role})
-    if not recovery.waiting and "master" in group.holders:
+        fences.ask(context, group, role, now_ns)
+    stranded = fences.stranded(context, group)
+    if stranded:
+        retry(context, group, f"{', '.join(stranded)} begins again", now_ns)
+    elif what == loss.GO_ON and not recovery.waiting and "master" in group.holders:
         _recover(context, group, now_ns)
+
+
+def _salvage(context, group, now_ns):
+    recovery = group.recovery
+    context.publish("error", "goes on from the last durable checkpoint: what came after it is lost", now_ns, group)
+    recovery.salvage, recovery.failed = True, False
+    recovery.beyond = recovery.lost = None
+    for name in group.spec.pool:
+        context.nodes[name].unfit.pop(group.name, None)
+    _attempt(context, group, now_ns)
+
+
+def _prepare(context, group, now_ns):
+    """Only a spare can recover; a cold one loads while the others are fenced."""
+    recovery, target = group.recovery, group.holders.get("master")
+    if (target is None or recovery.prepared or not context.deployment.recovery
+            or (group.name, "spare") in context.nodes[target.node].roles or any(role not in group.holders for role in LOGS)):
+        return
+    recovery.prepared = True
+    context.request(now_ns, target.node, "spare", group, "spare", role_arguments(context, group, "spare"), recovery)
 
 
 def retry(context, group, why, now_ns):
@@ -101,27 +133,11 @@ def is_stuck(context, group):
     recovery = group.recovery
     if not recovery.sent or not context.deployment.recovery:
         return False
-    counters = [[role["counters"].get(name) for name in PROGRESS]
-                for role in context.nodes[group.holders["master"].node].beat
-                if isinstance(role, dict) and role.get("group") == group.name and isinstance(role.get("counters"), dict)]
+    node = context.nodes[group.holders["master"].node]
+    counters = [node.counters(group.name, role).get(name) for role in ("spare", "master") for name in PROGRESS]
     recovery.idle_ticks = recovery.idle_ticks + 1 if counters == recovery.counters else 0
     recovery.counters = counters
     return recovery.idle_ticks >= PROGRESS_TICKS_MAX
-
-
-def fenced(group, role, result, now_ns):
-    """*role* refuses the old epochs. False if the output logger's *result* does not tell what is recoverable."""
-    recovery = group.recovery
-    if role == "output-logger":
-        stored = result.get("stored")
-        if not isinstance(stored, list) or len(stored) != group.spec.workers:
-            return False
-        recovery.stored = stored
-    recovery.waiting.discard(role)
-    recovery.mark(f"{role} fenced", now_ns)
-    if not recovery.waiting & set(LOGS):
-        recovery.fenced_ns = now_ns
-    return True
 
 
 def redirected(group, now_ns):
@@ -133,18 +149,34 @@ def redirected(group, now_ns):
 
 def _recover(context, group, now_ns):
     recovery, target = group.recovery, group.holders["master"].node
-    recovery.sent = True
     if not context.deployment.recovery:
-        group.durable = False
+        recovery.sent = True
         recovery.mark("master sent", now_ns)
         # beyond what the output logger has seen, so that it takes nothing for a repetition
         context.request(now_ns, target, "master", group, "master",
-                        role_arguments(context, group, "master", start=recovery.stored))
+                        role_arguments(context, group, "master", start=recovery.stored), recovery)
         return
-    addresses = {role.replace("-", "_"): context.nodes[group.holders[role].node].service for role in LOGS}
+    if recovery.checkpoint["checkpoint"] == 0 and _without_checkpoint(context, group, now_ns):
+        return
+    recovery.sent = True
     recovery.mark("recover sent", now_ns)
+    stored = [k for _, k in recovery.checkpoint["positions"]] if recovery.salvage else recovery.stored
     context.request(now_ns, target, "recover", group, "master",
-                    {"stored": recovery.stored, "cold": recovery.cold, "inputs_from": 0, **addresses})
+                    {"stored": stored, "cold": recovery.cold, **peers(context, group),
+                     "inputs_from": group.epoch if recovery.salvage else group.inputs_from}, recovery)
+
+
+def _without_checkpoint(context, group, now_ns):
+    """The store has nothing. False if the spare has prefetched what was in another one."""
+    recovery = group.recovery
+    if group.fresh and not recovery.refilled:
+        startup.renew(context, group, "begins anew: nothing was processed yet", now_ns)
+    elif recovery.cold or recovery.salvage:
+        recovery.beyond = "no store has a checkpoint"
+        loss.verdict(context, group, now_ns)
+    else:
+        return False
+    return True
 
 
 def finish(context, group, detail, now_ns):
@@ -155,16 +187,17 @@ def finish(context, group, detail, now_ns):
     group.failovers.append({
         "role": "master", "cause": recovery.cause, "at_ns": recovery.began_ns, "epoch": group.epoch,
         "from": recovery.dead, "to": holder.node, "cold": recovery.cold, "attempts": recovery.attempts,
-        "detect_ms": _ms(recovery.began_ns - recovery.last_seen_ns),
-        "fence_ms": _ms(recovery.fenced_ns - recovery.began_ns),
-        "redirect_ms": _ms(recovery.redirected_ns - recovery.began_ns),
+        "detect_ms": milliseconds(recovery.began_ns - recovery.last_seen_ns),
+        "fence_ms": milliseconds(recovery.fenced_ns - recovery.began_ns),
+        "redirect_ms": milliseconds(recovery.redirected_ns - recovery.began_ns),
         "load_ms": detail["load_ms"], "replay_ms": detail["replay_ms"],
-        "total_ms": _ms(now_ns - recovery.last_seen_ns),
+        "total_ms": milliseconds(now_ns - recovery.last_seen_ns),
         "replayed_packets": detail["replayed_packets"], "timeline": recovery.timeline})
+    if recovery.salvage:
+        group.inputs_from = group.epoch
+    if recovery.salvage or recovery.refilled or not context.deployment.recovery:
+        group.change = group.epoch
+        group.fresh, group.presumed = not context.deployment.recovery, False
     group.recovery = None
     group.phase = "running"
     context.publish("info", f"{holder.node} is live at epoch {group.epoch}", now_ns, group, holder.node)
-
-
-def _ms(ns):
-    return round(ns / 1e6, 3)

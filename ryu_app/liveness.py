@@ -3,6 +3,7 @@
 A closed control connection or a data port that goes down is evidence at once. Silence is evidence after
 *suspect_after*, counted in time during which this process itself ran: a tick that comes late (the
 controller was not scheduled) adds at most two tick intervals, so a slow machine does not make everybody suspect.
+A node whose beats are missed but whose data plane is heard is busy, not dead: it gets up to HEARD_FACTOR times as long.
 """
 
 from dataclasses import dataclass
@@ -11,6 +12,10 @@ from typing import Dict, List, Optional
 CLOSED = "control connection closed"
 LINK_DOWN = "link down"
 SILENT = "beats missed"
+NO_PATH = "no path"
+DATA_SILENT = "data plane silent"
+
+HEARD_FACTOR = 5
 
 
 @dataclass(frozen=True)
@@ -28,9 +33,11 @@ class _Watch:
     def __init__(self):
         self.connected = False
         self.port_up = True         # until a switch tells otherwise
+        self.reachable = True       # there is a path to it
         self.alive = False
         self.last_seen_ns = 0
         self.deadline_ns = 0        # in running time
+        self.limit_ns = 0           # how far it can be put off by what is heard
 
 
 class Liveness:
@@ -57,6 +64,12 @@ class Liveness:
             self._seen(watch, now_ns)
         return []
 
+    def heard(self, node, now_ns):
+        """Others took frames of the node from the data network."""
+        watch = self._watches[node]
+        deadline_ns = self._running_at(now_ns) + self._suspect_after_ns
+        watch.deadline_ns = max(watch.deadline_ns, min(deadline_ns, watch.limit_ns))
+
     def closed(self, node) -> List[Verdict]:
         """The node's control connection is gone."""
         self._watches[node].connected = False
@@ -66,6 +79,11 @@ class Liveness:
         """The switch port of the node's data interface went up or down."""
         self._watches[node].port_up = up
         return self._judge(node, LINK_DOWN)
+
+    def path(self, node, found) -> List[Verdict]:
+        """Whether a path through the switches leads to the node."""
+        self._watches[node].reachable = found
+        return self._judge(node, NO_PATH)
 
     def tick(self, now_ns) -> List[Verdict]:
         """Call every tick interval; silence is judged here only."""
@@ -80,14 +98,19 @@ class Liveness:
                 verdicts.append(Verdict(node, False, SILENT, watch.last_seen_ns))
         return verdicts
 
-    def _seen(self, watch, now_ns):
-        watch.last_seen_ns = now_ns
+    def _running_at(self, now_ns):
         since_tick_ns = 0 if self._last_tick_ns is None else min(now_ns - self._last_tick_ns, self._step_max_ns)
-        watch.deadline_ns = self._running_ns + since_tick_ns + self._suspect_after_ns
+        return self._running_ns + since_tick_ns
+
+    def _seen(self, watch, now_ns):
+        running_ns = self._running_at(now_ns)
+        watch.last_seen_ns = now_ns
+        watch.deadline_ns = running_ns + self._suspect_after_ns
+        watch.limit_ns = running_ns + HEARD_FACTOR * self._suspect_after_ns
 
     def _judge(self, node, cause):
         watch = self._watches[node]
-        alive = watch.connected and watch.port_up
+        alive = watch.connected and watch.port_up and watch.reachable
         if alive == watch.alive:
             return []
         watch.alive = alive

@@ -48,6 +48,7 @@ class Codec:
             cookie_mask=0xffffffffffffffff if deleting else 0, table_id=flow.table, priority=flow.priority,
             command=ofproto.OFPFC_DELETE_STRICT if deleting else ofproto.OFPFC_ADD,
             out_port=ofproto.OFPP_ANY, out_group=ofproto.OFPG_ANY,
+            flags=0 if deleting else ofproto.OFPFF_SEND_FLOW_REM,       # whoever deletes it, we hear of it
             match=parser.OFPMatch(**dict(flow.match)), instructions=instructions)
 
     def _to_switch(self, name, value):
@@ -73,6 +74,10 @@ class Codec:
         """The Flows of a flow stats reply's *body*."""
         return [Flow(self.name, stat.table_id, stat.priority, tuple(sorted(stat.match.items())), stat.cookie,
                      self._flow_actions(stat.instructions)) for stat in body]
+
+    def removed(self, message):
+        """The Flow, without its actions, that a flow removed *message* tells of."""
+        return Flow(self.name, message.table_id, message.priority, tuple(sorted(message.match.items())), message.cookie, ())
 
     def groups(self, body):
         """The Groups of a group description reply's *body*; a foreign one may have other names in its bucket."""

@@ -70,7 +70,7 @@ def difference(wanted_flows, wanted_groups, actual_flows, actual_groups, deploym
     return Difference(tuple(changes),
                       frozenset([*want_flows.values(), *(flow for flow in extra_flows if kept.holds(flow))]),
                       frozenset([*want_groups.values(), *(group for group in extra_groups if kept.holds(group))]),
-                      frozenset(flow for flow in foreign.values() if _in_our_band(flow, deployment)),
+                      frozenset(flow for flow in foreign.values() if _in_our_way(flow, deployment)),
                       frozenset(groups[number] for number in taken))
 
 
@@ -92,22 +92,23 @@ def ours_among(flows, groups, cookie):
 
 
 def concerns_us(flow, deployment):
-    """Whether *flow* is ours or stands in our band; all others are none of our business."""
-    return is_ours(flow, deployment.cookie) or _in_our_band(flow, deployment)
+    """Whether *flow* is ours or stands in our way; all others are none of our business."""
+    return is_ours(flow, deployment.cookie) or _in_our_way(flow, deployment)
 
 
-def conflict(entry):
-    """The Conflict that tells of a foreign *entry* (Flow or Group) in our place."""
+def conflict(entry, deployment):
+    """The Conflict that tells of a foreign *entry* (Flow or Group) in our place or above it."""
     if isinstance(entry, Group):
         return Conflict(entry.switch, f"group {entry.group_id:#x} of type {entry.type} is not ours but has an id of "
                                       "ours: rules that need it are held back")
     match = ",".join(f"{name}={value}" for name, value in entry.match)
-    return Conflict(entry.switch, f"a rule of cookie {entry.cookie:#x} is in our band: table {entry.table}, "
+    where = "in" if entry.priority < deployment.priority + BAND else "above"
+    return Conflict(entry.switch, f"a rule of cookie {entry.cookie:#x} is {where} our band: table {entry.table}, "
                                   f"priority {entry.priority}, {match or 'any packet'}")
 
 
-def _in_our_band(flow, deployment):
-    return flow.table == deployment.table and 0 <= flow.priority - deployment.priority < BAND
+def _in_our_way(flow, deployment):
+    return flow.table == deployment.table and flow.priority >= deployment.priority
 
 
 def _is_our_shape(group):

@@ -1,25 +1,35 @@
 """Spares: each group has one that prefetches its checkpoints; the pool is shared by all groups. Pure."""
 
-from .context import LOGS, Holder, role_arguments
+from . import placement
+from .arguments import peers, role_arguments
+from .context import LOGS
+from .underway import Holder
 
 
 def step(context, group, now_ns):
-    """Give *group* a spare if it has none; to be called whenever anything has changed."""
-    if group.spare is None and all(context.intact(group, role) for role in LOGS):
-        name = candidate(context, group)
+    """Give *group* a spare if it has none, or the new addresses; to be called whenever anything has changed."""
+    if group.replacing or not all(context.intact(group, role) for role in LOGS):
+        return
+    if group.spare is None:
+        name = placement.standby(context, group) if group.spec.spare == "warm" and group.move is None else None
         if name is not None:
-            group.spare = Holder(name, context.nodes[name].boot)
-            context.request(now_ns, name, "spare", group, "spare", role_arguments(context, group, "spare"))
+            assign(context, group, name, now_ns)
+    elif group.spare.acked and group.durable and group.spare.peers != peers(context, group):
+        # not before: what it has prefetched may be all that is left
+        assign(context, group, group.spare.node, now_ns)
 
 
-def candidate(context, group):
-    """The usable node of the pool that stands by for the fewest groups; in the pool's order. None: nobody."""
-    load = {name: 0 for name in group.spec.pool}
-    for other in context.groups.values():
-        if other.spare is not None and other.spare.node in load:
-            load[other.spare.node] += 1
-    usable = [name for name in group.spec.pool if context.usable(group, name)]
-    return min(usable, key=load.get) if usable else None
+def assign(context, group, name, now_ns):
+    """Node *name* stands by for *group* from now on."""
+    group.spare = Holder(name, context.nodes[name].boot, peers=peers(context, group))
+    context.request(now_ns, name, "spare", group, "spare", role_arguments(context, group, "spare"), group.spare)
+
+
+def ready(context, group):
+    """Whether a failure of the master would find a node to take over."""
+    if group.spec.spare == "cold":
+        return placement.standby(context, group) is not None
+    return group.spare is not None and group.spare.acked
 
 
 def take(context, group, now_ns):
@@ -28,27 +38,18 @@ def take(context, group, now_ns):
     Its own spare, else any usable node.
     """
     name, cold = None, True
-    if group.spare is not None and context.usable(group, group.spare.node):
+    if group.spare is not None and placement.can_master(context, group, group.spare.node):
         name, cold = group.spare.node, not group.spare.acked
         group.spare = None
     else:
-        name = candidate(context, group)
+        name = placement.standby(context, group)
     if name is not None:
-        release(context, group, name, now_ns)
+        release(context, name, f"was taken by group {group.name}", now_ns)
     return name, cold
 
 
-def lost(context, name, now_ns):
-    """Node *name* stands by for nobody any more."""
-    for group in context.groups.values():
-        if group.spare is not None and group.spare.node == name:
-            group.spare = None
-            context.publish("warning", f"spare {name} is lost", now_ns, group, name)
-
-
-def release(context, group, name, now_ns):
-    """Node *name* is for *group* alone from now on; groups that shared it as a spare are told."""
-    for other in context.groups.values():
-        if other.spare is not None and other.spare.node == name:
-            other.spare = None
-            context.publish("warning", f"spare {name} was taken by group {group.name}", now_ns, other, name)
+def release(context, name, why, now_ns):
+    """Node *name* stands by for nobody any more; the groups are told *why*."""
+    for group in placement.spares_of(context, name):
+        group.spare = None
+        context.publish("warning", f"spare {name} {why}", now_ns, group, name)

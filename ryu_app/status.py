@@ -6,23 +6,27 @@ from .controller import state_of
 def status(context, wall_offset_ns, apps, events):
     """The value of ``GET /ftmb/status``. Adding *wall_offset_ns* to a monotonic time gives Unix time."""
     return {"groups": [_group(context, group, wall_offset_ns) for group in context.groups.values()],
-            "hosts": [{"name": node.name, "role": _role(context, node), "alive": node.alive, "beat": node.beat}
+            "hosts": [{"name": node.name, "role": _role(context, node), "alive": node.alive, "drained": node.drained,
+                       "beat": node.beat or []}
                       for node in context.nodes.values()],
             "controller": {"alive": True, "apps": apps},
             "events": events}
 
 
 def _group(context, group, wall_offset_ns):
-    master = group.holders.get("master")
+    holders = {role: group.holders[role].node if role in group.holders else None
+               for role in ("master", "input-logger", "output-logger", "store")}
     failovers = []
     for record in group.failovers:
         record = dict(record)
         record["at"] = unix_seconds(record["at_ns"], wall_offset_ns)
         failovers.append(record)
-    return {"name": group.name, "function": group.spec.function, "epoch": group.epoch,
-            "state": state_of(context, group), "master": master.node if master else None,
-            "input_logger": group.spec.input_logger, "output_logger": group.spec.output_logger,
-            "store": group.spec.store, "spares": [group.spare.node] if group.spare else [], "failovers": failovers}
+    return {"name": group.name, "function": group.spec.function, "epoch": group.epoch, "master_epoch": group.master_epoch,
+            "state": state_of(context, group), "lost": group.recovery.lost if group.recovery is not None else None,
+            "master": holders["master"], "input_logger": holders["input-logger"],
+            "output_logger": holders["output-logger"], "store": holders["store"],
+            "spares": [group.spare.node] if group.spare else [], "replacing": sorted(group.replacing),
+            "moving_to": group.move.target if group.move is not None else None, "failovers": failovers}
 
 
 def _role(context, node):

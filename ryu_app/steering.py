@@ -3,7 +3,7 @@
 Priorities are offsets in our band (docs/architecture.md has the table of rules):
 
     +900 fence    +800 role    +750 stranger    +701 from the middlebox to a known host, +700 to all hosts of the port
-    +650 silence  +600 to the middlebox
+    +650 silence  +600 to the middlebox, +999 if it is ARP (some apps take all ARP, just below the highest priority)
 
 NSH is forwarded by rules that name the port where it may come in: data ports of a role's senders, and trunks.
 All other NSH is a stranger's and is dropped, or whoever can send a frame could speak as a logger or master.
@@ -24,7 +24,7 @@ from .paths import Hop, Paths
 
 NSH = 0x894F
 ARP = 0x0806
-FENCE, ROLE, STRANGER, FROM_HOST, FROM_ALL, SILENCE, TO = 900, 800, 750, 701, 700, 650, 600
+TO_ARP, FENCE, ROLE, STRANGER, FROM_HOST, FROM_ALL, SILENCE, TO = 999, 900, 800, 750, 701, 700, 650, 600
 
 ROLES = ("input-logger", "master", "output-logger")     # those that frames are addressed to
 #: Before a group entry: lets its bucket send a frame back where it came in, which OpenFlow does not do otherwise.
@@ -52,6 +52,9 @@ class Flow:
     def key(self):
         """What makes it the same entry for a switch."""
         return (self.table, self.priority, self.match)
+
+    def __hash__(self):
+        return hash((self.switch, self.priority, self.match))       # of all fields it would take three times as long
 
 
 @dataclass(frozen=True)
@@ -119,25 +122,35 @@ def openflow_group_id(cookie, group_id, role):
     return group_prefix(cookie) << 18 | group_id << 2 | ROLES.index(role) + 1
 
 
-def wanted(deployment, steering):
-    """All entries of all groups: (frozenset of Flow, frozenset of Group)."""
-    plan = _Plan(deployment, steering)
+def wanted(deployment, steering, memory=None):
+    """All entries of all groups: (frozenset of Flow, frozenset of Group).
+
+    *memory*: a dict that the caller keeps from call to call; what no fact has changed since is not computed anew.
+    """
+    memory = {} if memory is None else memory
+    paths = Paths(deployment.switches, deployment.links, steering.down)
+    parts = {}
+
+    def part(key, collect):
+        if key not in memory:
+            plan = _Plan(deployment, steering, paths)
+            collect(plan)
+            memory[key] = (plan.flows, plan.groups)
+        parts[key] = memory[key]
+
     for name in sorted(steering.fenced):
-        plan.fence(deployment.nodes[name].data.place)
-    for name in sorted(deployment.nodes):
-        plan.lead_to(deployment.nodes[name].data)
-    plan.keep_out_strangers()
+        part((name,), lambda plan, node=deployment.nodes[name]: plan.fence(node.data.place))
+    part((steering.down,), _Plan.for_all)
     for spec in deployment.groups.values():
-        if spec.name in steering.undecided:
-            continue
-        for role in ROLES:
-            plan.redirect(spec, role)
-        plan.silence(spec)
-        for port in spec.ports:
-            plan.to_middlebox(spec, port)
-            if port.peer is None or port.peer[0] not in steering.undecided:
-                plan.from_middlebox(spec, port)
-    return frozenset(plan.flows), frozenset(plan.groups)
+        if spec.name not in steering.undecided:
+            peers = [port.peer[0] for port in spec.ports if port.peer is not None]
+            facts = [steering.active.get((spec.name, role)) for role in ROLES]
+            facts += [(name in steering.undecided, steering.active.get((name, "input-logger"))) for name in peers]
+            part((spec.name, steering.down, tuple(facts)), lambda plan, spec=spec: plan.for_group(spec, steering.undecided))
+    memory.clear()
+    memory.update(parts)            # what is not of use now is forgotten
+    return (frozenset().union(*(flows for flows, _ in parts.values())),
+            frozenset().union(*(groups for _, groups in parts.values())))
 
 
 def kept(deployment, steering):
@@ -155,11 +168,26 @@ def kept(deployment, steering):
 class _Plan:
     """Collects entries; one method per row of the table of rules."""
 
-    def __init__(self, deployment, steering):
-        self.deployment, self.active = deployment, steering.active
-        self.paths = Paths(deployment.switches, deployment.links, steering.down)
+    def __init__(self, deployment, steering, paths):
+        self.deployment, self.active, self.paths = deployment, steering.active, paths
         self.trunks = [end for link in deployment.links for end in link]
         self.flows, self.groups = set(), set()
+
+    def for_all(self):
+        """What no group has to itself."""
+        for name in sorted(self.deployment.nodes):
+            self.lead_to(self.deployment.nodes[name].data)
+        self.keep_out_strangers()
+
+    def for_group(self, spec, undecided):
+        """All rows of one group."""
+        for role in ROLES:
+            self.redirect(spec, role)
+        self.silence(spec)
+        for port in spec.ports:
+            self.to_middlebox(spec, port)
+            if port.peer is None or port.peer[0] not in undecided:
+                self.from_middlebox(spec, port)
 
     def _flow(self, switch, offset, kind, group_id, match, actions, path=None, depth=0):
         cookie = self.deployment.cookie << 32 | kind << 16 | group_id
@@ -222,8 +250,8 @@ class _Plan:
                 match = {"in_port": hop.in_place.port}
                 if hop.in_place != host.place:      # at its own port all that it sends counts; further on, its address
                     match["eth_src"] = host.mac
-                for what in ({"eth_dst": port.mac}, {"eth_type": ARP, "arp_tpa": address}):
-                    self._flow(hop.in_place.switch, TO, _TO_KIND, spec.id, {**match, **what}, _output(hop), path, hop.depth)
+                for offset, what in ((TO, {"eth_dst": port.mac}), (TO_ARP, {"eth_type": ARP, "arp_tpa": address})):
+                    self._flow(hop.in_place.switch, offset, _TO_KIND, spec.id, {**match, **what}, _output(hop), path, hop.depth)
 
     def from_middlebox(self, spec, port):
         """What comes out of the output logger's interface: to the port's hosts, and to the port that it faces."""

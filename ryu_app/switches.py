@@ -1,7 +1,8 @@
 """All switches: what each should hold, what it is known to hold, and when all are in line. Pure.
 
 A switch that connects is asked for its entries and brought in line; from then on only differences are
-sent. Every ``audit`` asks again what it really holds. Commands come back as data, in order.
+sent. Every ``audit`` asks again what it really holds of ours, and the first and every FULL_AUDIT-th after it what others have put in
+our way. Commands come back as data, in order.
 
 Paths move without loops, gaps and strays: a hop is changed once all hops behind it, on other switches, have
 confirmed theirs (so a frame that meets a new hop finds new hops up to its destination), and an entry for what
@@ -18,6 +19,8 @@ from .steering import Group, Kept, kept, wanted
 
 ENTRIES_MAX = 65536         # a switch that tells of more is not believed
 REFUSALS_MAX = 3            # what failed this often at once hardly works at the next attempt
+TOLD_MAX = 3                # rules in our way that are told one by one at a time
+FULL_AUDIT = 6              # to read everybody's flows takes time in which nothing else is done
 _NOTHING = (frozenset(), frozenset())
 
 
@@ -62,8 +65,11 @@ class _Switch:
         self.behind = True          # something is still to be sent, or not known
         self.refusals = 0           # in a row
         self.asked = None           # what has come of an answer: {"flows": ..., "groups": ...}
+        self.asked_all = False      # the question is about everybody's flows, not ours alone
         self.stale = False          # changes were sent since it was asked
+        self.robbed = False         # somebody removed an entry of ours since it was asked
         self.foreign = _NOTHING     # others' flows and groups that stand in our place
+        self.compared = (None, None)        # the last sets that were compared, and their Difference
 
 
 class Switches:
@@ -82,11 +88,13 @@ class Switches:
         self._kept = Kept()
         self._cut_off = frozenset()
         self._tokens = {}           # token -> names of switches that are not in line yet
+        self._memory = {}           # of ``wanted``
         self._barriers = 0
+        self._audits = 0
 
     def steer(self, steering, token=None):
         """Make the switches hold what *steering* asks for; ``Done(token)`` comes once all have confirmed."""
-        return self.want(*wanted(self._deployment, steering), token, kept(self._deployment, steering),
+        return self.want(*wanted(self._deployment, steering, self._memory), token, kept(self._deployment, steering),
                          cut_off(self._deployment, steering.down))
 
     def want(self, flows, groups, token=None, kept_entries=Kept(), alone=frozenset()):
@@ -130,9 +138,19 @@ class Switches:
 
     def audit(self):
         """Ask every switch what it really holds."""
+        self._audits += 1
         return [command for switch in self._switches.values()
                 if switch.connected and self._wanted is not None and switch.asked is None
-                for command in self._ask(switch)]
+                for command in self._ask(switch, self._audits % FULL_AUDIT == 1)]
+
+    def removed(self, name, flow):
+        """The switch tells that *flow* is gone. If we did not delete it, what is left is read and mended at once."""
+        switch = self._switches[name]
+        if switch.known is None or switch.robbed or all((ours.key, ours.cookie) != (flow.key, flow.cookie)
+                                                        for ours in switch.known[0]):
+            return []
+        switch.robbed = True
+        return self._ask(switch) if switch.asked is None else []
 
     def entries(self, name, kind, entries, more):
         """An answer (or, with *more*, a part of it) to AskEntries; *kind* is "flows" or "groups"."""
@@ -157,30 +175,44 @@ class Switches:
         switch.settled = switch.known
         return self._advance()
 
-    def _ask(self, switch):
+    def _ask(self, switch, all_flows=False):
         switch.asked = {"flows": ([], False), "groups": ([], False)}
-        switch.stale = False
-        return [AskEntries(switch.name, all_flows=switch.known is None)]
+        switch.asked_all = all_flows or switch.known is None
+        switch.stale = switch.robbed = False
+        return [AskEntries(switch.name, switch.asked_all)]
 
     def _compare(self, switch):
         answer, switch.asked = switch.asked, None
-        if switch.stale:            # the answer may be older than the changes; the next audit tells
+        if switch.robbed:           # the answer may be older than that
+            return self._ask(switch, switch.asked_all)
+        if switch.stale:            # or than the changes; the next audit tells
             return []
         flows, groups = (frozenset(answer[kind][0]) for kind in ("flows", "groups"))
         told, first = switch.foreign, switch.known is None
-        switch.foreign = _NOTHING
+        gone = 0 if first else len(switch.known[0] - flows) + len(switch.known[1] - groups)
+        switch.foreign = (frozenset() if switch.asked_all else told[0], frozenset())
         found = self._difference(switch, (flows, groups))
         switch.foreign = (found.foreign_flows, found.foreign_groups)
         switch.known = switch.settled = ours_among(flows, groups, self._deployment.cookie)
         switch.in_doubt, switch.barrier = False, None
         if not found.changes and not first:
             switch.refusals = 0
-        return [*(conflict(entry) for entry in sorted(found.foreign_flows - told[0], key=repr)),
-                *(conflict(entry) for entry in sorted(found.foreign_groups - told[1], key=repr)), *self._advance()]
+        return [*([Conflict(switch.name, f"{gone} of our entries were removed or changed: put back")] if gone else []),
+                *self._conflicts(switch.name, sorted(found.foreign_flows - told[0], key=repr)),
+                *(conflict(entry, self._deployment) for entry in sorted(found.foreign_groups - told[1], key=repr)), *self._advance()]
+
+    def _conflicts(self, name, flows):
+        found = [conflict(flow, self._deployment) for flow in flows[:TOLD_MAX]]
+        if len(flows) > TOLD_MAX:
+            found.append(Conflict(name, f"{len(flows) - TOLD_MAX} more rules of others are in our band or above it"))
+        return found
 
     def _difference(self, switch, actual):
-        return difference(*self._wanted[switch.name], actual[0] | switch.foreign[0], actual[1] | switch.foreign[1],
-                          self._deployment, self._kept)
+        compared = (self._wanted[switch.name], actual, switch.foreign, self._kept)
+        if switch.compared[0] != compared:          # most steps concern few of many switches
+            switch.compared = (compared, difference(*self._wanted[switch.name], actual[0] | switch.foreign[0],
+                                                    actual[1] | switch.foreign[1], self._deployment, self._kept))
+        return switch.compared[1]
 
     def _advance(self):
         """Send whatever may be sent by now; the tokens end that wait for nobody any more."""

@@ -16,7 +16,7 @@ def sample(status, group):
     found = {}
     for host in status["hosts"]:
         for role in host.get("beat", ()):
-            if role["group"] == group["name"] and role["role"] in ROLES and role["epoch"] == group["epoch"]:
+            if role["group"] == group["name"] and role["role"] in ROLES and role["epoch"] >= group["master_epoch"]:
                 found[role["role"]] = role["counters"]
     return found if len(found) == len(ROLES) else None
 

@@ -2,6 +2,7 @@
 
 - ``nat``             network address and port translation (NAPT) for TCP, UDP, ICMP
 - ``firewall``        stateful packet filter between zones
+- ``ids``             finds signatures that span segments, port scans, SYN floods
 - ``load_balancer``   spreads flows to virtual addresses over backends (layer 4)
 - ``monitor``         accounting per host and per flow
 - ``rate_limiter``    token buckets per host
@@ -11,18 +12,20 @@
 - ``hop``             not a function: a router that asks its subclass what to do with each packet that may go on
 - ``stamping_router`` not a function: what the witnesses share
 
-What these are made of: ``routes`` (static routes), ``port_pool`` (which external port next), ``tcp_sessions`` (when a connection is over),
+What these are made of: ``routes`` (static routes), ``port_pool`` (which external port next), ``nat_options``, ``nat_sessions``, ``nat_fragments``, ``nat_log``, ``tcp_sessions`` (when a connection is over),
 ``tcp_window`` (whether a segment fits), ``connections`` (bounded table of flows), ``firewall_rules``, ``quoted`` and ``icmp_errors``
-(errors and the packets that they quote), ``accounting`` (bounded counts); of the load balancer: ``services``, ``maglev``, ``backend_health``,
+(errors and the packets that they quote), ``accounting`` (bounded counts), ``ipfix`` and ``exporter`` (flow records to a collector); ``signatures``, ``streams`` (of the IDS); of the load balancer: ``services``, ``maglev``, ``backend_health``,
 ``balanced_errors``.
 """
 
 import importlib
+import importlib.metadata
 
 from ..sdk import ConfigurationError, Middlebox
 
 #: name in a configuration -> where it is
 FUNCTIONS = {"firewall": "middleboxes.functions.firewall:Firewall",
+             "ids": "middleboxes.functions.ids:Ids",
              "load-balancer": "middleboxes.functions.load_balancer:LoadBalancer",
              "monitor": "middleboxes.functions.monitor:Monitor",
              "nat": "middleboxes.functions.nat:Nat",
@@ -31,15 +34,29 @@ FUNCTIONS = {"firewall": "middleboxes.functions.firewall:Firewall",
              "shared-counter": "middleboxes.functions.shared_counter:SharedCounter"}
 
 
-def load(name):
-    """The Middlebox class of that *name*: a key of FUNCTIONS or "package.module:Class". Raises ConfigurationError.
+#: entry points of other packages: "name = package.module:Class"
+ENTRY_POINTS = "ftmb.functions"
 
-    "debug:" before a name gives it in debug mode (middleboxes.sdk.conformance.debug).
+
+def _installed():
+    """{name: "package.module:Class"} of the functions that installed packages offer; built-in names are ours."""
+    found = importlib.metadata.entry_points()
+    # Python 3.9 gives a map of groups
+    group = found.select(group=ENTRY_POINTS) if hasattr(found, "select") else found.get(ENTRY_POINTS, ())
+    return {entry.name: entry.value for entry in sorted(group, key=lambda entry: (entry.name, entry.value))}
+
+
+def load(name):
+    """The Middlebox class of that *name*. Raises ConfigurationError.
+
+    A name is a key of FUNCTIONS, one that an installed package offers by an entry point of the group ENTRY_POINTS, or
+    "package.module:Class". "debug:" before it gives the class in debug mode (middleboxes.sdk.conformance.debug).
     """
     if name.startswith("debug:"):
         return importlib.import_module("middleboxes.sdk.conformance").debugged(load(name[len("debug:"):]))
-    known = f"known functions: {', '.join(sorted(FUNCTIONS))}, or package.module:Class"
-    module_name, colon, class_name = FUNCTIONS.get(name, name).partition(":")
+    functions = FUNCTIONS if name in FUNCTIONS or ":" in name else {**_installed(), **FUNCTIONS}
+    known = f"known functions: {', '.join(sorted(functions))}, or package.module:Class"
+    module_name, colon, class_name = functions.get(name, name).partition(":")
     if not (colon and class_name and all(part.isidentifier() for part in module_name.split("."))):
         raise ConfigurationError(f"unknown function {name!r}; {known}")
     try:

@@ -59,6 +59,7 @@ class Firewall(RoutedHop):
     """A stateful packet filter between its ports."""
 
     name = "firewall"
+    default_action = "drop"
     ports = None
     partition = staticmethod(partition_by_quoted)
     victims = {**RoutedHop.victims, **dict.fromkeys(
@@ -77,14 +78,21 @@ class Firewall(RoutedHop):
     rule_counts = Map(scope="worker")       # name of a rule -> (flows, packets, octets)
 
     def configure_hop(self, taken):
-        self.rules = take_rules(taken, tuple(self.port))
+        self.rules = take_rules(taken, tuple(self.port), self.default_action)
         connections_max = taken.integer("connections_max", 65536, 1, 4_000_000)
         timeout_s = {name: taken.integer(name, default, 1, 1_000_000) for name, default in _TIMEOUTS}
         unanswered, echo, transitory, answered, established = (timeout_s[name] for name, _ in _TIMEOUTS)
         self.table = ConnectionTable(
             self.connections, (self.unanswered_used, self.echo_used, self.opening_used, self.closing_used, self.answered_used,
                                self.established_used), max(1, connections_max // self.worker_count),
-            (unanswered, echo, transitory, transitory, answered, established))
+            (unanswered, echo, transitory, transitory, answered, established), self.flow_ended)
+
+    def inspect(self, packet, key, value, from_opener, ctx):
+        """Whether a packet of the flow *key*, whose state will be *value*, passes; what does not changes no state. For subclasses."""
+        return True
+
+    def flow_ended(self, key, value):
+        """The flow *key* is forgotten. For subclasses."""
 
     def pass_on(self, packet, header, flow, hop, ctx):
         if flow is None:
@@ -124,6 +132,8 @@ class Firewall(RoutedHop):
             value = (kind, rule, 0, (), ())
         elif not from_opener and value[0] == UNANSWERED:
             value = (ANSWERED, *value[1:])
+        if not self.inspect(packet, key, value, from_opener, ctx):
+            return
         self.table.put(key, value, ctx.now_ns)
         self._count(value[1], header)
         self.send_on(packet, hop, ctx)
@@ -145,6 +155,8 @@ class Firewall(RoutedHop):
             if value is None:
                 self.drop("tcp_window")
                 return
+            if not self.inspect(packet, key, value, from_opener, ctx):
+                return
             self.table.put(key, value, ctx.now_ns)
         self._count(value[1], header)
         self.send_on(packet, hop, ctx)
@@ -154,8 +166,9 @@ class Firewall(RoutedHop):
             self.drop("tcp_unknown")
             return
         rule = self._admit(packet, header, flow, hop, OPENING, ctx)
-        if rule is not None:
-            self.table.put(flow, (OPENING, rule, next_state(0, segment.flags, True), opened(segment), ()), ctx.now_ns)
+        value = (OPENING, rule, next_state(0, segment.flags, True), opened(segment), ())
+        if rule is not None and self.inspect(packet, flow, value, True, ctx):
+            self.table.put(flow, value, ctx.now_ns)
             self._count(rule, header)
             self.send_on(packet, hop, ctx)
 

@@ -60,13 +60,13 @@ def _in_ranges(protocol, port, ranges):
     return ranges is None or protocol in (TCP, UDP) and any(first <= port <= last for first, last in ranges)
 
 
-def take_rules(taken, zones):
+def take_rules(taken, zones, default_action):
     """Take the parameters ``rules`` and ``default`` out of *taken*: a tuple of Rules, the last one fits everything.
 
     *zones*: the names of the ports. Raises ConfigurationError.
     """
     rules = [_rule(taken.name, number, given, zones) for number, given in enumerate(taken.list("rules", (), RULES_MAX), 1)]
-    rules.append(Rule(DEFAULT_RULE, taken.choice("default", "drop", ACTIONS)))
+    rules.append(Rule(DEFAULT_RULE, taken.choice("default", default_action, ACTIONS)))
     names = [rule.name for rule in rules]
     for name in names:
         if names.count(name) > 1:

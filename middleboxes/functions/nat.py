@@ -12,6 +12,14 @@ routes                         none     list of [prefix, next hop] (see ``routes
 first_port, last_port          1024,    range of external ports (and ICMP identifiers), per external address and
                                65535    protocol
 mappings_max                   60000    mappings at a time; at the limit new ones are refused
+mappings_per_host_max          60000    of one inside address (RFC 6888, REQ-4); at the limit new ones are refused
+filtering                      endpoint-independent; or address-dependent, address-and-port-dependent: who may send to
+                                        a mapping (RFC 4787, REQ-8)
+contacts_max                   60000    remote ends that filtering remembers; beyond it the one used longest ago is
+                                        forgotten
+forwards                       none     list of mappings from outside that are always there (``nat_options``)
+log_collector                  none     address where a syslog message about each mapping goes (``nat_log``)
+log_port                       514      UDP port of the collector
 tcp_sessions_max               60000    TCP connections at a time; at the limit new ones are refused
 tcp_established_timeout_s      7440     idle time of an established TCP connection (RFC 5382, REQ-5)
 tcp_transitory_timeout_s       240      idle time of one that is opening; life time of one that is closed
@@ -19,45 +27,52 @@ udp_timeout_s                  300      idle time of a UDP mapping (RFC 4787, RE
 icmp_timeout_s                 60       idle time of an ICMP echo mapping (RFC 5508, REQ-2)
 =============================  =======  =======================================================================
 
-Behaviour: mapping and filtering are endpoint-independent (RFC 4787, REQ-1 and REQ-8); an inside host always appears
-as the same external address (REQ-2); external ports are random (RFC 6056), no two mappings share one (REQ-3);
+Behaviour: mapping is endpoint-independent (RFC 4787, REQ-1), filtering as configured (REQ-8); an inside host always appears
+as the same external address (REQ-2); external ports are random (RFC 6056), of the parity of the inside port while there are such
+(REQ-4), no two mappings share one (REQ-3); fragments pass if the first one, which has the ports, comes first (REQ-14, ``nat_fragments``);
 inside hosts reach each other by external endpoints (hairpinning, REQ-9). A TCP mapping lives while it has a connection; only a SYN opens one, and any other segment
 of an unknown connection is dropped, never answered with RST. ICMP errors are translated with the packet that they
 quote (RFC 5508, REQ-3 to 5) and change no state. Echo requests to the NAT's own addresses are answered. The TTL
 is decremented; where it ends, the sender gets a time exceeded (at most 100 a second).
 
-State: mappings both ways, TCP sessions, idle timers, the port pool, ARP (see ``router``), ``drops`` by reason. The
+State: mappings both ways, TCP sessions, idle timers, the port pools, contacts, fragmented packets, the number of the log's last message, ARP (see ``router``), ``drops`` by reason. The
 time of last use is kept to 1 s, so that a busy flow doesn't change state with each packet.
 
-Limits: fragments are dropped (``drops["fragment"]``), so path MTU discovery has to work; port parity and contiguity
-(REQ-4) are not kept; protocols other than TCP, UDP and ICMP are dropped; no application-level gateways; a source
-outside of the inside prefix is dropped, since no answer could reach it. One inside host can take all mappings, and
-filtering that is endpoint-independent lets outsiders open TCP sessions to a mapped port until ``tcp_sessions_max``;
+Limits: fragments that overtake their first one are dropped (``fragment_unknown``), and those from one inside host to another (``fragment``); port contiguity is
+not kept; protocols other than TCP, UDP and ICMP are dropped; no application-level gateways; a source
+outside of the inside prefix is dropped, since no answer could reach it. Filtering that is endpoint-independent lets outsiders open TCP sessions to a mapped port until ``tcp_sessions_max``;
 TCP sequence numbers are not checked.
 """
 
 from ..sdk import IdleTimers, Map, Parameters
 from ..sdk.build import NO_MAC
 from ..sdk.packet import ETHERTYPE_ARP, ETHERTYPE_IPV4, ICMP, ICMP_ECHO_REPLY, ICMP_ECHO_REQUEST, TCP, UDP
+from . import nat_fragments
 from .icmp_errors import translate_error
+from .nat_log import MappingLog
+from .nat_options import take_external_addresses, take_forwards
+from .nat_sessions import NatSessions
 from .port_pool import PortPool
 from .router import MULTICAST, NS_PER_S, Ipv4Router
 from .routes import add_route, mask_of, take_routes
-from .tcp_sessions import ESTABLISHED, FIN, RST, SYN, is_closed, is_established, next_state, opens
+from .tcp_sessions import opens
 
 _INTEGERS = {
     # parameter: (default, least, most)
     "first_port": (1024, 1, 65535),
     "last_port": (65535, 1, 65535),
     "mappings_max": (60_000, 1, 1_000_000),
+    "mappings_per_host_max": (60_000, 1, 1_000_000),
+    "contacts_max": (60_000, 1, 1_000_000),
     "tcp_sessions_max": (60_000, 1, 1_000_000),
     "tcp_established_timeout_s": (7440, 1, 1_000_000),
     "tcp_transitory_timeout_s": (240, 1, 1_000_000),
     "udp_timeout_s": (300, 1, 1_000_000),
     "icmp_timeout_s": (60, 1, 1_000_000),
+    "log_port": (514, 1, 65535),
 }
-_PARAMETERS = (*_INTEGERS, "external_addresses", "outside_gateway", "routes")
-_EXTERNAL_ADDRESSES_MAX = 256
+_PARAMETERS = (*_INTEGERS, "external_addresses", "outside_gateway", "routes", "filtering", "forwards", "log_collector")
+_FILTERING = ("endpoint-independent", "address-dependent", "address-and-port-dependent")
 #: mappings and sessions that one tick removes at most, of each kind
 _EXPIRY_BATCH = 1024
 
@@ -70,7 +85,10 @@ class Nat(Ipv4Router):
                **dict.fromkeys(("outbound", "inbound", "udp_used", "icmp_used"), "none: the newcomer is refused (mappings_full)"),
                **dict.fromkeys(("sessions", "established_used", "transitory_used", "mapping_sessions"),
                                "none: the newcomer is refused (tcp_sessions_full)"),
-               "pool_places": "none: the newcomer is refused (ports_exhausted)"}
+               **dict.fromkeys(("pool_places", "odd_places"), "none: the newcomer is refused (ports_exhausted)"),
+               "host_mappings": "none: the newcomer is refused (mappings_full)",
+               **dict.fromkeys(("contacts", "contacts_used"), "the contact used longest ago makes room"),
+               **dict.fromkeys(("fragmented", "fragmented_used"), "the packet whose first fragment came longest ago makes room")}
 
     outbound = Map()            # (protocol, inside address, inside port) -> (external address, external port)
     inbound = Map()             # (protocol, external address, external port) -> (inside address, inside port)
@@ -80,8 +98,16 @@ class Nat(Ipv4Router):
     established_used = IdleTimers()     # key of sessions
     transitory_used = IdleTimers()      # key of sessions
     mapping_sessions = Map()    # (inside address, inside port) -> number of TCP sessions
-    pool_places = Map()
+    pool_places = Map()         # of even ports, see port_pool
     pool_used = Map()
+    odd_places = Map()
+    odd_used = Map()
+    host_mappings = Map()       # inside address -> number of mappings
+    contacts = Map()            # (protocol, inside address, port, remote address[, port]) -> None, if filtering asks for it
+    contacts_used = IdleTimers()
+    fragmented = Map()          # see nat_fragments
+    fragmented_used = IdleTimers()
+    log_number = Map()          # "last" -> number of the last message
 
     def configure(self, parameters):
         taken = Parameters("nat", parameters, _PARAMETERS)
@@ -97,27 +123,23 @@ class Nat(Ipv4Router):
         if inside.address & common_mask == outside.address & common_mask:
             taken.fail("the prefixes of inside and outside overlap")
         self.configure_router()
-        self.external_addresses = self._external_addresses(taken)
+        self.external_addresses = take_external_addresses(taken, self)
         for address in self.external_addresses:
             self.add_own(address, "outside")
         take_routes(taken, self)
         self._take_gateway(taken)
-        taken.finish()
-        self.pool = PortPool(self.pool_places, self.pool_used, self.first_port, self.last_port)
+        self.forwards = take_forwards(taken, self)
+        self.forwards_out = {(key[0], *inside): key[1:] for key, inside in self.forwards.items()}
+        #: how much of a remote end must be known for it to be let in: 0 nothing, 1 its address, 2 its port, too
+        self.filtering = _FILTERING.index(taken.choice("filtering", _FILTERING[0], _FILTERING))
+        collector = taken.address("log_collector", None)
+        self.log = collector and MappingLog(self, collector, self.log_port, self.log_number)
+        self.tcp = NatSessions(self.sessions, self.established_used, self.transitory_used, self.mapping_sessions, self.tcp_sessions_max,
+                               self.tcp_established_timeout_s, self.tcp_transitory_timeout_s)
+        first, last = self.first_port, self.last_port
+        self.pools = (PortPool(self.pool_places, self.pool_used, first + first % 2, last, 2),
+                      PortPool(self.odd_places, self.odd_used, first | 1, last, 2))
         self.used = {UDP: self.udp_used, ICMP: self.icmp_used}
-
-    def _external_addresses(self, taken):
-        texts = taken.any("external_addresses", None)
-        if not isinstance(texts, (list, tuple)) or not 1 <= len(texts) <= _EXTERNAL_ADDRESSES_MAX:
-            taken.fail(f"external_addresses must be a list of 1 to {_EXTERNAL_ADDRESSES_MAX} IPv4 addresses")
-        addresses = [taken.parse_address("external_addresses", text) for text in texts]
-        if len(set(addresses)) != len(addresses):
-            taken.fail("external_addresses names an address twice")
-        for text, address in zip(texts, addresses):
-            usable = self.is_host(address) or address == self.port["outside"].address
-            if not usable or self.on_link(address) == "inside":
-                taken.fail(f"external address {text} must be a host's and outside of the inside prefix")
-        return addresses
 
     def _take_gateway(self, taken):
         text = taken.any("outside_gateway", None)
@@ -171,7 +193,7 @@ class Nat(Ipv4Router):
     def _translate_source(self, packet, flow, ctx):
         """Rewrite the source by its mapping, a new one if need be; False if the packet was dropped."""
         key = flow[:3]
-        external = self.outbound.get(key)
+        external = self.outbound.get(key) or self.forwards_out.get(key)
         if external is None:
             external = self._open(packet, key, ctx)
             if external is None:
@@ -183,21 +205,45 @@ class Nat(Ipv4Router):
         elif protocol == ICMP and packet.icmp_type != ICMP_ECHO_REQUEST:
             self.drop("no_mapping")
             return False
-        else:
+        elif key not in self.forwards_out:
             used = self.used[protocol]
             if ctx.now_ns - used[key] >= NS_PER_S:
                 used.touch(key, ctx.now_ns)
+        if self.filtering:
+            self._note_contact((*key, *flow[3:3 + self.filtering]), ctx.now_ns)
         packet.set_source(*external)
         return True
 
+    def _note_contact(self, contact, now_ns):
+        """An inside host has sent to the remote end in *contact*, which may answer from now on."""
+        last_ns = self.contacts_used.get(contact)
+        if last_ns is None:
+            if len(self.contacts) >= self.contacts_max:
+                oldest = next(iter(self.contacts_used))
+                del self.contacts[oldest], self.contacts_used[oldest]
+            self.contacts[contact] = None
+        if last_ns is None or now_ns - last_ns >= NS_PER_S:
+            self.contacts_used.touch(contact, now_ns)
+
+    def _is_filtered(self, protocol, inside, source, source_port):
+        """Whether a packet from that remote end to a mapping must not come in (RFC 4787, REQ-8)."""
+        if not self.filtering or (protocol == TCP and (*inside, source, source_port) in self.sessions):
+            return False
+        return (protocol, *inside, source, source_port)[:3 + self.filtering] not in self.contacts
+
     def _process_inbound(self, packet, flow, ctx, hairpin=False):
         protocol, source, source_port, destination, destination_port = flow
-        inside = self.inbound.get((protocol, destination, destination_port))
+        external = protocol, destination, destination_port
+        forward = self.forwards.get(external)
+        inside = forward or self.inbound.get(external)
         if inside is None or (protocol == ICMP and packet.icmp_type != ICMP_ECHO_REPLY):
             self._answer_own(packet, flow, ctx)
             return
         if source >= MULTICAST or self.is_inside(source) or (source in self.unroutable and not hairpin):
             self.drop("bogus_source")
+            return
+        if forward is None and self._is_filtered(protocol, inside, source, source_port):
+            self.drop("filtered")
             return
         if packet.ttl <= 1:
             self.end_of_life(packet, ctx)
@@ -216,7 +262,8 @@ class Nat(Ipv4Router):
     def _process_to_own(self, packet, flow, ctx):
         """From inside to an address of ours: to another inside host's mapping (hairpin), or to ourselves."""
         protocol, _, _, destination, destination_port = flow
-        if protocol == ICMP or (protocol, destination, destination_port) not in self.inbound:
+        external = protocol, destination, destination_port
+        if protocol == ICMP or not (external in self.inbound or external in self.forwards):
             self._answer_own(packet, flow, ctx)
         elif packet.ttl <= 1:
             self.end_of_life(packet, ctx)
@@ -245,11 +292,29 @@ class Nat(Ipv4Router):
             if header is None:
                 self.drop("malformed")
             elif header.fragment_offset or header.more_fragments:
-                self.drop("fragment")
+                self._process_fragment(packet, header, ctx)
             elif header.protocol == ICMP:
                 translate_error(self, packet, header, ctx)
             else:
                 self.drop("malformed" if header.protocol in (TCP, UDP) else "protocol")
+
+    def _process_fragment(self, packet, header, ctx):
+        """A fragment: the first one has the ports and is translated as a packet, the others follow it."""
+        if header.fragment_offset:
+            nat_fragments.follow(self, packet, header, ctx)
+            return
+        flow = packet.five_tuple(first_fragment=True)
+        if flow is None or (ctx.port == "inside" and header.destination in self.unroutable):
+            self.drop("fragment")       # not even the ports in it, or to another inside host, or to ourselves
+            return
+        key = nat_fragments.key_of(packet, header, ctx.port)
+        if ctx.port == "inside":
+            self._process_outbound(packet, flow, ctx)
+        else:
+            self._process_inbound(packet, flow, ctx)
+        sent = packet.ipv4()
+        if (sent.source, sent.destination) != (header.source, header.destination):
+            nat_fragments.learn(self, key, sent.source, sent.destination, ctx.now_ns)
 
     # --- mappings and sessions
 
@@ -264,56 +329,56 @@ class Nat(Ipv4Router):
             reason = "no_mapping"
         elif len(self.outbound) >= self.mappings_max:
             reason = "mappings_full"
-        elif protocol == TCP and len(self.sessions) >= self.tcp_sessions_max:
+        elif protocol == TCP and self.tcp.full:
             reason = "tcp_sessions_full"
+        elif self.host_mappings.get(source, 0) >= self.mappings_per_host_max:
+            reason = "host_full"
         else:
             address = self.external_addresses[source % len(self.external_addresses)]
-            port = self.pool.draw(protocol, address, ctx.random())
+            port = self._draw_port(protocol, address, source_port, ctx)
             if port is not None:
                 external = address, port
                 self.outbound[key] = external
                 self.inbound[protocol, address, port] = (source, source_port)
+                self.host_mappings[source] = self.host_mappings.get(source, 0) + 1
                 if protocol != TCP:
                     self.used[protocol].touch(key, ctx.now_ns)
+                if self.log:
+                    self.log.tell("begin", key, external, ctx)
                 return external
             reason = "ports_exhausted"
         self.drop(reason)
         return None
 
-    def _close(self, key):
-        address, port = self.outbound.pop(key)
-        del self.inbound[key[0], address, port]
-        self.pool.give_back(key[0], address, port)
+    def _draw_port(self, protocol, address, source_port, ctx):
+        """A free external port, of the parity of *source_port* if there is one (RFC 4787, REQ-4); None if there is none."""
+        for pool in (self.pools[source_port % 2], self.pools[1 - source_port % 2]):
+            port = pool.draw(protocol, address, ctx.random())
+            while (protocol, address, port) in self.forwards:     # that of a forward stays taken
+                port = pool.draw(protocol, address, ctx.random())
+            if port is not None:
+                return port
+        return None
+
+    def _close(self, key, ctx):
+        protocol, host, _ = key
+        external = self.outbound.pop(key)
+        del self.inbound[(protocol, *external)]
+        self.pools[external[1] % 2].give_back(protocol, *external)
+        left = self.host_mappings[host] - 1
+        if left:
+            self.host_mappings[host] = left
+        else:
+            del self.host_mappings[host]
+        if self.log:
+            self.log.tell("end", key, external, ctx)
 
     def _track(self, session, flags, from_inside, now_ns):
         """Note a TCP segment of a known mapping; False if the packet was dropped."""
-        state = self.sessions.get(session)
-        if state == ESTABLISHED and not flags & (SYN | FIN | RST):
-            if now_ns - self.established_used[session] >= NS_PER_S:
-                self.established_used.touch(session, now_ns)
-            return True
-        if state is None:
-            if not opens(flags):
-                self.drop("tcp_unknown")
-                return False
-            if len(self.sessions) >= self.tcp_sessions_max:
-                self.drop("tcp_sessions_full")
-                return False
-            self.mapping_sessions[session[:2]] = self.mapping_sessions.get(session[:2], 0) + 1
-            state = 0
-        self._set_session(session, state, next_state(state, flags, from_inside), now_ns)
-        return True
-
-    def _set_session(self, session, old_state, state, now_ns):
-        timers, others = self.transitory_used, self.established_used
-        if is_established(state):
-            timers, others = others, timers
-        others.pop(session, None)
-        if state != old_state:
-            self.sessions[session] = state
-            timers.touch(session, now_ns)
-        elif not is_closed(state) and now_ns - timers[session] >= NS_PER_S:
-            timers.touch(session, now_ns)
+        reason = self.tcp.track(session, flags, from_inside, now_ns)
+        if reason:
+            self.drop(reason)
+        return not reason
 
     def tick(self, ctx):
         """Remove what was not used for its timeout."""
@@ -322,17 +387,10 @@ class Nat(Ipv4Router):
         for used, timeout_s in ((self.udp_used, self.udp_timeout_s), (self.icmp_used, self.icmp_timeout_s)):
             for key in used.expired(now_ns, timeout_s * NS_PER_S, _EXPIRY_BATCH):
                 del used[key]
-                self._close(key)
-        for used, timeout_s in ((self.established_used, self.tcp_established_timeout_s),
-                                (self.transitory_used, self.tcp_transitory_timeout_s)):
-            for session in used.expired(now_ns, timeout_s * NS_PER_S, _EXPIRY_BATCH):
-                del used[session], self.sessions[session]
-                self._end_session(session[:2])
-
-    def _end_session(self, endpoint):
-        left = self.mapping_sessions[endpoint] - 1
-        if left:
-            self.mapping_sessions[endpoint] = left
-        else:
-            del self.mapping_sessions[endpoint]
-            self._close((TCP, *endpoint))
+                self._close(key, ctx)
+        for endpoint in self.tcp.expire(now_ns, _EXPIRY_BATCH):
+            if (TCP, *endpoint) in self.outbound:      # not a forward
+                self._close((TCP, *endpoint), ctx)
+        for contact in self.contacts_used.expired(now_ns, self.udp_timeout_s * NS_PER_S, _EXPIRY_BATCH):
+            del self.contacts[contact], self.contacts_used[contact]
+        nat_fragments.expire(self, now_ns)

@@ -8,16 +8,17 @@ they started with are kept, so an idle pool costs nothing. Random ports are what
 
 
 class PortPool:
-    """Ports *first* to *last* of any number of addresses and protocols; state lives in the two Maps given.
+    """Ports *first* to *last*, each *step*th, of any number of addresses and protocols; state lives in the two Maps given.
 
     *places*: {(protocol, address, place): port}, *used*: {(protocol, address): number of ports taken}.
     """
 
-    def __init__(self, places, used, first, last):
+    def __init__(self, places, used, first, last, step=1):
         self._places = places
         self._used = used
         self._first = first
-        self._size = last - first + 1
+        self._step = step
+        self._size = max(0, (last - first) // step + 1)
 
     def draw(self, protocol, address, random_number):
         """Take a free port, chosen by *random_number* (64 bits); None if all are taken."""
@@ -26,8 +27,8 @@ class PortPool:
         if used == size:
             return None
         place = used + random_number % (size - used)
-        port = places.get((protocol, address, place), self._first + place)
-        head = places.pop((protocol, address, used), self._first + used)
+        port = places.get((protocol, address, place), self._first + place * self._step)
+        head = places.pop((protocol, address, used), self._first + used * self._step)
         if place != used:
             places[protocol, address, place] = head
         self._used[protocol, address] = used + 1

@@ -21,11 +21,13 @@ class OutputLoggerRole(Role):
         self._peers = [port.get("peer") for port in ports]
         self._timer = None
         self._first_output_due = False
-        self._handed_over = 0
+        self._handed_over = self._taken = 0
 
     def counters(self):
         return {**self._core.counters, **counts(self._links), "handed_over": self._handed_over, "waiting": self._core.waiting,
-                "determinants": sum(map(len, self._core.logs)), "remembered": self._core.remembered}
+                "determinants": sum(map(len, self._core.logs)), "remembered": self._core.remembered,
+                # frames of the master: that it is heard says more than that it beats
+                "heard": self._taken - self._core.counters["old_epoch"] - self._core.counters["bad_frames"]}
 
     def fence(self, epoch):
         # what the old master sent before it died and is here already counts: it must not be lost
@@ -37,6 +39,7 @@ class OutputLoggerRole(Role):
 
     def frames(self, hop, frames):
         if hop == HOP_OUTPUT:
+            self._taken += len(frames)
             self._send(self._core.receive_all(frames))
         else:
             super().frames(hop, frames)

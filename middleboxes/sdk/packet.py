@@ -24,7 +24,7 @@ ICMP_ECHO_REPLY, ICMP_ECHO_REQUEST = 0, 8
 
 # where things are in an Ethernet frame with an IPv4 header
 _IPV4, _TTL, _IPV4_CHECKSUM, _SOURCE, _DESTINATION, _NO_OPTIONS = 14, 22, 24, 26, 30, 34
-_FRAGMENT_MASK = 0x3FFF  # more fragments, fragment offset
+_FRAGMENT_MASK, _OFFSET_MASK = 0x3FFF, 0x1FFF   # more fragments and fragment offset, the offset alone
 
 # EtherType, version and header length, total length, fragment, TTL, protocol, checksum, source, destination,
 # then the first eight bytes of the transport header
@@ -210,8 +210,8 @@ class Packet:
         return Ipv4(frame[23], source, destination, frame[_TTL], start, end,
                     (fragment & 0x1FFF) * 8, bool(fragment & 0x2000))
 
-    def five_tuple(self):
-        """(protocol, source, source port, destination, destination port), or None.
+    def five_tuple(self, first_fragment=False):
+        """(protocol, source, source port, destination, destination port), or None; *first_fragment*: also of one that has the ports.
 
         Both ports of an ICMP echo request or reply are its identifier. None means: not IPv4, a bad header (version,
         lengths, header checksum), a fragment, another protocol, or a transport header that does not fit its packet.
@@ -223,7 +223,7 @@ class Packet:
              source_port, destination_port, third, _) = _unpack_headers(frame)
         except StructError:
             return None
-        if (ether_type != ETHERTYPE_IPV4 or fragment & _FRAGMENT_MASK or not 28 <= length <= len(frame) - _IPV4):
+        if (ether_type != ETHERTYPE_IPV4 or fragment & (_OFFSET_MASK if first_fragment else _FRAGMENT_MASK) or not 28 <= length <= len(frame) - _IPV4):
             return None
         if version == 0x45:
             if int.from_bytes(frame[_IPV4:_NO_OPTIONS], "big") % 0xFFFF:
@@ -238,7 +238,7 @@ class Packet:
             third, = _unpack_word(frame, transport + 4)
         size = _IPV4 + length - transport
         if protocol == UDP:
-            if not 8 <= third <= size:
+            if third < 8 or third > size and not first_fragment:
                 return None
         elif protocol == TCP:
             if size < 20 or not 20 <= (frame[transport + 12] >> 4) * 4 <= size:

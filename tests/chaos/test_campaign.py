@@ -51,7 +51,7 @@ class Emulator:
         hosts = [{"name": name, "role": role, "alive": True,
                   "beat": [{"group": "nat", "role": role, "epoch": 1, "counters": values}]}
                  for name, (role, values) in counters.items()]
-        return {"groups": [{"name": "nat", "state": self.state, "epoch": 1, "master": "m1", "spares": ["m2"], "store": "st",
+        return {"groups": [{"name": "nat", "state": self.state, "epoch": 1, "master_epoch": 1, "master": "m1", "spares": ["m2"], "store": "st",
                             "failovers": []}], "hosts": hosts}
 
 

@@ -142,7 +142,7 @@ def test_a_sample_needs_every_role_at_the_group_s_epoch():
     def status(epochs):
         return {"hosts": [{"name": "c"}, *({"name": role, "beat": [{"group": "g", "role": role, "epoch": epoch, "counters": {role: 1}}]}
                                            for role, epoch in epochs.items())]}
-    group = {"name": "g", "epoch": 3}
+    group = {"name": "g", "master_epoch": 3}
     epochs = dict.fromkeys(accounts.ROLES, 3)
     assert accounts.sample(status(epochs), group) == {role: {role: 1} for role in accounts.ROLES}
     assert accounts.sample(status({**epochs, "master": 2}), group) is None

@@ -30,7 +30,8 @@ def output(*arguments):
 def snapshot():
     """Whatever an emulation could leave behind or change: interfaces, bridges, processes, mounts, limits, files."""
     links = re.sub(r"\n\d+: ovs-netdev.*?(?=\n\d+: |\Z)", "", output("ip", "-details", "link", "show"), flags=re.DOTALL)
-    mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()]
+    # the namespaces of others come and go; ours are mounted in the run directory
+    mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines() if "ftmb" in line]
     return {"links": links, "addresses": sorted(output("ip", "-brief", "address").split("\n")),
             "bridges": output("ovs-vsctl", "show"), "processes": ours(), "mounts": sorted(mounts),
             "tcp_rmem": Path("/proc/sys/net/ipv4/tcp_rmem").read_text(encoding="ascii"),

@@ -16,6 +16,7 @@ from .network import ANSWER_TIMEOUT_S, START_TIMEOUT_S, OneAtATime
 pytestmark = [pytest.mark.emulation, pytest.mark.filterwarnings("ignore:distutils:DeprecationWarning")]
 GROUP, SENDER, RECEIVER = "nat", "client1", "server1"
 HANG_S, LAST_ARRIVAL_S = 5, 3
+MOVE_DATAGRAMS = 3000
 BUSY_LOOPS, BUSY_S, LONG_BUSY_S, LONG_ROUNDS = 4, 10, 60, 5
 
 
@@ -59,13 +60,13 @@ class Numbered:
         program.wait_for("ready", START_TIMEOUT_S)
         return program
 
-    def wait_for_more(self):
-        """Return once datagrams that were sent after this have come."""
-        mark = self._sender.ask("report", "report", ANSWER_TIMEOUT_S)["sent"]
+    def wait_for_more(self, count=1):
+        """Return once *count* datagrams that were sent after this have come, or were overtaken."""
+        mark = self._sender.ask("report", "report", ANSWER_TIMEOUT_S)["sent"] + count
         deadline = time.monotonic() + ANSWER_TIMEOUT_S
         while True:
             told = self._receiver.ask("report", "report", ANSWER_TIMEOUT_S)
-            if told["received"] + told["missing"] > mark:
+            if told["received"] + told["missing"] >= mark:
                 return
             assert time.monotonic() < deadline, f"nothing comes any more: {told}, {mark} sent"
 
@@ -94,7 +95,7 @@ def test_a_master_that_dies_while_the_controller_is_away_is_replaced_when_it_is_
     dead = client.kill(GROUP, "master", "host")["node"]
     client.heal("controller")
     group = single.settle()["groups"][0]
-    assert group["master"] != dead and [failover["from"] for failover in group["failovers"]] == [dead]
+    assert group["master"] != dead and [failover["role"] for failover in group["failovers"]] == ["master"]
     single.check()
 
 
@@ -136,7 +137,7 @@ def test_a_planned_move_loses_doubles_and_reorders_nothing(single):
             assert done.get("error") is None and done["master"] != before["master"], done
             assert done["failover"]["cause"] == "moved"
             single.settle()
-            numbered.wait_for_more()
+            numbered.wait_for_more(MOVE_DATAGRAMS)
         got = numbered.result()
     print(got)
     assert (got["twice"], got["reordered"], got["source_changes"]) == (0, 0, 0), got

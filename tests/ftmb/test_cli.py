@@ -12,7 +12,7 @@ from ftmb.emulator import client, server
 from ftmb.emulator.rundir import RunDirectory
 from ftmb.errors import UsageError
 
-COMMANDS = ["up", "status", "exec", "kill", "move", "heal", "down", "demo", "chaos", "soak"]
+COMMANDS = ["up", "status", "exec", "kill", "move", "heal", "down", "demo", "chaos", "soak", "new-function"]
 
 
 @pytest.fixture
@@ -71,6 +71,26 @@ def test_a_move_ends_as_the_controller_says(answer, code, told, json_wanted, not
     if json_wanted and code < 2:
         assert json.loads(out)["group"] == "nat"
     assert told in out + err or (json_wanted and code == 0)
+
+
+def test_the_status_shows_what_moved_what_is_lost_and_why(nothing_up, monkeypatch, capsys):
+    record = {"role": "master", "from": "m1", "to": "m2", "cause": "moved", "replayed_packets": 0, "total_ms": 5.0,
+              **{f"{step}_ms": 1.0 for step in ("detect", "fence", "load", "replay", "redirect")}}
+    homes = {"master": "m1", "input_logger": "il", "output_logger": "ol", "store": "st"}
+    group = {"name": "nat", "function": "nat", "state": "lost", "epoch": 5, **homes, "input_logger": "m3", "store": None, "homes": homes,
+             "spares": [], "failovers": [record, {**record, "cause": "link down"}], "lost": "store and master are gone",
+             "moving_to": "m2", "replacing": ["input-logger"]}
+    monkeypatch.setattr(client, "status", lambda: {"groups": [group], "hosts": [{"name": "m1", "role": "idle", "alive": False}],
+                                                   "controller": {"alive": True, "apps": ["a"]}, "links_down": ["link:s1-s2"]})
+    assert cli.main(["status"]) == 0
+    told = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert told[0] == "group nat (nat): lost, epoch 5"
+    assert told[1:6] == ["its state can't be recovered: store and master are gone", "its master is moving to m2",
+                         "input logger m3 (at first: il), being put in place", "master m1", "output logger ol"]
+    assert "store - (at first: st)" in told and "link:s1-s2 is down" in told and "m1 idle dead" in told
+    steps = "5.0 ms = detect 1.0 fence 1.0 load 1.0 replay 1.0 redirect 1.0; 0 packets replayed"
+    assert f"move of the master, m1 to m2: {steps}" in told
+    assert f"failover of the master, m1 to m2 (link down): {steps}" in told
 
 
 def test_down_may_be_repeated(nothing_up, capsys):

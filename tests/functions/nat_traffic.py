@@ -17,6 +17,8 @@ from .nat_scenario import (ACK, EXTERNAL, FIN, INSIDE, NS_PER_S, OUTSIDE, RST, S
 #: few ports and sessions, short timeouts, so that limits and expiry are met often
 SMALL = {"first_port": 3000, "last_port": 3009, "mappings_max": 22, "tcp_sessions_max": 12, "udp_timeout_s": 5,
          "icmp_timeout_s": 3, "tcp_transitory_timeout_s": 4, "tcp_established_timeout_s": 20}
+#: what has state only if it is asked for
+OPTIONS = {"filtering": "address-dependent", "log_collector": "192.0.2.7", "mappings_per_host_max": 8, "contacts_max": 5}
 _FLAGS = [SYN, SYN, SYN | ACK, ACK, ACK, FIN | ACK, RST]
 
 
@@ -54,7 +56,8 @@ class Traffic:
         rng = self.rng
         protocol = rng.choice(["udp", "tcp", "tcp", "icmp"])
         options = {"flags": rng.choice(_FLAGS), "data": rng.randbytes(rng.randrange(20)),
-                   "ttl": rng.choice([64, 64, 9, 1])}
+                   "ttl": rng.choice([64, 64, 9, 1]), "fragment": rng.choice([0] * 12 + [0x2000, 0x2003, 3]),
+                   "identification": rng.randrange(2)}
         if rng.random() < 0.8:
             return "inside", packet(protocol, self._endpoint("inside"), self._endpoint("outside"), INSIDE.mac, **options)
         target = f"{EXTERNAL}:{rng.randrange(3000, 3010)}"

@@ -16,12 +16,12 @@ def test_built_in_name_and_full_name_give_the_class():
 @pytest.mark.parametrize("name", ["nta", "", ":", "json", "json:", ":Nat", "json:loads", "json:Nat", "no.such.module:X",
                                   "middleboxes.functions.nat:UDP", ".nat:Nat", "..:Nat", "a b:C"])
 def test_wrong_names_list_the_known_ones(name):
-    with pytest.raises(ConfigurationError, match="known functions: firewall, load-balancer, monitor, nat, rate-limiter, sequencer, shared-counter, or package.module:Class"):
+    with pytest.raises(ConfigurationError, match="known functions: firewall, ids, load-balancer, monitor, nat, rate-limiter, sequencer, shared-counter, or package.module:Class"):
         load(name)
 
 
 @pytest.mark.parametrize("change, message", [
-    ({"udp_timeout": 5}, "unknown parameters udp_timeout; allowed: external_addresses"),
+    ({"udp_timeout": 5}, "unknown parameters udp_timeout; allowed: contacts_max, external_addresses"),
     ({"udp_timeout_s": "5"}, "udp_timeout_s must be an integer from 1"),
     ({"udp_timeout_s": 0}, "udp_timeout_s must be an integer from 1"),
     ({"mappings_max": True}, "mappings_max must be an integer"),

@@ -12,7 +12,7 @@ from middleboxes.sdk import Packet
 from middleboxes.sdk.packet import checksum
 
 from .nat_scenario import Network
-from .nat_traffic import SMALL, Traffic, apply_step, state
+from .nat_traffic import OPTIONS, SMALL, Traffic, apply_step, state
 
 
 def checkpoint(source, target):
@@ -27,7 +27,8 @@ def checkpoint(source, target):
 @pytest.mark.parametrize("seed", range(6))
 def test_a_replica_by_deltas_behaves_the_same_from_any_packet_on(seed):
     """After every packet a delta; now and then the replica takes over, and the old master checks its outputs."""
-    master, replica = Network(seed, **SMALL), Network(seed + 1, know=(), **SMALL)
+    parameters = {**SMALL, **(OPTIONS if seed % 2 else {})}
+    master, replica = Network(seed, **parameters), Network(seed + 1, know=(), **parameters)
     traffic, rng = Traffic(seed), random.Random(seed)
     checkpoint(master, replica)
     for _ in range(40):
@@ -51,7 +52,7 @@ def test_the_traffic_reaches_limits_expiry_and_every_state():
     """Otherwise the test above would prove little."""
     met = set()
     for seed in range(6):
-        net, traffic = Network(seed, **SMALL), Traffic(seed)
+        net, traffic = Network(seed, **SMALL, **(OPTIONS if seed % 2 else {})), Traffic(seed)
         for _ in range(2000):
             traffic.saw(apply_step(net, traffic.step()))
             met.update(name for name, variable in net.nat.variables.items() if len(variable))
@@ -60,7 +61,7 @@ def test_the_traffic_reaches_limits_expiry_and_every_state():
     assert met >= set(net.nat.variables)
     assert {1, 2, 3, 7, 15, 19} <= met      # SYN, simultaneous, established, half closed, closed, reset
     assert met >= {"ports_exhausted", "mappings_full", "tcp_sessions_full", "tcp_unknown", "arp_unanswered",
-                   "bogus_source", "malformed", "icmp_checksum", "no_mapping"}
+                   "bogus_source", "malformed", "icmp_checksum", "no_mapping", "filtered", "host_full", "fragment_unknown"}
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -78,7 +79,7 @@ def test_mappings_sessions_timers_and_ports_agree_at_every_step(seed):
         assert counts == nat.mapping_sessions
         assert {key[1:] for key in nat.outbound if key[0] == 6} == set(counts)
         assert {key for key in nat.outbound if key[0] != 6} == {*nat.udp_used, *nat.icmp_used}
-        assert sum(nat.pool_used.values()) == len(nat.outbound)
+        assert sum(nat.pool_used.values()) + sum(nat.odd_used.values()) == len(nat.outbound) == sum(nat.host_mappings.values())
         assert set(nat.neighbours) == set(nat.confirmed)
 
 

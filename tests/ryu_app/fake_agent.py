@@ -4,7 +4,7 @@ import os
 import socket
 import threading
 
-from fake_fabric import Agent
+from fake_node import NEVER, Agent
 
 from middleboxes.core.channel import NONCE_BYTES, Channel
 
@@ -41,13 +41,24 @@ class SocketAgent(threading.Thread):
             if data == b"":
                 return
             for request in channel.receive(data or b""):
-                for message in self.agent.take(request):
+                for message in [*self.agent.take(request), *self._durable(request)]:
                     self.agent.say(message)
                     channel.send(message)
             if channel.established:
-                channel.send({"t": "beat", "roles": []} if said_hello else self.agent.hello())
+                channel.send(self.agent.beat() if said_hello else self.agent.hello())
                 said_hello = True
             self._sock.sendall(channel.data_to_send())
+
+    def _durable(self, request):
+        """There is no data network: a store or spare has all at once, and what a master is told is durable at once."""
+        agent, group = self.agent, request["group"]
+        if request["do"] in ("store", "spare"):
+            agent.checkpoint[group] = (1, NEVER)
+        if agent.change.get(group, 0) == agent.told.get(group, 0):
+            return []
+        agent.told[group] = agent.change[group]
+        return [{"t": "event", "name": "protected", "group": group, "epoch": agent.master_epoch[group],
+                 "detail": {"checkpoint": 1, "change": agent.change[group]}}]
 
     def close(self):
         """As if the process were killed."""

@@ -251,7 +251,7 @@ def test_rules_outlive_the_controller_and_the_next_one_relearns(lab):
     _check_entries(lab, "m3")
     lab.start_controller()
     group = _until(lambda: lab.group()["state"] == "protected" and lab.group(), "relearned")
-    assert group["epoch"] == 3 and group["master"] == "m3"
+    assert group["master_epoch"] == 3 and group["master"] == "m3"
     _until(lambda: "switch s1 connected" in [item["what"] for item in lab.rest("/ftmb/events")[1]], "switch is back")
     _check_entries(lab, "m3")
     oldest = re.findall(r"cookie=0x46544d42[0-9a-f]+, duration=([0-9.]+)s",

@@ -17,11 +17,12 @@ from ryu_app.switches import AskEntries, Barrier, Done, Send, Switches
 def test_every_frame_arrives_once_if_there_is_a_way_and_nowhere_else(seed):
     rng = random.Random(seed)
     deployment = random_deployment(rng)
-    plane = Plane(deployment)
+    plane, memory = Plane(deployment), {}
     for _ in range(4):
         steering = random_steering(rng, deployment)
         plane.down = steering.down
         plane.hold(*wanted(deployment, steering))
+        assert wanted(deployment, steering) == wanted(deployment, steering, memory), "whatever is remembered of before"
         for (place, frame), targets in expectations(deployment, steering).items():
             out, stray = plane.walk(place, dict(frame))
             assert sorted(out) == sorted(targets), (steering, place, frame)

@@ -46,7 +46,7 @@ def test_a_foreign_rule_that_ours_would_overwrite_is_left_and_told():
     theirs = dataclasses.replace(mine, cookie=0x99)
     found = difference(FLOWS, GROUPS, {theirs}, NONE, DEPLOYMENT)
     assert mine not in {change.entry for change in found.changes}
-    assert found.foreign_flows == {theirs} and "cookie 0x99 is in our band" in conflict(theirs).text
+    assert found.foreign_flows == {theirs} and "cookie 0x99 is in our band" in conflict(theirs, DEPLOYMENT).text
 
 
 def test_a_foreign_group_with_our_id_is_left_and_rules_that_need_it_are_held_back():

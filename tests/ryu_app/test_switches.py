@@ -6,9 +6,9 @@ import pytest
 from deployments import single, tree
 
 from ryu_app.deployment import Place, parse
-from ryu_app.reconcile import ADD, DELETE, MODIFY, conflict
+from ryu_app.reconcile import ADD, DELETE, MODIFY, Conflict, conflict
 from ryu_app.steering import Flow, Steering, kept, wanted
-from ryu_app.switches import AskEntries, Barrier, Done, Send, Switches
+from ryu_app.switches import FULL_AUDIT, AskEntries, Barrier, Done, Send, Switches
 
 ACTIVE = {("nat", "input-logger"): "il", ("nat", "output-logger"): "ol", ("nat", "master"): "m1"}
 DEPLOYMENT = parse(single())
@@ -81,11 +81,35 @@ def test_only_the_barrier_after_the_newest_changes_counts(synced):
 
 
 def test_an_audit_repairs_what_somebody_else_deleted(synced):
-    assert synced.audit() == [AskEntries("s1", False)]
+    assert synced.audit() == [AskEntries("s1", True)]
     synced.entries("s1", "groups", sorted(GROUPS, key=repr), False)
     lost = sorted(FLOWS, key=repr)[0]
     commands = synced.entries("s1", "flows", [flow for flow in FLOWS if flow != lost], False)
     assert [change.entry for change in _sent(commands)] == [lost]
+
+
+def _texts(commands):
+    return [command.text for command in commands if isinstance(command, Conflict)]
+
+
+def test_what_somebody_else_deletes_is_told_by_the_switch_and_mended_at_once(synced):
+    lost = sorted(FLOWS, key=repr)[:2]
+    assert synced.removed("s1", dataclasses.replace(lost[0], actions=())) == [AskEntries("s1", False)]
+    # the second is told while the answer is on its way: it may be older than that
+    assert synced.removed("s1", dataclasses.replace(lost[1], actions=())) == []
+    assert _read(synced, "s1", FLOWS - {lost[0]}, GROUPS) == [AskEntries("s1", False)]
+    commands = _read(synced, "s1", FLOWS - set(lost), GROUPS)
+    assert {change.entry for change in _sent(commands)} == set(lost)
+    assert _texts(commands) == ["2 of our entries were removed or changed: put back"]
+
+
+def test_what_we_delete_ourselves_and_what_is_not_ours_is_no_loss(synced):
+    fenced = wanted(DEPLOYMENT, Steering(ACTIVE, frozenset({"m2"})))
+    fence, = fenced[0] - FLOWS
+    _answer(synced, synced.want(*fenced))
+    _answer(synced, synced.want(FLOWS, GROUPS))
+    assert synced.removed("s1", fence) == []
+    assert synced.removed("s1", dataclasses.replace(sorted(FLOWS, key=repr)[0], cookie=0x99)) == []
 
 
 def test_an_audit_that_changes_overtook_is_ignored(synced):
@@ -102,8 +126,33 @@ def test_a_foreign_rule_stays_known_after_the_first_answer():
     switches.want(FLOWS, GROUPS)
     switches.entries("s1", "groups", [], False)
     commands = switches.entries("s1", "flows", [theirs], False)
-    assert conflict(theirs) in commands
+    assert conflict(theirs, DEPLOYMENT) in commands
     assert switches.want(FLOWS, GROUPS) == []
+    # an audit that asks for ours only says nothing of others
+    switches.barrier_reply("s1", commands[-1].number)
+    assert switches.audit() == [AskEntries("s1", True)]
+    _read(switches, "s1", [*(flow for flow in FLOWS if flow.key != theirs.key), theirs], GROUPS)
+    assert switches.audit() == [AskEntries("s1", False)]
+    assert _read(switches, "s1", [flow for flow in FLOWS if flow.key != theirs.key], GROUPS) == []
+
+
+@pytest.mark.parametrize("priority, where", [(40999, "in our band"), (41000, "above our band"), (65535, "above our band")])
+def test_what_others_put_in_our_way_later_is_found_by_a_full_audit_and_told_once(synced, priority, where):
+    theirs = Flow("s1", 0, priority, (("eth_type", 2054),), 0, (("output", 0xfffffffa),))
+    below, elsewhere = dataclasses.replace(theirs, priority=39999), dataclasses.replace(theirs, table=1)
+    told = []
+    for number in range(1, 2 * FULL_AUDIT + 1):
+        full = number % FULL_AUDIT == 1
+        assert synced.audit() == [AskEntries("s1", full)]
+        told += _texts(_read(synced, "s1", FLOWS | ({theirs, below, elsewhere} if full else set()), GROUPS))
+    assert len(told) == 1 and where in told[0]
+
+
+def test_of_many_rules_in_our_way_some_are_told_and_the_number_of_the_others(synced):
+    theirs = {Flow("s1", 0, 50000, (("in_port", port),), 0, ()) for port in range(1, 10)}
+    synced.audit()
+    told = _texts(_read(synced, "s1", FLOWS | theirs, GROUPS))
+    assert len(told) == 4 and told[-1] == "6 more rules of others are in our band or above it"
 
 
 @pytest.fixture

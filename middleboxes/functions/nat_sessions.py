@@ -1,0 +1,62 @@
+"""The TCP connections through a NAT: which segments belong to one, and how long it lives (``tcp_sessions`` has the states)."""
+
+from .tcp_sessions import ESTABLISHED, FIN, RST, SYN, is_closed, is_established, next_state, opens
+
+NS_PER_S = 1_000_000_000
+
+
+class NatSessions:
+    """Sessions {(inside address, port, remote address, port): state} over the NAT's Maps and IdleTimers given.
+
+    *counts*: (inside address, port) -> number of sessions: a mapping lives while it has one.
+    """
+
+    def __init__(self, sessions, established_used, transitory_used, counts, sessions_max, established_timeout_s, transitory_timeout_s):
+        self._sessions, self._counts, self._sessions_max = sessions, counts, sessions_max
+        self._established_used, self._transitory_used = established_used, transitory_used
+        self._timeouts_ns = ((established_used, established_timeout_s * NS_PER_S), (transitory_used, transitory_timeout_s * NS_PER_S))
+
+    @property
+    def full(self):
+        """Whether there is no room for another session."""
+        return len(self._sessions) >= self._sessions_max
+
+    def track(self, session, flags, from_inside, now_ns):
+        """Note a TCP segment of a known mapping; the reason why it is to be dropped, None if it is not."""
+        state = self._sessions.get(session)
+        if state == ESTABLISHED and not flags & (SYN | FIN | RST):
+            if now_ns - self._established_used[session] >= NS_PER_S:
+                self._established_used.touch(session, now_ns)
+            return None
+        if state is None:
+            if not opens(flags):
+                return "tcp_unknown"
+            if self.full:
+                return "tcp_sessions_full"
+            self._counts[session[:2]] = self._counts.get(session[:2], 0) + 1
+            state = 0
+        self._set(session, state, next_state(state, flags, from_inside), now_ns)
+        return None
+
+    def _set(self, session, old_state, state, now_ns):
+        timers, others = self._transitory_used, self._established_used
+        if is_established(state):
+            timers, others = others, timers
+        others.pop(session, None)
+        if state != old_state:
+            self._sessions[session] = state
+            timers.touch(session, now_ns)
+        elif not is_closed(state) and now_ns - timers[session] >= NS_PER_S:
+            timers.touch(session, now_ns)
+
+    def expire(self, now_ns, limit):
+        """Forget up to *limit* sessions of each kind that were idle for their timeout; yields inside ends that have none left."""
+        for used, timeout_ns in self._timeouts_ns:
+            for session in used.expired(now_ns, timeout_ns, limit):
+                del used[session], self._sessions[session]
+                left = self._counts[session[:2]] - 1
+                if left:
+                    self._counts[session[:2]] = left
+                else:
+                    del self._counts[session[:2]]
+                    yield session[:2]

@@ -1,0 +1,134 @@
+"""The fences of a failover: store and loggers refuse the old epochs, and tell what they have. Pure.
+
+Where what a logger has is of no more use, it is not fenced but begins anew: the output logger empty, the input logger
+where the checkpoint ends. A store that is gone is replaced by an empty one if the spare has the checkpoint.
+"""
+
+from . import loss, placement, replacement, spares
+from .arguments import role_arguments
+from .underway import Holder
+
+
+def ask(context, group, role, now_ns):
+    """Ask *role* of a recovering *group* what is due now; to be called whenever anything has changed."""
+    recovery = group.recovery
+    anew = recovery.salvage and role != "store"
+    if anew or role == "store" and (recovery.refilled or not context.intact(group, role)):
+        _find(context, group, role, now_ns)
+        if anew or recovery.refilled:
+            _give(context, group, role, now_ns)
+            return
+    if not context.intact(group, role):
+        # one that answered and is gone must answer again, should it come back as it was
+        recovery.waiting.add(role)
+        recovery.asked.discard(role)
+    elif role not in recovery.asked and role not in recovery.doubtful:
+        recovery.asked.add(role)
+        context.request(now_ns, group.holders[role].node, "fence", group, role, {"role": role}, recovery)
+
+
+def _find(context, group, role, now_ns):
+    """Another node for *role* if the one that has it is gone, and it may be another."""
+    recovery, holder = group.recovery, group.holders.get(role)
+    if holder is not None and context.standing(holder) or role == "store" and not loss.refilled(context, group):
+        return
+    if role != "store" and role in recovery.asked:
+        return                          # in the next epoch
+    name = placement.logger(context, group, role)
+    if name is None:
+        return
+    spares.release(context, name, f"becomes the {role} of group {group.name}", now_ns)
+    group.holders[role] = Holder(name, context.nodes[name].boot)
+    if role == "store":
+        recovery.refilled, recovery.former_store = True, recovery.former_store or holder
+    recovery.asked.discard(role)
+    recovery.waiting.add(role)
+    context.publish("warning", f"{name} is to be the {role}", now_ns, group, name)
+    context.steer()
+
+
+def _give(context, group, role, now_ns):
+    recovery, holder = group.recovery, group.holders.get(role)
+    if holder is None or not context.standing(holder) or role in recovery.asked:
+        return
+    if role != "input-logger":
+        args = role_arguments(context, group, role)
+    elif recovery.checkpoint is not None and recovery.checkpoint["checkpoint"]:
+        args = role_arguments(context, group, role, [n for n, _ in recovery.checkpoint["positions"]],
+                              recovery.checkpoint["last_ns"])
+    else:
+        return                          # where it begins is not known yet
+    recovery.asked.add(role)
+    context.request(now_ns, holder.node, role, group, role, args, recovery)
+
+
+def stranded(context, group):
+    """The nodes that were asked to begin anew and broke off: what they have begun is not to be mixed with what comes next."""
+    recovery, found = group.recovery, []
+    asked = {pending.role for pending in context.pending.values() if pending.owner is recovery}
+    for role, holder in sorted(group.holders.items()):
+        if role in recovery.asked and (role == "store" or recovery.salvage):
+            if context.standing(holder):
+                broke_off = role not in asked and not holder.acked
+            else:
+                broke_off = role != "store" and placement.logger(context, group, role) is not None
+            found += [holder.node] if broke_off else []
+    return found
+
+
+def answered(context, group, pending, result, now_ns):
+    """*pending.role* refuses the old epochs, or began anew. False if the *result* does not tell what it should."""
+    recovery, role, workers = group.recovery, pending.role, group.spec.workers
+    if role == "store":
+        told = {"checkpoint": 0, "positions": [], "change": 0, "last_ns": 0} if pending.do == "store" else result
+        if not _is_checkpoint(told, workers):
+            return False
+        if not _told(context, group, told):
+            return True
+    elif role == "output-logger" and not recovery.salvage:
+        stored = result.get("stored")
+        if not isinstance(stored, list) or len(stored) != workers:
+            return False
+        recovery.stored = stored
+    group.holders[role].acked = True
+    recovery.waiting.discard(role)
+    recovery.mark(f"{role} {'fenced' if pending.do == 'fence' else 'begun anew'}", now_ns)
+    if not recovery.waiting - {"switch"}:
+        recovery.fenced_ns = now_ns
+    return True
+
+
+def _told(context, group, told):
+    """The store *told* of its last checkpoint. False if the store before it is to be asked instead."""
+    recovery, former = group.recovery, group.recovery.former_store
+    if (told["checkpoint"] == 0 and former is not None and context.standing(former)
+            and (group.name, "store") in context.nodes[former.node].roles):
+        group.holders["store"], recovery.former_store = former, None
+        recovery.refilled = False
+        recovery.asked.discard("store")
+        return False
+    recovery.checkpoint = told
+    for role, doubt in sorted(recovery.doubtful.items()):
+        if told["change"] >= doubt.epoch:
+            continue                    # it was over, only not told: the new one protects the group
+        if role == "output-logger":
+            # what it released was covered by a checkpoint after it began, and there is none
+            replacement.take_back(group, doubt)
+            context.steer()
+        else:
+            recovery.beyond = f"{doubt.dead} had inputs that no checkpoint covers"
+    recovery.doubtful.clear()
+    if recovery.salvage and told["checkpoint"] == 0:
+        recovery.beyond = "no checkpoint is left"
+    elif told["change"] < recovery.due and not recovery.salvage:
+        recovery.beyond = "no checkpoint is durable since the last change"
+    return True
+
+
+def _is_checkpoint(told, workers):
+    """Whether it is {"checkpoint": id, "positions": [n, k] per worker, "change": epoch, "last_ns"}; id 0: there is none."""
+    if any(type(told.get(name)) is not int for name in ("checkpoint", "change", "last_ns")):
+        return False
+    positions = told.get("positions")
+    return isinstance(positions, list) and (told["checkpoint"] == 0 or len(positions) == workers and all(
+        isinstance(item, (list, tuple)) and [type(value) for value in item] == [int, int] for item in positions))
