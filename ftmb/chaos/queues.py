@@ -27,8 +27,8 @@ def parse(text):
     return found
 
 
-def input_interface(configuration_text, group):
-    """The switch's interface where the inputs of *group* enter the data network."""
+def input_interfaces(configuration_text, group):
+    """The switch's interfaces where the inputs of *group* enter the data network, whoever is its input logger."""
     configuration = config.read(configuration_text, "the campaign's configuration")
-    links = plan.make(configuration, "/").nodes[configuration.groups[group].input_logger]
-    return links.at_switch[links.data]
+    nodes = plan.make(configuration, "/").nodes
+    return [nodes[name].at_switch[nodes[name].data] for name in configuration.groups[group].loggers]
