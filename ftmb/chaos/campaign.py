@@ -34,6 +34,7 @@ class Campaign:
         self._book = accounts.Book()
         self._logger_deaths = []        # (from, to) in ns, when what was on its way may be lost
         self._output_logger_since_ns = 0
+        self._in_vain = queues.InVain(queues.interfaces(self._configuration))
 
     def run(self):
         """The Outcome. Raises UsageError (nothing came up), ProgramError, KeyboardInterrupt."""
@@ -109,12 +110,14 @@ class Campaign:
             self._until(lambda group: group["state"] in ("protected", "unprotected") and self._alive(group["master"]),
                         "served by a living master")
         blow.recovered_ms = round((time.monotonic_ns() - began_ns) / 1e6, 1)
+        overruns = queues.overruns()
         self._emulator.heal()
         after = self._until(lambda group: group["state"] == "protected" and all(map(self._alive, self._nodes())),
                             "protected with every node healed")
         well_ns = time.monotonic_ns()
         self._until(lambda group: self._traffic.goes_on_after(well_ns), "passing traffic")
         ended_ns = time.monotonic_ns()
+        self._in_vain.note(blow.nodes, overruns, queues.overruns())
         blow.gap_ms = round(self._traffic.gap_ms(began_ns, ended_ns), 3)
         if {before["input_logger"], before["output_logger"]} & set(blow.nodes):
             self._logger_deaths.append((began_ns - checkers.ON_THE_WAY_NS, ended_ns))
@@ -170,7 +173,7 @@ class Campaign:
 
     def _accounts(self, samples, arrivals, overruns):
         """What is missing, and not for a reason that is allowed."""
-        since_ns, found = self._output_logger_since_ns, []
+        since_ns, found, overruns = self._output_logger_since_ns, [], self._in_vain.without(overruns)
         at_deaths, elsewhere = checkers.lost(arrivals, self._logger_deaths)
         self._outcome.lost_at_loggers, self._outcome.lost_elsewhere = len(at_deaths), len(elsewhere)
         if self._wanted.faults is None:     # else the network loses what it likes

@@ -7,8 +7,11 @@ before all is well again, it is a pair that the design survives (docs/operations
 
 import random
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Callable, Tuple
+
+from ..errors import UsageError
 
 #: a strike comes so long after all was well
 PAUSE_MS = (200, 900)
@@ -75,6 +78,13 @@ class Ground:
         error = self._emulator.move(self._group).get("error")
         if error is not None:
             raise MoveFailed(f"the move did not hold: {error}")
+
+    def try_move(self):
+        """As ``move``, with the master dying meanwhile: it may hold, fail on the way, or be refused."""
+        try:
+            return self._emulator.move(self._group)
+        except UsageError as error:
+            return {"error": str(error)}
 
     def hang(self, role, node):
         """Stop *node* for a moment: it is no kill."""
@@ -173,6 +183,16 @@ def _move(ground, _strike):
     ground.move()
 
 
+def _move_and_master(ground, strike):
+    """The master dies in the middle of a move: whether that holds or not, another one goes on."""
+    node = ground.group()["master"]
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        moving = pool.submit(ground.try_move)
+        ground.wait_ms(strike.delay_ms)
+        ground.kill("master", node, strike.how)
+        moving.result()
+
+
 def _controller(ground, strike):
     """The controller is away for a while, and nothing else happens."""
     ground.kill_controller()
@@ -218,7 +238,9 @@ KINDS = {
     "input-hang": Kind(_holder("input_logger"), ("hang",)),
     "output-hang": Kind(_holder("output_logger"), ("hang",)),
     "store-hang": Kind(_holder("store"), ("hang",)),
-    "move": Kind(_move, ("planned",), weight=3),
+    "move": Kind(_move, ("planned",), weight=2),
+    # a move takes about as long as a checkpoint
+    "move-and-master": Kind(_move_and_master, _DEADLY, (0, 100)),
     "controller": Kind(_controller, ("process",), (0, 800)),
     "away": Kind(_away, _DEADLY, (0, 800)),
 }

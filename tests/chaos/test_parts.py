@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from ftmb import config
 from ftmb.chaos import configuration, kills, payload, queues
 from ftmb.demo.programs import Program
+from ftmb.errors import UsageError
 
 INSIDE, SOURCE = (0x0A000001, 5000), (0xC00002FE, 1234)
 
@@ -56,11 +58,12 @@ POOL = ("process", "host", "link", "hang", "stutter", "checkpoint", "recovery", 
 
 
 class Emulator:
-    """Notes what is done to it; *holders*: who has which role; *moved*: the answer to a move."""
+    """Notes what is done to it; *holders*: who has which role; *moved*: the answer to a move, None: refused."""
 
-    def __init__(self, moved=None, **holders):
-        self.done = []
-        self._moved, self._holders = moved or {}, {"input_logger": "il", "output_logger": "ol", "store": "st", **holders}
+    def __init__(self, moved=(), **holders):
+        self.done, self.moving = [], threading.Event()
+        self._moved = {} if moved == () else moved
+        self._holders = {"input_logger": "il", "output_logger": "ol", "store": "st", **holders}
 
     def status(self):
         group = {"name": "nat", "state": "protected", "master": "m1", "spares": ["m2"], **self._holders}
@@ -73,6 +76,9 @@ class Emulator:
 
     def move(self, group):
         self.done.append(("move", group))
+        self.moving.set()
+        if self._moved is None:
+            raise UsageError("the master is dead")
         return self._moved
 
     def heal(self, node):
@@ -112,6 +118,15 @@ def test_a_move_that_does_not_hold_is_told():
         kills.KINDS["move"].strike(ground, kills.Strike("move", "planned", 0, 0))
 
 
+@pytest.mark.parametrize("moved", [{}, {"error": "m1 died"}, None])
+def test_a_move_whose_master_dies_may_hold_or_not(moved):
+    emulator = Emulator(moved=moved)
+    ground = kills.Ground(emulator, "nat", None)
+    ground.wait_ms = lambda _delay_ms: emulator.moving.wait(20)
+    kills.KINDS["move-and-master"].strike(ground, kills.Strike("move-and-master", "host", 0, 50))
+    assert emulator.done == [("move", "nat"), ("host", "m1")] and ground.killed == ["m1"]
+
+
 def test_a_controller_that_was_killed_is_waited_for():
     """What is told while it is away is from before: "protected" would mean nothing."""
     emulator, seen = Emulator(), []
@@ -141,6 +156,17 @@ def test_overrun_queues_are_read_from_ss():
 
 def test_inputs_enter_the_network_at_the_ports_of_whoever_may_be_input_logger():
     assert queues.input_interfaces(configuration.text("nat", 1), configuration.GROUP) == ["fts1-5", "fts1-8", "fts1-11"]
+
+
+def test_what_a_zombie_sends_in_vain_excuses_nothing():
+    assert set(queues.interfaces(configuration.text("nat", 1))) == {"il", "ol", "st", "m1", "m2", "m3"}
+    vain = queues.InVain({"il": ["a", "b"], "ol": ["c"]})
+    for _ in range(2):
+        vain.note(["il", "controller"], {"a": 1, "c": 1}, {"a": 4, "b": 2, "c": 9})
+    assert vain.without({"a": 10, "b": 10, "c": 10}) == {"a": 4, "b": 6, "c": 10}
+    vain = queues.InVain({"il": ["a"]})
+    vain.note(["il"], {"a": 9}, {})
+    assert vain.without({"a": 3}) == {"a": 3}, "an interface whose counter begins anew takes nothing back"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="asks for a large receive buffer: needs root")
