@@ -21,7 +21,7 @@ SIOCGIFHWADDR = 0x8927
 FRAME_BYTES_MAX = 9216
 PACKET_STATISTICS = 6
 RECEIVE_BUFFER_BYTES = 32 << 20
-#: Frames handled, and sent, in one go. More cost little less and come as bursts: a port of a user-space Open vSwitch queues about 90 long frames.
+#: Frames handled, and sent, in one go. They leave as a burst: a port of a user-space Open vSwitch queues about 90 long frames.
 BATCH = 32
 
 # What a network does when it is full or cut, or with a frame that is none (EINVAL: shorter than an Ethernet header).

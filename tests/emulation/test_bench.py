@@ -31,7 +31,7 @@ def test_a_quick_bench_measures_everything_and_leaves_nothing(tmp_path):
         assert all(size["per_second"] > 0 and size["latency"]["p50_us"] > 0 for size in found[name].values()), found
     assert set(found["protected"]["64"]["cpu_us"]) == {"input-logger", "master", "output-logger", "store"}
     assert result["inside"]["determinants"][0]["bytes_per_packet"] < 1 and result["idle_percent"] > 0
-    assert (tmp_path / "bench-direct.svg").exists()
+    assert (tmp_path / "bench-direct-cpu.svg").exists()
     assert left() == [] and ours() == []
 
 
