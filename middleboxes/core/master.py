@@ -225,19 +225,20 @@ class Master:
 
     def _step(self, worker, item):
         context = worker.context
-        context.port = self._names[item.port] if item.port < len(self._names) else ""
-        context.now_ns = worker.last_ns = item.timestamp_ns
+        n, timestamp_ns, port, kind, frame = item
+        context.port = self._names[port] if port < len(self._names) else ""
+        context.now_ns = worker.last_ns = timestamp_ns
         context.outputs, context.records = [], []
         try:
-            if item.kind == PACKET:
-                worker.function.handle(item.frame, context)
+            if kind == PACKET:
+                worker.function.handle(frame, context)
             else:
                 worker.function.tick(context)
         except ReplayError:
             raise
         except Exception as error:  # a function's fault on one packet must not take down master after master
             self._function_failed(worker, error)
-        worker.n = item.n
+        worker.n = n
         worker.k += 1
         worker.counters["steps"] += 1
 

@@ -4,7 +4,7 @@ Each may be replaced: what is asked of one that has left its host is not answere
 """
 
 from middleboxes.core.checkpoint import Assembler
-from middleboxes.core.frames import HOP_OUTPUT, HOP_TRIM, decode_input, decode_trim, hop_of
+from middleboxes.core.frames import HOP_OUTPUT, HOP_TRIM, decode_input, decode_output, decode_trim, hop_of
 from middleboxes.core.outputlog import pack_keys
 
 from .network import MS
@@ -82,6 +82,8 @@ class OutputLoggerRole:
     def frame(self, frame):
         hop = hop_of(frame)[1]
         if hop == HOP_OUTPUT:
+            if self.closed and decode_output(frame).epoch > self.core.epoch:
+                return                  # a later master's, by a switch that is late: nobody fences a former one for it
             if not self.closed:
                 self.checker.at_output_logger(self.core, frame)
             self._let_out(self.core.receive(frame))
