@@ -119,16 +119,17 @@ def mappings_are_not_shared(arrivals):
     return _few(found)
 
 
-def lost(arrivals, logger_deaths):
-    """([texts] of datagrams that may have been on their way when a logger died, [texts] of the other lost ones).
+def lost(sent, arrivals, logger_deaths):
+    """([texts] of the lost ones of *sent* that may have been on their way when a logger died, [texts] of the others).
 
-    *logger_deaths*: (from, to) in ns. Numbers that are missing in a flow were sent between those around them; an answer was
-    sent when what it answers arrived. What a flow sent last is not missed.
+    *logger_deaths*: (from, to) in ns.
     """
+    arrived = {arrival.datagram for arrival in arrivals}
     at_deaths, elsewhere = [], []
-    for earliest_ns, latest_ns, text in [*_missing_numbers(arrivals), *_missing_answers(arrivals)]:
-        at_death = any(from_ns <= latest_ns and earliest_ns <= to_ns for from_ns, to_ns in logger_deaths)
-        (at_deaths if at_death else elsewhere).append(text)
+    for each in sorted(sent):
+        if each.datagram not in arrived:
+            at_death = any(from_ns <= each.sent_ns <= to_ns for from_ns, to_ns in logger_deaths)
+            (at_deaths if at_death else elsewhere).append(_name(each))
     return at_deaths, elsewhere
 
 
@@ -138,21 +139,6 @@ def losses_explained(elsewhere, overrun):
         return []
     reason = f", and queues of the network explain only {overrun}" if overrun else ""
     return [f"{len(elsewhere)} datagrams were lost while no logger died{reason}: first {elsewhere[0]}"]
-
-
-def _missing_numbers(arrivals):
-    for flow, group in _grouped(_there(arrivals), lambda arrival: arrival.flow).items():
-        group = sorted(group, key=lambda arrival: arrival.number)
-        for before, after in zip(group, group[1:]):
-            for number in range(before.number + 1, after.number):
-                yield before.sent_ns, after.sent_ns, f"datagram {number} of flow {flow}"
-
-
-def _missing_answers(arrivals):
-    answered = {(arrival.flow, arrival.number) for arrival in arrivals if arrival.back}
-    for arrival in _there(arrivals):
-        if (arrival.flow, arrival.number) not in answered:
-            yield arrival.received_ns, arrival.received_ns, f"answer {arrival.number} of flow {arrival.flow}"
 
 
 def _there(arrivals):

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from ftmb.chaos import campaign, report, run
-from ftmb.chaos.payload import Arrival
+from ftmb.chaos.payload import Arrival, Sent
 from ftmb.demo.programs import ProgramError
 from ftmb.errors import UsageError
 
@@ -60,6 +60,7 @@ class Traffic:
     """Two datagrams arrived, and what a test adds."""
 
     arrivals = (Arrival(20, False, (1, 1), 1, 0, 10, 1, 0, (1, 1)), Arrival(22, True, (1, 1), 1, 0, 21, 2, 0, (1, 1)))
+    sent = (Sent(10, False, 1, 0), Sent(21, True, 1, 0))
     counts = COUNTS
     problem = None
 
@@ -90,7 +91,7 @@ class Traffic:
         return 2
 
     def finish(self):
-        return list(self.arrivals), dict(self.counts)
+        return list(self.sent), list(self.arrivals), dict(self.counts)
 
     def stop(self):
         self.calls.append("stop")
