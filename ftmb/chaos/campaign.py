@@ -33,7 +33,8 @@ class Campaign:
         self._configuration = configuration.text(wanted.function, wanted.workers)
         self._ground = kills.Ground(emulator, configuration.GROUP, self._until)
         self._book = accounts.Book()
-        self._logger_deaths = []        # (from, to) in ns, when what was on its way may be lost
+        self._flows_since_ns = 0
+        self._logger_deaths = []        # (when one died, when another had its role) in ns
         self._output_logger_since_ns = 0
         self._in_vain = queues.InVain(queues.interfaces(self._configuration))
 
@@ -77,6 +78,7 @@ class Campaign:
     def _begin(self):
         began_ns = time.monotonic_ns()
         self._until(lambda group: self._traffic.flows_everywhere() and self._traffic.goes_on_after(began_ns), "passing traffic")
+        self._flows_since_ns = time.monotonic_ns()
 
     # -- kills
 
@@ -106,7 +108,7 @@ class Campaign:
             blow.nodes = list(ground.killed)
             hits_logger = bool({before["input_logger"], before["output_logger"]} & set(blow.nodes))
             if hits_logger:     # until another one has its role
-                self._logger_deaths.append((began_ns - checkers.ON_THE_WAY_NS, math.inf))
+                self._logger_deaths.append((began_ns, math.inf))
         if kind.nodes == 1:
             self._until(lambda group: group["state"] == "protected", "protected")
         else:
@@ -116,7 +118,7 @@ class Campaign:
         recovered_ns = time.monotonic_ns()
         blow.recovered_ms = round((recovered_ns - began_ns) / 1e6, 1)
         if hits_logger:
-            self._logger_deaths[-1] = (began_ns - checkers.ON_THE_WAY_NS, recovered_ns)
+            self._logger_deaths[-1] = (began_ns, recovered_ns)
         overruns = queues.overruns()
         self._emulator.heal()
         after = self._until(lambda group: group["state"] == "protected" and all(map(self._alive, self._nodes())),
@@ -178,6 +180,8 @@ class Campaign:
     def _accounts(self, samples, sent, arrivals, overruns):
         """What is missing, and not for a reason that is allowed."""
         since_ns, found, overruns = self._output_logger_since_ns, [], self._in_vain.without(overruns)
+        # until a router knows its neighbours, it keeps no more than a few packets for each
+        sent = [each for each in sent if each.sent_ns > self._flows_since_ns]
         at_deaths, elsewhere = checkers.lost(sent, arrivals, self._logger_deaths)
         self._outcome.lost_at_loggers, self._outcome.lost_elsewhere = len(at_deaths), len(elsewhere)
         if self._wanted.faults is None:     # else the network loses what it likes

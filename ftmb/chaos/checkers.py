@@ -7,7 +7,7 @@ where no number is seen twice.
 
 #: A NAT forgets a UDP mapping after 300 s without use; up to here it must not.
 MAPPING_KEPT_NS = 290_000_000_000
-#: How long before the death of a logger a datagram may have been sent that was still on its way to it or out of it.
+#: What was sent so long before the newest one that had arrived is on its way no more: by less they may overtake each other.
 ON_THE_WAY_NS = 200_000_000
 #: Of each kind of violation so many are told, and how many more there were.
 TOLD_MAX = 5
@@ -122,15 +122,25 @@ def mappings_are_not_shared(arrivals):
 def lost(sent, arrivals, logger_deaths):
     """([texts] of the lost ones of *sent* that may have been on their way when a logger died, [texts] of the others).
 
-    *logger_deaths*: (from, to) in ns.
+    *logger_deaths*: (when it died, when another one had its role) in ns.
     """
+    times = [(_sent_since(arrivals, died_ns), to_ns) for died_ns, to_ns in logger_deaths]
     arrived = {arrival.datagram for arrival in arrivals}
     at_deaths, elsewhere = [], []
     for each in sorted(sent):
         if each.datagram not in arrived:
-            at_death = any(from_ns <= each.sent_ns <= to_ns for from_ns, to_ns in logger_deaths)
+            at_death = any(from_ns <= each.sent_ns <= to_ns for from_ns, to_ns in times)
             (at_deaths if at_death else elsewhere).append(_name(each))
     return at_deaths, elsewhere
+
+
+def _sent_since(arrivals, moment_ns):
+    """What was sent from then on, of either direction, may have been on its way at *moment_ns*: on a busy machine that is long."""
+    newest_ns = [0, 0]
+    for arrival in arrivals:
+        if arrival.received_ns <= moment_ns:
+            newest_ns[arrival.back] = max(newest_ns[arrival.back], arrival.sent_ns)
+    return min(newest_ns) - ON_THE_WAY_NS
 
 
 def losses_explained(elsewhere, overrun):

@@ -15,6 +15,10 @@ COUNTS = {"sent": 2, "received": 2, "damaged": 0, "misdelivered": 0, "probes_sen
           "probe_source_changes": 0, "probes_repeated": 0}
 
 
+#: later than any moment of a test
+NOW_NS = 1 << 62
+
+
 class Emulator:
     """Says that all is well, until *state* is set; ``fail`` raises at the n-th kill."""
 
@@ -59,8 +63,9 @@ class Emulator:
 class Traffic:
     """Two datagrams arrived, and what a test adds."""
 
-    arrivals = (Arrival(20, False, (1, 1), 1, 0, 10, 1, 0, (1, 1)), Arrival(22, True, (1, 1), 1, 0, 21, 2, 0, (1, 1)))
-    sent = (Sent(10, False, 1, 0), Sent(21, True, 1, 0))
+    arrivals = (Arrival(NOW_NS + 10, False, (1, 1), 1, 0, NOW_NS, 1, 0, (1, 1)),
+                Arrival(NOW_NS + 12, True, (1, 1), 1, 0, NOW_NS + 11, 2, 0, (1, 1)))
+    sent = (Sent(10, False, 1, 7), Sent(NOW_NS, False, 1, 0), Sent(NOW_NS + 11, True, 1, 0))   # the first before traffic passed
     counts = COUNTS
     problem = None
 

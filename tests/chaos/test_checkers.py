@@ -100,13 +100,18 @@ ARRIVED = [arrival(each.number + 2, each.number, 1, back=each.back) for each in 
 
 
 @pytest.mark.parametrize("back, name", [(False, "datagram 50 of flow 1"), (True, "answer 50 of flow 1")])
-def test_a_lost_datagram_is_the_network_s_only_around_the_death_of_a_logger(back, name):
+def test_a_lost_datagram_is_the_network_s_only_around_the_death_of_a_logger(back, name, monkeypatch):
     seen = [each for each in ARRIVED if each.datagram != (back, 1, 50)]
     assert checkers.lost(SENT, seen, []) == ([], [name]) == checkers.lost(SENT[::-1], seen[::-1], [])
-    for death in ((40 * MS, 50 * MS), (50 * MS, math.inf)):
+    for death in ((40 * MS, 50 * MS), (90 * MS, 91 * MS)):
+        assert checkers.lost(SENT, seen, [death]) == ([name], []), "it may have been overtaken"
+    monkeypatch.setattr(checkers, "ON_THE_WAY_NS", 0)
+    for death in ((40 * MS, 50 * MS), (50 * MS, math.inf), (53 * MS, 54 * MS)):
         assert checkers.lost(SENT, seen, [(500 * MS, 600 * MS), death]) == ([name], [])
-    for death in ((0, 49 * MS), (51 * MS, math.inf)):
+    for death in ((0, 49 * MS), (62 * MS, math.inf)):
         assert checkers.lost(SENT, seen, [death]) == ([], [name])
+    slow = [each._replace(received_ns=each.received_ns + 30 * MS) for each in seen]
+    assert checkers.lost(SENT, slow, [(62 * MS, math.inf)]) == ([name], []), "when all are slow it was on its way for longer"
 
 
 def test_nothing_is_missing_in_sound_traffic_and_the_first_and_the_last_are_missed_too():
