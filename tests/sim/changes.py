@@ -23,6 +23,7 @@ class Changes:
         self.confirmed = dict.fromkeys(LOGS, 0)
         self.inputs_from = 1
         self.made = 0
+        self._former_output_loggers = []        # their ports are closed together: one may be replaced before it was steered to
 
     # -- what the group is told
 
@@ -83,7 +84,8 @@ class Changes:
         elif role == "output-logger":
             # two answers: the new one is there, and the steering is in force
             waiting = {"role", "steering"}
-            group.events.after(steering_ns, self._steer_outputs, epoch, host, former, waiting)
+            self._former_output_loggers.append(former)
+            group.events.after(steering_ns, self._steer_outputs, epoch, host, waiting)
             controller.host.call(host, self._become_output_logger, epoch, host, waiting)
         else:
             controller.host.call(host, self._become_store, epoch, host)
@@ -145,14 +147,16 @@ class Changes:
         group.checker.output_logger_began()
         host.call(self._controller.host, self._output_logger_answer, epoch, waiting, "role")
 
-    def _steer_outputs(self, epoch, host, former, waiting):
-        """Outputs go to the new one, and nothing comes out of the former one any more."""
+    def _steer_outputs(self, epoch, host, waiting):
+        """Outputs go to the new one, and nothing comes out of former ones any more."""
         group = self._group
         if self.holders["output-logger"] is host:
             group.network.redirect(virtual_mac("output-logger", group.number), host)
-            former.closed = True
-            if former.host.role is former:
-                group.network.blocked.add(former.host.mac)
+            for former in self._former_output_loggers:
+                former.closed = True
+                if former.host.role is former:
+                    group.network.blocked.add(former.host.mac)
+            self._former_output_loggers.clear()
         self._output_logger_answer(epoch, waiting, "steering")
 
     def _output_logger_answer(self, epoch, waiting, who):

@@ -5,6 +5,7 @@ from collections import deque
 from middleboxes.core.checkpoint import Assembler
 from middleboxes.core.frames import HOP_ACK, HOP_INPUT, decode_input, hop_of
 from middleboxes.core.recovery import LiveBuffer, Recovery
+from middleboxes.core.step import ReplayError
 
 from .network import MS
 
@@ -288,8 +289,18 @@ class SpareRole:
     def _determinants(self, worker, data, released, end):
         if self.host.role is self:
             self._recovery.released(worker, released)
-            self._recovery.determinants(worker, data, end)
+            self._or_give_up(self._recovery.determinants, worker, data, end)
             self._step()
+
+    def _or_give_up(self, function, *args):
+        """What *function* gives; the role is given up if it fails and another node recovers by now: the logs have gone on."""
+        try:
+            return function(*args)
+        except ReplayError:
+            if self._output_logger.core.epoch <= self.core.epoch:
+                raise
+            self.host.role = None
+            return ()
 
     def _step(self):
         if not self._stepping and self.host.role is self:
@@ -303,8 +314,8 @@ class SpareRole:
         self._stepping = False
         recovery = self._recovery
         before = recovery.replayed + recovery.processed
-        self._send(recovery.step(STEPS_PER_SLICE))
-        if not self.host.alive:
+        self._send(self._or_give_up(recovery.step, STEPS_PER_SLICE))
+        if self.host.role is not self:
             return
         if self.may_go_live(recovery):
             # inputs came faster than they were taken: it may stop asking again (recovery.GROWING_ANSWERS_MAX)
