@@ -28,8 +28,10 @@ def test_every_frame_arrives_once_if_there_is_a_way_and_nowhere_else(seed):
             assert sorted(out) == sorted(targets), (steering, place, frame)
             assert not stray, f"{frame} from {place} is left to others' rules"
         _check_strangers(plane, rng, 300)
+        macs = [port.mac for spec in deployment.groups.values() for port in spec.ports]
         for node in deployment.nodes.values():
-            assert plane.walk(node.data.place, {"eth_type": NSH, "eth_dst": BROADCAST}) == ([], False)
+            for target in (BROADCAST, deployment.hosts["c1"].mac, macs[0], "02:11:22:33:44:55"):
+                assert plane.walk(node.data.place, {"eth_type": NSH, "eth_src": node.data.mac, "eth_dst": target}) == ([], False)
 
 
 def _check_strangers(plane, rng, count):
