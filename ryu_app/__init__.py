@@ -7,9 +7,13 @@ Pure (no sockets, clocks or Ryu; facts and time in, actions out):
     steering     who is active and who is fenced -> the OpenFlow entries wanted
     reconcile    wanted against actual entries -> ordered changes of our own only
     switches     one reconciler per switch, and barriers over all of them
-    liveness     signs of life -> who is alive, who is dead and why
-    context      nodes, groups and requests: what the controller knows; actions: what it can do
-    startup, failover, spares    the steps a group takes, each a function of the context
+    liveness     signs of life -> who is alive, who is dead and why; silence: the data plane as a witness; flapping: deaths in a row
+    context      nodes, groups and requests: what the controller knows; underway: what goes on in a group; actions: what it can do
+    placement    which node gets a role; arguments: of the requests that give one
+    startup      how a group begins; adoption: what a controller finds when it comes
+    failover     of a master; fences: of store and loggers in it; loss: state that can't be recovered, and what then
+    replacement  of an input logger, output logger or store; spares: who stands by; moves: what an operator plans
+    answers      what agents answer and tell, made facts
     controller   events in, actions out; the one door to the files above
     status       what REST tells
     rest         requests of operators -> answers with status codes; refusal: why something is not done

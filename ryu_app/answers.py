@@ -4,6 +4,7 @@ from . import failover, fences, moves, replacement, startup
 from .context import LOGS, UNFIT_NS
 from .underway import Holder, Move, Recovery, Replacement
 
+FIRST_OUTPUT = "first packet out"
 _LOSS = {"store": "its checkpoints: a failure of the master now may lose state",
          "input-logger": "the input log: no traffic passes, and a failure of the master now loses state",
          "output-logger": "the determinants: no output passes, and a failure of the master now loses state"}
@@ -93,7 +94,7 @@ def failed(context, group, node, role, why, now_ns):
     if role in group.replacing and group.replacing[role].previous is not None \
             and group.replacing[role].previous.node == node.name:
         group.replacing[role].previous = None
-    holder = group.spare if role == "spare" else group.holders.get(role) if isinstance(role, str) else None
+    holder = group.spare if role == "spare" else group.holders.get(role)
     if holder is None or holder.node != node.name:
         return
     node.unfit[group.name] = now_ns + UNFIT_NS
@@ -130,9 +131,11 @@ def event(context, node, message, now_ns):
     master = group.holders.get("master")
     is_master = master is not None and master.node == node.name and message["epoch"] == group.master_epoch
     if name == "failed":
+        if not isinstance(detail.get("role"), str):
+            return "a failed event without its role"
         context.publish("error", f"{node.name} failed: {detail.get('error')}", now_ns, group, node.name)
-        if is_master or detail.get("role") != "master":
-            failed(context, group, node, detail.get("role"), detail.get("error"), now_ns)
+        if is_master or detail["role"] != "master":
+            failed(context, group, node, detail["role"], detail.get("error"), now_ns)
     elif name == "protected" and is_master:
         if type(detail.get("change")) is not int:
             return "a protected event without its change"
@@ -151,13 +154,12 @@ def event(context, node, message, now_ns):
 
 
 def _first_output(group, epoch, now_ns):
-    mark = {"what": "first packet out", "at_ns": now_ns}
+    timelines = [record["timeline"] for record in group.failovers if record["role"] == "master" and record["epoch"] == epoch]
     if group.recovery is not None and epoch == group.epoch:
-        group.recovery.timeline.append(mark)
-        return
-    records = [record for record in group.failovers if record["role"] == "master" and record["epoch"] == epoch]
-    if records:
-        records[-1]["timeline"].append(mark)
+        timelines.append(group.recovery.timeline)
+    # once, however often it is told
+    if timelines and all(mark["what"] != FIRST_OUTPUT for mark in timelines[-1]):
+        timelines[-1].append({"what": FIRST_OUTPUT, "at_ns": now_ns})
 
 
 def _is_number(value):

@@ -7,6 +7,7 @@ in which nodes connect, answer and die decides nothing that is not a fact. One c
 from . import adoption, answers, failover, moves, placement, replacement, spares, startup
 from .context import LOGS, REQUEST_TIMEOUT_NS, TICK_INTERVAL_NS, Context
 from .liveness import DATA_SILENT, Liveness
+from .paths import unreachable
 from .silence import Silence
 
 GATHER_NS = 1_000_000_000       # how long hellos are awaited, from the first on
@@ -72,6 +73,9 @@ class Controller:
                                      f"{'up' if up else 'down'}", now_ns)
                 if self.context.gathered:       # before, nobody knows what to steer
                     self.context.steer()
+                cut_off = unreachable(self.context.deployment, self.context.down)
+                for name in self.context.nodes:
+                    self._judge(self._liveness.path(name, name not in cut_off), now_ns)
         if place in self._places:
             self._judge(self._liveness.port(self._places[place], up), now_ns)
 

@@ -13,6 +13,8 @@ WINDOW = 512
 #: the rate of latency measurements, as a part of protected's throughput
 MODERATE = 0.5
 _RATE_MIN = 1000
+#: flows are opened at so many times the rate that is measured
+_OPENING = 2
 _SETTLE_S = 0.3
 
 
@@ -86,7 +88,8 @@ def checkpoints_and_latency(wire, rate, seconds, flows, rounds):
         for name, interval_ms in (("on", systems.CHECKPOINT_INTERVAL_MS), ("off", systems.NO_CHECKPOINTS_MS)):
             with systems.protected(wire, interval_ms) as running:
                 # once through all flows first: opening them is not what is measured
-                traffic(wire, running.link, FRAMES_BYTES[0], flows, "rate", int(rate), max(1.0, 1.2 * flows / rate))
+                opening = int(_OPENING * rate)
+                traffic(wire, running.link, FRAMES_BYTES[0], flows, "rate", opening, 1.2 * flows / opening)
                 found[name].append(latency(wire, running, FRAMES_BYTES[0], rate, seconds, flows)["p999_us"])
     pairs = list(zip(found["on"], found["off"]))
     return {"flows": flows, "rate": rate, "on_us": statistics.median(found["on"]), "off_us": statistics.median(found["off"]),

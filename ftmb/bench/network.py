@@ -15,6 +15,7 @@ import contextlib
 import ctypes
 import fcntl
 import os
+import socket
 import subprocess
 
 from middleboxes.core.frames import format_mac, virtual_mac
@@ -105,7 +106,7 @@ def _remove():
     left = [line.split()[0] for line in run(["ip", "netns", "list"]).splitlines() if line.startswith(PREFIX)]
     for name in left:
         run(["ip", "netns", "delete", name])
-    plugs = sorted(name for name in os.listdir("/sys/class/net") if name.startswith(PREFIX))
+    plugs = sorted(name for _, name in socket.if_nameindex() if name.startswith(PREFIX))
     if plugs:
         run(["ovs-vsctl", "--timeout=20", "--if-exists", "del-br", BRIDGE])
     # a namespace goes later than `ip netns delete` returns; its links must not wait for that

@@ -1,4 +1,4 @@
-"""Bars as SVG, written by hand: one file for each path, a group of bars for each size, a bar for each system."""
+"""Bars as SVG, written by hand: for each path throughput and CPU time, a group of bars for each size, a bar for each system."""
 
 from pathlib import Path
 
@@ -7,25 +7,39 @@ _COLOURS = {"limit": "#9aa5b1", "plain": "#7bb0a6", "protected": "#2f6690", "lin
 _STEPS = 4
 
 
-def throughput(systems, title):
+def throughput(systems):
     """An SVG text: packets a second by frame size and system."""
+    return _bars(systems, "Packets a second at full load", "k", 1000, lambda found: [("all", found["per_second"])])
+
+
+def cpu(systems):
+    """An SVG text: CPU time per packet of each process and of the traffic, one on the other."""
+    return _bars(systems, "CPU time per packet, us, by process (the uppermost part is the traffic's own)", "", 1,
+                 lambda found: [*found["cpu_us"].items(), ("traffic", found["traffic_cpu_us"])])
+
+
+def _bars(systems, title, unit, scale, parts_of):
+    """Groups of bars by frame size; a bar for each system, of the parts (name, value) that *parts_of* its measurements gives."""
     sizes = list(next(iter(systems.values())))
-    top = max(found["per_second"] for part in systems.values() for found in part.values()) or 1
+    top = max(sum(value for _, value in parts_of(found)) for part in systems.values() for found in part.values()) or 1
     height = _HEIGHT - _TOP - _BOTTOM
     group = (_WIDTH - _LEFT - 20) / len(sizes)
     bar = group / (len(systems) + 1)
-    parts = [_text(_LEFT, 20, title, "start", 14)]
+    shapes = [_text(_LEFT, 20, title, "start", 14)]
     for step in range(_STEPS + 1):
         y = _TOP + height * (1 - step / _STEPS)
-        parts.append(f'<line x1="{_LEFT}" x2="{_WIDTH - 20}" y1="{y:.1f}" y2="{y:.1f}" stroke="#ddd"/>')
-        parts.append(_text(_LEFT - 6, y + 4, f"{top * step / _STEPS / 1000:.0f}k", "end"))
+        shapes.append(f'<line x1="{_LEFT}" x2="{_WIDTH - 20}" y1="{y:.1f}" y2="{y:.1f}" stroke="#ddd"/>')
+        shapes.append(_text(_LEFT - 6, y + 4, f"{top * step / _STEPS / scale:.0f}{unit}", "end"))
     for column, size in enumerate(sizes):
-        parts.append(_text(_LEFT + group * (column + 0.5), _HEIGHT - _BOTTOM + 16, f"{size} bytes", "middle"))
+        shapes.append(_text(_LEFT + group * (column + 0.5), _HEIGHT - _BOTTOM + 16, f"{size} bytes", "middle"))
         for number, (name, part) in enumerate(systems.items()):
-            tall = height * part[size]["per_second"] / top
-            x, y = _LEFT + group * column + bar * (number + 0.5), _TOP + height - tall
-            parts.append(f'<rect x="{x:.1f}" y="{y:.1f}" width="{bar * 0.9:.1f}" height="{tall:.1f}" fill="{_colour(name)}"/>')
-    return _document(parts + _legend(systems))
+            x, y = _LEFT + group * column + bar * (number + 0.5), _TOP + height
+            for layer, (what, value) in enumerate(parts_of(part[size])):
+                tall = height * value / top
+                y -= tall
+                shapes.append(f'<rect x="{x:.1f}" y="{y:.1f}" width="{bar * 0.9:.1f}" height="{tall:.1f}" fill="{_colour(name)}"'
+                              f' fill-opacity="{max(0.4, 1 - 0.15 * layer):.2f}"><title>{what} {value:.1f}</title></rect>')
+    return _document(shapes + _legend(systems))
 
 
 def _legend(names):
@@ -52,11 +66,11 @@ def _document(parts):
 
 
 def write(directory, result):
-    """Write a plot for each path into *directory*; returns the files. Raises OSError."""
-    titles = {"direct": "Packets a second, three hops without a switch", "ovs": "Packets a second, three hops through Open vSwitch"}
+    """Write the plots of each path into *directory*; returns the files. Raises OSError."""
     files = []
     for fabric, part in result["paths"].items():
-        path = Path(directory) / f"bench-{fabric}.svg"
-        path.write_text(throughput(part["systems"], titles[fabric]), encoding="ascii")
-        files.append(str(path))
+        for name, plot in (("throughput", throughput), ("cpu", cpu)):
+            path = Path(directory) / f"bench-{fabric}-{name}.svg"
+            path.write_text(plot(part["systems"]), encoding="ascii")
+            files.append(str(path))
     return files

@@ -55,8 +55,9 @@ def _cell(value, bound, more, size):
 
 
 def _inside(found):
-    text = [f"{'flows':>9}{'pause p50 us':>14}{'p99 us':>9}   {found['changed_max']} changed between checkpoints, at most"]
-    text += [f"{row['flows']:>9}{row['pause_p50_us']:>14.1f}{row['pause_p99_us']:>9.1f}" for row in found["pauses"]]
+    text = [f"{'flows':>9}{'changed':>9}{'cut p50 us':>12}{'p99':>9}{'slice p99':>11}{'end p99':>9}{'live packets/s':>16}"]
+    text += [f"{row['flows']:>9}{row['changed']:>9}{row['pause_p50_us']:>12.1f}{row['pause_p99_us']:>9.1f}{row['slice_p99_us']:>11.1f}"
+             f"{row['end_p99_us']:>9.1f}{row['live_per_second']:>16.0f}" for row in found["pauses"]]
     replay = found["replay"]
     text.append(f"replay: {replay['per_second']:.0f} packets/s; processing live ones in the same process: "
                 f"{replay['live_per_second']:.0f}; protected's throughput above: 1/{replay['of_protected']:.2f} of the replay's")

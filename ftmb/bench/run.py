@@ -14,12 +14,12 @@ from . import inside, measure, plots, report, systems
 from .network import network
 from .programs import compiled
 
-_ROUNDS, _SECONDS = 3, 2.0
-_QUICK_ROUNDS, _QUICK_SECONDS = 1, 1.0
+_ROUNDS, _SECONDS = 3, 1.0
+_QUICK_ROUNDS, _QUICK_SECONDS = 1, 0.6
 _QUICK_FRAMES_BYTES = (64, 1500)
 _IDLE_S = 5.0
 _LATENCY_FLOWS = 100_000
-_LATENCY_RATE = 10_000
+_LATENCY_RATE, _LATENCY_S = 10_000, 3.0
 
 
 def add_arguments(parser):
@@ -71,4 +71,4 @@ def _on_paths(args, wire, names, progress, result):
                 result["idle_percent"] = measure.idle_percent(wire, _IDLE_S)
                 if not args.quick:
                     progress.line(f"latency with checkpoints on and off, {_LATENCY_FLOWS} flows")
-                    result["checkpoints"] = measure.checkpoints_and_latency(wire, _LATENCY_RATE, seconds, _LATENCY_FLOWS, rounds)
+                    result["checkpoints"] = measure.checkpoints_and_latency(wire, _LATENCY_RATE, _LATENCY_S, _LATENCY_FLOWS, rounds)

@@ -31,6 +31,10 @@ class Campaign:
         self._outcome = report.Outcome()
         self._configuration = configuration.text(wanted.function, wanted.workers)
         self._ground = kills.Ground(emulator, configuration.GROUP, self._until)
+        self._book = accounts.Book()
+        self._logger_deaths = []        # (from, to) in ns, when what was on its way may be lost
+        self._output_logger_since_ns = 0
+        self._in_vain = queues.InVain(queues.interfaces(self._configuration))
 
     def run(self):
         """The Outcome. Raises UsageError (nothing came up), ProgramError, KeyboardInterrupt."""
@@ -84,7 +88,7 @@ class Campaign:
             self._ground.wait_ms(strike.pause_ms)
             try:
                 self._strike(strike, blow)
-            except NotInTime as error:
+            except (NotInTime, kills.MoveFailed) as error:
                 self._violation(f"kill {number}, {strike.kind} ({strike.how}) of {', '.join(blow.nodes)}: {error}")
                 self._progress.line(report.line(number, wanted, blow))
                 return
@@ -93,11 +97,12 @@ class Campaign:
     def _strike(self, strike, blow):
         kind, ground = kills.KINDS[strike.kind], self._ground
         ground.killed = []
+        before = self._group()
         began_ns = time.monotonic_ns()
         try:
             kind.strike(ground, strike)
         finally:
-            blow.nodes = [kill["node"] for kill in ground.killed]
+            blow.nodes = list(ground.killed)
         if kind.nodes == 1:
             self._until(lambda group: group["state"] == "protected", "protected")
         else:
@@ -105,12 +110,19 @@ class Campaign:
             self._until(lambda group: group["state"] in ("protected", "unprotected") and self._alive(group["master"]),
                         "served by a living master")
         blow.recovered_ms = round((time.monotonic_ns() - began_ns) / 1e6, 1)
+        overruns = queues.overruns()
         self._emulator.heal()
-        self._until(lambda group: group["state"] == "protected" and all(map(self._alive, self._nodes())),
-                    "protected with every node healed")
+        after = self._until(lambda group: group["state"] == "protected" and all(map(self._alive, self._nodes())),
+                            "protected with every node healed")
         well_ns = time.monotonic_ns()
         self._until(lambda group: self._traffic.goes_on_after(well_ns), "passing traffic")
-        blow.gap_ms = round(self._traffic.gap_ms(began_ns, time.monotonic_ns()), 3)
+        ended_ns = time.monotonic_ns()
+        self._in_vain.note(blow.nodes, overruns, queues.overruns())
+        blow.gap_ms = round(self._traffic.gap_ms(began_ns, ended_ns), 3)
+        if {before["input_logger"], before["output_logger"]} & set(blow.nodes):
+            self._logger_deaths.append((began_ns - checkers.ON_THE_WAY_NS, ended_ns))
+        if after["output_logger"] != before["output_logger"]:
+            self._output_logger_since_ns = well_ns
 
     def _nodes(self):
         return [host["name"] for host in self._status["hosts"] if host["role"] != "host"]
@@ -120,7 +132,9 @@ class Campaign:
 
     def _group(self):
         self._status = self._emulator.status()
-        return next(group for group in self._status["groups"] if group["name"] == configuration.GROUP)
+        group = next(group for group in self._status["groups"] if group["name"] == configuration.GROUP)
+        self._book.note(self._status, group)
+        return group
 
     def _until(self, holds, what):
         """The group once *holds* of it. Raises NotInTime. Status is asked, it does not come by itself."""
@@ -144,20 +158,30 @@ class Campaign:
         self._traffic.stop_sending()
         self._wait_rest()
         samples, overruns = self._samples(), queues.overruns()
-        group = self._group()
         arrivals, counts = self._traffic.finish()
         self._progress.live("checking")
         outcome, wanted = self._outcome, self._wanted
-        outcome.counts, outcome.failovers, outcome.overruns = counts, group["failovers"], overruns
+        outcome.counts, outcome.failovers, outcome.overruns = counts, self._book.failovers(), overruns
+        outcome.released = self._book.total("output-logger", "released")
         for text in [*report.traffic_problems(counts), *checkers.check(wanted.function, arrivals)]:
             self._violation(text)
-        highest = max((arrival.stamp for arrival in arrivals), default=0)
-        overrun = overruns.get(queues.input_interface(self._configuration, configuration.GROUP), 0)
-        received = counts["received"] + counts["probes_received"]
-        for text in accounts.check(samples, wanted.workers, received, highest, overrun):
+        for text in self._accounts(samples, arrivals, overruns):
             self._violation(text)
         if samples:
-            outcome.counters, outcome.inputs_lost = samples[-1], accounts.missing(samples, wanted.workers)
+            outcome.counters, outcome.inputs_lost = samples[-1], accounts.missing(samples)
+        outcome.inputs_on_the_way, _ = self._book.on_the_way(wanted.workers)
+
+    def _accounts(self, samples, arrivals, overruns):
+        """What is missing, and not for a reason that is allowed."""
+        since_ns, found, overruns = self._output_logger_since_ns, [], self._in_vain.without(overruns)
+        at_deaths, elsewhere = checkers.lost(arrivals, self._logger_deaths)
+        self._outcome.lost_at_loggers, self._outcome.lost_elsewhere = len(at_deaths), len(elsewhere)
+        if self._wanted.faults is None:     # else the network loses what it likes
+            found = checkers.losses_explained(elsewhere, sum(overruns.values()))
+        received = sum(arrival.received_ns > since_ns for arrival in arrivals) + self._traffic.probes_after(since_ns)
+        highest = max((arrival.stamp for arrival in arrivals), default=0)
+        overrun = sum(overruns.get(name, 0) for name in queues.input_interfaces(self._configuration, configuration.GROUP))
+        return found + accounts.check(samples, self._book, self._wanted.workers, received, highest, overrun)
 
     def _wait_rest(self):
         deadline = time.monotonic() + _REST_MAX_S

@@ -27,8 +27,38 @@ def parse(text):
     return found
 
 
-def input_interface(configuration_text, group):
-    """The switch's interface where the inputs of *group* enter the data network."""
+def input_interfaces(configuration_text, group):
+    """The switch's interfaces where the inputs of *group* enter the data network, whoever is its input logger."""
+    configuration, nodes = _planned(configuration_text)
+    return [nodes[name].at_switch[nodes[name].data] for name in configuration.groups[group].loggers]
+
+
+def interfaces(configuration_text):
+    """{node: all its interfaces at the switch}."""
+    return {name: list(links.at_switch.values()) for name, links in _planned(configuration_text)[1].items()}
+
+
+def _planned(configuration_text):
     configuration = config.read(configuration_text, "the campaign's configuration")
-    links = plan.make(configuration, "/").nodes[configuration.groups[group].input_logger]
-    return links.at_switch[links.data]
+    return configuration, plan.make(configuration, "/").nodes
+
+
+class InVain:
+    """Frames that a queue did not take and nobody would have taken: a node that comes back as a zombie sends all that it has kept.
+
+    *interfaces*: see there. They are no excuse for anything else that is missing.
+    """
+
+    def __init__(self, interfaces):
+        self._interfaces = interfaces
+        self._frames = {}
+
+    def note(self, nodes, before, after):
+        """*nodes* came back between two answers of ``overruns``."""
+        for interface in {interface for node in nodes for interface in self._interfaces.get(node, ())}:
+            more = after.get(interface, 0) - before.get(interface, 0)
+            self._frames[interface] = self._frames.get(interface, 0) + max(0, more)
+
+    def without(self, overruns):
+        """*overruns* less what was in vain."""
+        return {interface: count - self._frames.get(interface, 0) for interface, count in overruns.items()}

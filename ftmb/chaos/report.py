@@ -38,7 +38,11 @@ class Outcome:
     violations: list = field(default_factory=list)      # texts
     counts: dict = field(default_factory=dict)          # of the traffic, see traffic_set
     counters: dict = field(default_factory=dict)        # of the roles, at the end
-    inputs_lost: Optional[int] = None                   # logged and never processed
+    released: int = 0                                   # packets, by all output loggers, as far as they told
+    inputs_lost: Optional[int] = None                   # numbered and never processed
+    inputs_on_the_way: int = 0                          # of dead input loggers, that the network lost with them, as far as told
+    lost_at_loggers: int = 0                            # datagrams of flows: on their way when a logger died
+    lost_elsewhere: int = 0                             # datagrams of flows: at any other time
     overruns: dict = field(default_factory=dict)        # interface of a switch -> frames that its queue did not take
     failovers: list = field(default_factory=list)
 
@@ -57,12 +61,12 @@ def traffic_problems(counts):
 
 def to_json(wanted, outcome):
     """The content of ``--json``."""
-    released = outcome.counters.get("output-logger", {}).get("released", 0)
-    return {"seed": wanted.seed, "kills": len(outcome.blows), "packets_released": released,
+    return {"seed": wanted.seed, "kills": len(outcome.blows), "packets_released": outcome.released,
             "violations": outcome.violations, "client_gap_ms": [blow.gap_ms for blow in outcome.blows],
             "function": wanted.function, "workers": wanted.workers, "faults": wanted.faults,
             "blows": [vars(blow) for blow in outcome.blows], "traffic": outcome.counts, "counters": outcome.counters,
-            "inputs_lost": outcome.inputs_lost, "queue_overruns": outcome.overruns, "failovers": outcome.failovers}
+            "inputs_lost": outcome.inputs_lost, "inputs_on_the_way": outcome.inputs_on_the_way,
+            "lost_at_loggers": outcome.lost_at_loggers, "lost_elsewhere": outcome.lost_elsewhere, "queue_overruns": outcome.overruns, "failovers": outcome.failovers}
 
 
 def line(number, wanted, blow):
@@ -70,7 +74,7 @@ def line(number, wanted, blow):
     what = blow.kind if blow.kind == blow.how else f"{blow.kind} ({blow.how})"
     took = "NOT recovered in time" if blow.recovered_ms is None else f"recovered after {blow.recovered_ms:7.1f} ms"
     gap = "" if blow.gap_ms is None else f", client gap {blow.gap_ms:7.1f} ms"
-    return f"kill {number:>{len(str(wanted.kills))}}/{wanted.kills}  {what:20} {', '.join(blow.nodes):8} {took}{gap}"
+    return f"kill {number:>{len(str(wanted.kills))}}/{wanted.kills}  {what:26} {', '.join(blow.nodes):14} {took}{gap}"
 
 
 def summary(wanted, outcome):
@@ -78,8 +82,9 @@ def summary(wanted, outcome):
     counts, lines = outcome.counts, []
     if counts:
         lost = counts["sent"] - counts["received"]
-        lines.append(f"{counts['received']} numbered datagrams arrived, {lost} were lost on the way; "
-                     f"{outcome.counters.get('output-logger', {}).get('released', 0)} packets released, "
+        lines.append(f"{counts['received']} numbered datagrams arrived, {lost} were lost on the way, "
+                     f"{outcome.lost_at_loggers} of them when a logger died; "
+                     f"{outcome.released} packets released, "
                      f"{len(outcome.failovers)} failovers, {outcome.inputs_lost} logged inputs lost by the network")
         if any(outcome.overruns.values()):
             lines.append(f"queues of the emulated switches overran: {sum(outcome.overruns.values())} frames were lost there")

@@ -61,6 +61,10 @@ class TrafficSet:
         self._receiver.ask("flush", "flushed", _ANSWER_TIMEOUT_S)
         return arrived_after(read_probes(self._probes)[1], moment_ns) > 0
 
+    def probes_after(self, moment_ns):
+        """How many probes have arrived after *moment_ns*, as far as is written down: all of them once finished."""
+        return arrived_after(read_probes(self._probes)[1], moment_ns)
+
     def gap_ms(self, start_ns, end_ns):
         """The longest silence of the probe flow in a window."""
         self._receiver.ask("flush", "flushed", _ANSWER_TIMEOUT_S)

@@ -20,7 +20,10 @@ CHUNK_BYTES_MAX = 1 << 18
 #: untrusted input: a checkpoint under construction may not grow beyond this
 CHECKPOINT_BYTES_MAX = 1 << 30
 
-_HEADER_FIELDS = {"version": int, "id": int, "base": int, "epoch": int, "change": int, "function": str, "positions": tuple,
+#: roles that may be replaced around a living master; only a checkpoint cut after that protects the group again
+COVERED = ("input-logger", "output-logger", "store")
+
+_HEADER_FIELDS = {"version": int, "id": int, "base": int, "epoch": int, "covers": dict, "function": str, "positions": tuple,
                   "random": tuple, "times_ns": tuple, "clocks": tuple, "domains": tuple}
 
 
@@ -38,14 +41,14 @@ class Checkpoint(NamedTuple):
 class Cut(NamedTuple):
     """A consistent cut of a master; ``positions`` is [(n, k) per worker], ``changes`` [(variable, removed, dirty), ...].
 
-    ``change``: the epoch of the last change of the group that the master knew of (Master.change).
+    ``covers``: {role of COVERED: epoch of the last replacement of it that the master knew of when it cut}.
     ``sharing``: the part of the header that middleboxes.core.sharing keeps.
     """
 
     id: int
     base: int
     epoch: int
-    change: int
+    covers: dict
     function: str
     positions: list
     random: list
@@ -55,7 +58,7 @@ class Cut(NamedTuple):
 
     def header(self):
         """The header of this cut."""
-        return {"version": VERSION, "id": self.id, "base": self.base, "epoch": self.epoch, "change": self.change,
+        return {"version": VERSION, "id": self.id, "base": self.base, "epoch": self.epoch, "covers": self.covers,
                 "function": self.function, "positions": self.positions, "random": self.random, "times_ns": self.times_ns,
                 **self.sharing}
 
@@ -134,6 +137,8 @@ def _check_header(header):
             raise CheckpointError("the checkpoint's header has an impossible number")
     if any(len(position) != 2 for position in header["positions"]):
         raise CheckpointError("the checkpoint's header has a malformed position")
+    if set(header["covers"]) != set(COVERED) or any(type(epoch) is not int or epoch < 0 for epoch in header["covers"].values()):
+        raise CheckpointError("the checkpoint's header has no valid 'covers'")
     _check_sharing(header, workers)
 
 

@@ -89,6 +89,11 @@ class InputLogger:
         self._logs[worker].append(item)
         return self._encoder.encode(self.epoch, worker, item)
 
+    @property
+    def last_n(self):
+        """One n per worker: of its last input."""
+        return list(self._last_n)
+
     def fence(self, epoch):
         """The group has a new master, of *epoch*; trims by older ones are refused."""
         self.epoch = max(self.epoch, epoch)

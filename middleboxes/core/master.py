@@ -7,19 +7,19 @@ Replay is the same step with the determinant given instead of made.
 Bounds: at most ``unacknowledged_max`` steps of a worker are ahead of the output logger's acknowledgement, and UNDURABLE_MAX ahead
 of the last durable checkpoint; at a bound it takes no more inputs (``ready`` is False) until acknowledgements or a durable checkpoint come.
 
-Around it input logger, output logger and store may be replaced: ``fence_inputs``, ``use_output_log`` and ``note_change`` tell it
-so (docs/protocol.md, "Replacements"). ``change`` is the epoch of the last such change, or of its own beginning.
+Around it input logger, output logger and store may be replaced: ``fence_inputs``, ``use_output_log`` and ``use_store`` tell it
+so (docs/protocol.md, "Replacements"). ``covers`` has the epoch of the last replacement of each, or that of its own beginning.
 
 Threads: with several workers, each may have a thread that alone calls ``process``, ``flush_worker`` and ``acknowledged`` for
 it: all that these change is the worker's own, or guarded as middleboxes.core.sharing says. ``cut``, ``load``, ``replay``,
-``fence_inputs`` and ``stop`` are for when no worker runs. ``acknowledged_all``, ``use_output_log``, ``note_change``, ``durable`` and
+``fence_inputs`` and ``stop`` are for when no worker runs. ``acknowledged_all``, ``use_output_log``, ``use_store``, ``durable`` and
 ``counters`` may come at any time: of workers that run they read numbers that never go back, and write one, ``durable_k``,
 that only ``durable`` writes.
 """
 
 import traceback
 
-from .checkpoint import Cut, CheckpointError
+from .checkpoint import COVERED, Cut, CheckpointError
 from .determinants import DeterminantLog, encode_extra, decode_extra
 from .frames import DETERMINANTS_INLINE_BYTES_MAX, PACKET, FrameError, OutputEncoder, decode_ack, encode_trim
 from .state import StateError
@@ -79,22 +79,26 @@ class Master:
 
     def begin(self, epoch, inputs_from):
         """It is the master of *epoch* from now on; INPUT frames of an epoch below *inputs_from* are a former input logger's."""
-        self.epoch = self.change = epoch
-        self.inputs_from = inputs_from
+        self.epoch, self.inputs_from = epoch, inputs_from
+        self.covers = dict.fromkeys(COVERED, epoch)
 
-    def note_change(self, epoch):
-        """The group is in its configuration *epoch* from now on: checkpoints cut after this say so."""
-        self.change = max(self.change, epoch)
+    def _replaced(self, role, epoch):
+        """Checkpoints cut from now on say that *role* was replaced in *epoch*: one that is being cut must not see half of it."""
+        self.covers = {**self.covers, role: max(self.covers[role], epoch)}
+
+    def use_store(self, epoch):
+        """The store is a new and empty one, in *epoch*: the next cut must be full."""
+        self._replaced("store", epoch)
 
     def fence_inputs(self, epoch):
         """Another input logger, of *epoch*: no input below it is taken any more. ([n per worker], time in ns) it goes on from."""
         self.inputs_from = max(self.inputs_from, epoch)
-        self.note_change(epoch)
+        self._replaced("input-logger", epoch)
         return [worker.n for worker in self.workers], max(worker.last_ns for worker in self.workers)
 
     def use_output_log(self, epoch):
         """The output logger is a new and empty one: until a checkpoint cut after this is durable, none waits for acknowledgements."""
-        self.note_change(epoch)
+        self._replaced("output-logger", epoch)
         self._unlogged_id = self.checkpoint_id
 
     def stop(self):
@@ -221,19 +225,20 @@ class Master:
 
     def _step(self, worker, item):
         context = worker.context
-        context.port = self._names[item.port] if item.port < len(self._names) else ""
-        context.now_ns = worker.last_ns = item.timestamp_ns
+        n, timestamp_ns, port, kind, frame = item
+        context.port = self._names[port] if port < len(self._names) else ""
+        context.now_ns = worker.last_ns = timestamp_ns
         context.outputs, context.records = [], []
         try:
-            if item.kind == PACKET:
-                worker.function.handle(item.frame, context)
+            if kind == PACKET:
+                worker.function.handle(frame, context)
             else:
                 worker.function.tick(context)
         except ReplayError:
             raise
         except Exception as error:  # a function's fault on one packet must not take down master after master
             self._function_failed(worker, error)
-        worker.n = item.n
+        worker.n = n
         worker.k += 1
         worker.counters["steps"] += 1
 
@@ -317,7 +322,7 @@ class Master:
         changes = [(name, *variable.cut()) for name, variable in self.function.variables.items()]
         if full:
             changes = [(name, (), variable.everything()) for name, variable in self.function.variables.items()]
-        return Cut(id=self.checkpoint_id, base=base, epoch=self.epoch, change=self.change, function=type(self.function).__name__,
+        return Cut(id=self.checkpoint_id, base=base, epoch=self.epoch, covers=self.covers, function=type(self.function).__name__,
                    positions=[(worker.n, worker.k) for worker in self.workers],
                    random=[worker.context.random_state for worker in self.workers],
                    times_ns=[worker.last_ns for worker in self.workers],

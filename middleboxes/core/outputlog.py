@@ -57,7 +57,8 @@ class OutputLogger:
         self._pending = 0
         self._acked = [-1] * workers
         self._seen = [0] * workers              # the last step heard of: a gap lies between the log's end and this
-        self._next_ack_ns = self._next_resend_ns = self._next_idle_ns = 0
+        self._next_ack_ns = self._next_resend_ns = 0
+        self._next_idle_ns = [0] * workers      # one's acknowledgement is repeated, however busy the others are
 
     @property
     def waiting(self):
@@ -205,20 +206,21 @@ class OutputLogger:
     def acknowledge(self, now_ns):
         """(ACK frames to send now, time in ns to call again). *now_ns*: any steady clock."""
         frames = []
-        ack_due, resend_due, idle = now_ns >= self._next_ack_ns, now_ns >= self._next_resend_ns, now_ns >= self._next_idle_ns
+        ack_due, resend_due = now_ns >= self._next_ack_ns, now_ns >= self._next_resend_ns
         for worker, log in enumerate(self.logs):
-            resend = idle or resend_due and self._seen[worker] > log.last
+            resend = now_ns >= self._next_idle_ns[worker] or resend_due and self._seen[worker] > log.last
             if resend or log.last != self._acked[worker] and (ack_due or log.last - self._acked[worker] >= ACK_STEPS_MAX):
                 self._acked[worker] = log.last
+                self._next_idle_ns[worker] = now_ns + IDLE_INTERVAL_NS
                 frames.append(encode_ack(self._group_id, self._source, self.epoch, worker, log.last, resend))
         if frames:
-            self._next_idle_ns = now_ns + IDLE_INTERVAL_NS
             if ack_due:
                 self._next_ack_ns = now_ns + ACK_INTERVAL_NS
             if resend_due:
                 self._next_resend_ns = now_ns + RESEND_INTERVAL_NS
+        next_ns = min(self._next_idle_ns)
         if any(seen > log.last for seen, log in zip(self._seen, self.logs)):
-            return frames, self._next_resend_ns
+            next_ns = min(next_ns, self._next_resend_ns)
         if any(log.last != acked for log, acked in zip(self.logs, self._acked)):
-            return frames, self._next_ack_ns
-        return frames, self._next_idle_ns
+            next_ns = min(next_ns, self._next_ack_ns)
+        return frames, next_ns

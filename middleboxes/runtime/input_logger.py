@@ -45,7 +45,7 @@ class InputLoggerRole(Role):
         self._timer = self.loop.after(self._tick_ns, self._tick)
 
     def counters(self):
-        return {**self._core.counters, **counts(self._links), "log_bytes": self._core.log_bytes,
+        return {**self._core.counters, **counts(self._links), "n": self._core.last_n, "log_bytes": self._core.log_bytes,
                 "filtered": self._filtered, "bad_frames": self._bad_frames}
 
     def fence(self, epoch):

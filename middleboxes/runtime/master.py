@@ -31,7 +31,7 @@ class MasterRole(Role):
         self._stop_id = None            # stopping: the checkpoint before the last one
         self.taking = False
         self._on_durable = on_durable
-        self._change_told = 0           # the last change that a durable checkpoint was cut after
+        self._covers_told = {}          # which replacements are covered, as the controller was told
         self._timer = None
         self._bad_frames = 0
         self._threads = None            # of several workers, once live
@@ -40,7 +40,7 @@ class MasterRole(Role):
 
     def counters(self):
         counters = {**self.core.counters, "checkpoint": self.core.checkpoint_id, "bad_frames": self._bad_frames,
-                    "change": self._change_told, "k": [worker.k for worker in self.core.workers],
+                    "change": max(self._covers_told.values(), default=0), "k": [worker.k for worker in self.core.workers],
                     "stopped": self.core.stopped, "inputs_from": 0 if self.core.stopped else self.core.inputs_from,
                     "unacknowledged": max(map(self.core.ahead, range(len(self.core.workers)))),
                     "undurable": max(worker.k - worker.durable_k for worker in self.core.workers)}
@@ -143,7 +143,7 @@ class MasterRole(Role):
 
     def use_store(self, epoch, store):
         """From now on checkpoints go to the store at *store* [ip, port], a base first."""
-        self.core.note_change(epoch)
+        self.core.use_store(epoch)
         self._store_address = store
         self._connection.on_close = None
         self._connection.close("another store")
@@ -247,16 +247,16 @@ class MasterRole(Role):
             self._durable()
         else:
             # a store that came back empty: what this delta builds on is gone, and not protected until the base is there
-            self._change_told, self._full = 0, True
+            self._covers_told, self._full = {}, True
             self._checkpoint()
 
     def _durable(self):
         cut, self._cut = self._cut, None
         for frame in self.core.durable(cut):
             self.node.send(frame)
-        if cut.change > self._change_told:
-            self._change_told = cut.change
-            self.event("protected", checkpoint=cut.id, change=cut.change)
+        if cut.covers != self._covers_told:
+            self._covers_told = cut.covers
+            self.event("protected", checkpoint=cut.id, change=max(cut.covers.values()), covers=cut.covers)
         if self._on_durable:
             on_durable, self._on_durable = self._on_durable, None
             on_durable()

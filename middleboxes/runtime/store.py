@@ -24,9 +24,9 @@ class StoreRole(Role):
         self.epoch = self._folded.epoch = max(self.epoch, epoch)
         header = self._folded.header
         if header is None:
-            return {"checkpoint": 0, "positions": [], "change": 0, "last_ns": 0}
-        return {"checkpoint": self._folded.id, "positions": header["positions"], "change": header["change"],
-                "last_ns": max(header["times_ns"])}
+            return {"checkpoint": 0, "positions": [], "change": 0, "covers": {}, "last_ns": 0}
+        return {"checkpoint": self._folded.id, "positions": header["positions"], "covers": header["covers"],
+                "change": max(header["covers"].values()), "last_ns": max(header["times_ns"])}
 
     def message(self, connection, message):
         if message["t"] == "checkpoint":

@@ -26,7 +26,7 @@ ROUNDS = [one_round(50_000), one_round(61_000), one_round(80_000)]
 
 def result():
     return {"paths": {"direct": {"systems": measure.medians(ROUNDS), "ratios": {64: measure.ratios(ROUNDS, 64)}}},
-            "inside": {"changed_max": 10, "pauses": [{"flows": 1000, "pause_p50_us": 1.0, "pause_p99_us": 2.0, "slice_p99_us": 3.0,
+            "inside": {"changed_max": 10, "pauses": [{"flows": 1000, "changed": 10, "end_p99_us": 1.0, "pause_p50_us": 1.0, "pause_p99_us": 2.0, "slice_p99_us": 3.0,
                                                       "live_per_second": 1e5}],
                        "replay": {"per_second": 2e5, "live_per_second": 2e5, "of_protected": 3.0},
                        "determinants": [{"workers": 1, "bytes_per_packet": 0.4}],
@@ -47,12 +47,19 @@ def test_the_table_says_what_held_and_what_missed():
     assert "64: 0.61 (held: >= 0.6)" in text and "64: 1.25 (missed: <= 1.1)" in text and text.endswith("a note")
 
 
-def test_plots_are_well_formed_and_have_a_bar_for_each_system(tmp_path):
-    files = plots.write(tmp_path, result())
-    root = ElementTree.parse(files[0]).getroot()
-    bars = [shape for shape in root.iter("{http://www.w3.org/2000/svg}rect") if shape.get("height") not in ("10", str(plots._HEIGHT))]
-    heights = sorted(float(bar.get("height")) for bar in bars)
-    assert len(heights) == 3 and heights[0] / heights[2] == pytest.approx(61 / 120, abs=0.01)
+def heights(path):
+    """The heights of the bars, or their parts, in an SVG file, as they are drawn."""
+    bars = [shape for shape in ElementTree.parse(path).getroot().iter("{http://www.w3.org/2000/svg}rect") if shape.get("fill-opacity")]
+    return [float(bar.get("height")) for bar in bars]
+
+
+def test_plots_are_well_formed_and_their_bars_are_in_proportion(tmp_path):
+    throughput, cpu = plots.write(tmp_path, result())
+    limit, plain, protected = heights(throughput)
+    assert protected / plain == pytest.approx(61 / 120, abs=0.01) and limit / plain == pytest.approx(100 / 120, abs=0.01)
+    parts = heights(cpu)
+    # three forwarders and the traffic, one process and the traffic, three roles and the traffic
+    assert len(parts) == 4 + 2 + 4 and sum(parts[:4]) / sum(parts[6:]) == pytest.approx(12 / 20.5, abs=0.01)
 
 
 def test_without_a_compiler_it_says_what_to_install(monkeypatch):

@@ -45,20 +45,21 @@ class Emulator:
         self.calls.append("heal")
 
     def status(self):
-        counters = {"il": ("input-logger", {"inputs": 20, "ticks": 10, "dropped_log_full": 0}),
+        counters = {"il": ("input-logger", {"inputs": 20, "ticks": 10, "dropped_log_full": 0, "n": [30]}),
                     "m1": ("master", {"k": [self.steps], "bad_frames": 0, "function_errors": 0}),
                     "ol": ("output-logger", {"released": 25, "bad_frames": 0})}
         hosts = [{"name": name, "role": role, "alive": True,
                   "beat": [{"group": "nat", "role": role, "epoch": 1, "counters": values}]}
                  for name, (role, values) in counters.items()]
         return {"groups": [{"name": "nat", "state": self.state, "epoch": 1, "master_epoch": 1, "master": "m1", "spares": ["m2"], "store": "st",
+                            "input_logger": "il", "output_logger": "ol",
                             "failovers": []}], "hosts": hosts}
 
 
 class Traffic:
     """Two datagrams arrived, and what a test adds."""
 
-    arrivals = (Arrival(20, False, (1, 1), 1, 0, 10, 1, 0, (1, 1)), Arrival(40, False, (1, 1), 1, 1, 30, 2, 0, (1, 1)))
+    arrivals = (Arrival(20, False, (1, 1), 1, 0, 10, 1, 0, (1, 1)), Arrival(22, True, (1, 1), 1, 0, 21, 2, 0, (1, 1)))
     counts = COUNTS
     problem = None
 
@@ -75,6 +76,9 @@ class Traffic:
 
     def goes_on_after(self, _moment_ns):
         return True
+
+    def probes_after(self, moment_ns):
+        return self.counts["probes_received"]
 
     def gap_ms(self, _start_ns, _end_ns):
         return 12.5
@@ -141,7 +145,8 @@ def test_a_group_that_does_not_recover_is_a_violation(state, said, tmp_path):
     ({"counts": {**COUNTS, "misdelivered": 2}}, "2 answers came to another socket"),
     ({"counts": {**COUNTS, "probes_repeated": 1}}, "1 probes arrived twice"),
     ({"counts": {**COUNTS, "probe_source_changes": 1}}, "1 times the probe flow's source changed"),
-    ({"counts": {**COUNTS, "received": 100}}, "only 25 packets were released")])
+    ({"arrivals": Traffic.arrivals[:1]}, "1 datagrams were lost while no logger died: first answer 0 of flow 1"),
+    ({"counts": {**COUNTS, "probes_received": 100}}, "only 25 packets were released")])
 def test_what_receivers_saw_is_judged(monkeypatch, changes, said):
     for name, value in changes.items():
         monkeypatch.setattr(Traffic, name, value)

@@ -91,19 +91,69 @@ def test_many_violations_of_a_kind_are_told_in_few_lines():
     assert len(found) == checkers.TOLD_MAX + 1 and found[-1] == "... and 95 more like the last"
 
 
+# -- what was lost
+
+@pytest.mark.parametrize("place, name", [(20, "datagram 5 of flow 1"), (23, "answer 5 of flow 2")])
+def test_a_lost_datagram_is_the_network_s_only_around_the_death_of_a_logger(place, name):
+    """Number 5 of flow 1 was sent between 80 and 120 ms, its neighbours' times; the answer of flow 2 when 110 had come."""
+    seen = [each for each in sound(40) if (each.back, each.flow, each.number) != (place == 23, 1 + place % 4 // 2, 5)]
+    if place == 20:     # nobody answers what nobody got
+        seen = [each for each in seen if (each.flow, each.number) != (1, 5)]
+    assert checkers.lost(seen, []) == ([], [name]) == checkers.lost(seen[::-1], [])
+    for death in ((90 * MS, 115 * MS), (0, 1000 * MS)):
+        assert checkers.lost(seen, [(500 * MS, 600 * MS), death]) == ([name], [])
+    for death in ((0, 79 * MS), (123 * MS, 1000 * MS)):
+        assert checkers.lost(seen, [death]) == ([], [name])
+
+
+def test_nothing_is_missing_in_sound_traffic():
+    assert checkers.lost(sound(), []) == ([], [])
+
+
+def test_losses_need_a_reason():
+    assert checkers.losses_explained([], 0) == checkers.losses_explained(["a", "b"], 2) == []
+    assert checkers.losses_explained(["a", "b"], 0) == ["2 datagrams were lost while no logger died: first a"]
+    assert "explain only 1: first a" in checkers.losses_explained(["a", "b"], 1)[0]
+
+
 # -- the roles' counters
 
-def sample(inputs=1000, ticks=50, k=1050, released=900, **changes):
-    counters = {"input-logger": {"inputs": inputs, "ticks": ticks, "dropped_log_full": 0},
+HOLDERS = {"input-logger": "il", "master": "m", "output-logger": "ol"}
+
+
+def sample(inputs=1000, ticks=50, k=1050, released=900, n=None, **changes):
+    counters = {"input-logger": {"inputs": inputs, "ticks": ticks, "dropped_log_full": 0, "n": [inputs + ticks if n is None else n]},
                 "master": {"k": [k], "bad_frames": 0, "function_errors": 0}, "output-logger": {"released": released, "bad_frames": 0}}
     for role, fields in changes.items():
         counters[role.replace("_", "-")].update(fields)
     return counters
 
 
+def status(counters, epochs=None, **holders):
+    """(status, its group) where the roles' *holders* (as HOLDERS) tell *counters*."""
+    holders = {**HOLDERS, **{role.replace("_", "-"): node for role, node in holders.items()}}
+    hosts = [{"name": node, "beat": [{"group": "g", "role": role, "epoch": (epochs or {}).get(role, 3), "counters": counters[role]}]}
+             for role, node in holders.items() if role in counters]
+    group = {"name": "g", "master_epoch": 3, "failovers": [], **{key: holders[role] for role, key in accounts.ROLES.items()}}
+    return {"hosts": [{"name": "c"}, *hosts]}, group
+
+
+def book(*told):
+    """A Book that noted *told*: samples, or pairs (sample, holders that differ from HOLDERS)."""
+    noted = accounts.Book()
+    for each in told:
+        counters, holders = each if isinstance(each, tuple) else (each, {})
+        noted.note(*status(counters, **holders))
+    return noted
+
+
+def check(samples, workers=1, received=880, highest_stamp=1000, overrun=0, noted=None):
+    return accounts.check(samples, noted or book(*samples), workers, received, highest_stamp, overrun)
+
+
 def test_accounts_that_add_up_pass_though_beats_come_apart():
     samples = [sample(ticks=50 + place, k=1050 + place - (place % 4 == 1) + (place % 4 == 3)) for place in range(20)]
-    assert accounts.check(samples, 1, received=880, highest_stamp=1000) == []
+    assert check(samples) == []
 
 
 @pytest.mark.parametrize("samples, said", [
@@ -118,32 +168,83 @@ def test_accounts_that_add_up_pass_though_beats_come_apart():
     ([sample(k=1047, input_logger={"faults_lost": 1, "faults_reordered": 1})] * 5, "the network's losses explain only 2"),
 ])
 def test_accounts_that_do_not_add_up_are_found(samples, said):
-    (found,) = accounts.check(samples, 1, received=880, highest_stamp=1000)
+    (found,) = check(samples)
     assert said in found
 
 
-@pytest.mark.parametrize("changes", [{"faults_lost": 2, "faults_reordered": 1}, {"dropped_log_full": 3}])
+@pytest.mark.parametrize("changes", [{"faults_lost": 2, "faults_reordered": 1}, {"dropped_log_full": 3, "n": [1047]}])
 def test_inputs_that_a_counted_reason_explains_are_no_violation(changes):
-    assert accounts.check([sample(k=1047, input_logger=changes)], 1, 880, 1000) == []
+    assert check([sample(k=1047, input_logger=changes)]) == []
 
 
 def test_inputs_that_a_full_queue_of_the_network_explains_are_no_violation():
     samples = [sample(k=1047)]
-    assert accounts.check(samples, 1, 880, 1000, overrun=3) == []
-    assert "explain only 2" in accounts.check(samples, 1, 880, 1000, overrun=2)[0]
+    assert check(samples, overrun=3) == []
+    assert "explain only 2" in check(samples, overrun=2)[0]
 
 
-def test_steps_of_all_workers_count_and_each_has_its_ticks():
-    workers = sample(ticks=25, master={"k": [500, 550]})
-    assert accounts.check([workers], 2, 880, 1000) == []
+def test_steps_of_all_workers_count():
+    workers = sample(ticks=25, input_logger={"n": [500, 550]}, master={"k": [500, 550]})
+    assert check([workers], workers=2) == []
+    assert "1 inputs were logged" in check([sample(ticks=25, input_logger={"n": [500, 551]}, master={"k": [500, 550]})], workers=2)[0]
 
 
-def test_a_sample_needs_every_role_at_the_group_s_epoch():
-    def status(epochs):
-        return {"hosts": [{"name": "c"}, *({"name": role, "beat": [{"group": "g", "role": role, "epoch": epoch, "counters": {role: 1}}]}
-                                           for role, epoch in epochs.items())]}
-    group = {"name": "g", "master_epoch": 3}
-    epochs = dict.fromkeys(accounts.ROLES, 3)
-    assert accounts.sample(status(epochs), group) == {role: {role: 1} for role in accounts.ROLES}
-    assert accounts.sample(status({**epochs, "master": 2}), group) is None
-    assert accounts.sample(status({"master": 3}), group) is None
+# -- holders that were replaced
+
+NEW = {"input_logger": "new"}
+
+
+def test_a_new_input_logger_goes_on_with_the_master_s_numbers():
+    """The dead one had told 1005 numbers, the master had 1000 of them: five inputs were on the way, no violation."""
+    first, last = (sample(inputs, 1, n=1000 + inputs + 1, k=1000 + inputs + 1) for inputs in (10, 500))
+    noted = book(sample(955, 50, n=1005, k=1000), (first, NEW), (last, NEW))
+    assert check([last], noted=noted, highest_stamp=1400) == []
+    assert noted.on_the_way(1) == (5, 0) and noted.replaced("input-logger") == 1 and noted.replaced("master") == 0
+
+
+@pytest.mark.parametrize("n, said", [(1521, "20 inputs were logged and never processed"), (1481, "20 steps more than inputs were logged")])
+def test_a_new_input_logger_that_leaves_numbers_out_or_repeats_them_is_found(n, said):
+    last = sample(500, 1, n=n, k=1501)
+    assert said in check([last], noted=book(sample(955, 50, n=1005, k=1000), (last, NEW)))[0]
+
+
+def test_no_more_numbers_are_given_than_steps_were_made_whoever_was_input_logger():
+    last = sample(500, 1, n=1501, k=1501)
+    noted = book(sample(955, 50, n=1005, k=1000), (last, NEW))
+    assert check([last], noted=noted, highest_stamp=1501) == []
+    assert "number 1502 was given, but only 1501" in check([last], noted=noted, highest_stamp=1502)[0]
+
+
+def test_what_a_dead_logger_s_fault_switch_lost_explains_what_is_missing_up_to_what_it_had_not_told():
+    """It told 2 lost ones at number 995, and died at 1000 or later: 5 more may have been lost untold, not 6."""
+    def noted(last, **changes):
+        return book(sample(945, 50, n=995, k=990, input_logger=changes), (last, NEW))
+    for lost, found in ((7, 0), (8, 1)):
+        last = sample(500, 1, n=1501, k=1501 - lost)
+        assert len(check([last], noted=noted(last, faults_lost=2))) == found
+    last = sample(500, 1, n=1501, k=1500)
+    assert "1 inputs were logged and never processed" in check([last], noted=noted(last))[0], "a network that loses nothing has no excuse"
+
+
+@pytest.mark.parametrize("role, name", [("master", "bad_frames"), ("output_logger", "bad_frames"), ("master", "function_errors")])
+def test_what_was_wrong_with_a_holder_is_found_after_it_was_replaced(role, name):
+    noted = book(sample(**{role: {name: 1}}), (sample(), {role: "new"}))
+    assert f"counts 1 {name.replace('_', ' ')}" in check([sample()], noted=noted)[0]
+
+
+def test_the_book_adds_up_what_all_holders_released_and_keeps_failovers_that_a_new_controller_forgets():
+    noted = book(sample(released=10), (sample(released=7), {"output_logger": "new"}), (sample(released=9), {"output_logger": "new"}))
+    assert noted.total("output-logger", "released") == 19
+    told, group = status(sample())
+    early, late = {"role": "master", "at_ns": 5}, {"role": "store", "at_ns": 9}
+    for failovers in ([early], [], [late]):
+        noted.note(told, {**group, "failovers": failovers})
+    assert noted.failovers() == [early, late]
+
+
+def test_a_sample_needs_every_role_at_the_group_s_epoch_from_its_holder():
+    told, group = status(sample())
+    assert accounts.sample(told, group) == sample()
+    assert accounts.sample(*status(sample(), {"master": 2})) is None
+    assert accounts.sample(*status({"master": sample()["master"]})) is None
+    assert accounts.sample(told, {**group, "output_logger": "new"}) is None, "a zombie beats, too"

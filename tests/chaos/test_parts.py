@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from ftmb import config
 from ftmb.chaos import configuration, kills, payload, queues
 from ftmb.demo.programs import Program
+from ftmb.errors import UsageError
 
 INSIDE, SOURCE = (0x0A000001, 5000), (0xC00002FE, 1234)
 
@@ -39,27 +41,45 @@ def test_the_seed_decides_the_kills():
     assert kills.draw(7, 40)[:10] == kills.draw(7, 10)
 
 
-def test_every_kind_comes_about_equally_often_within_its_bounds():
-    drawn = kills.draw(3, 5 * len(kills.KINDS))
-    assert {name: sum(strike.kind == name for strike in drawn) for name in kills.KINDS} == dict.fromkeys(kills.KINDS, 5)
+def test_every_kind_comes_as_often_as_its_weight_says_within_its_bounds():
+    weights = {name: kind.weight for name, kind in kills.KINDS.items()}
+    drawn = kills.draw(3, 2 * sum(weights.values()))
+    assert {name: sum(strike.kind == name for strike in drawn) for name in kills.KINDS} == {
+        name: 2 * weight for name, weight in weights.items()}
+    assert 0.3 < 1 - sum(weights[name] for name in POOL) / sum(weights.values()) < 0.4, "about a third: loggers, store, controller, moves"
     for strike in drawn:
         kind = kills.KINDS[strike.kind]
         assert strike.how in kind.hows and kind.delay_ms[0] <= strike.delay_ms <= kind.delay_ms[1]
-    assert {strike.kind for strike in kills.draw(3, 9, ["hang", "spare"])} == {"hang", "spare"}
+    assert sorted(strike.kind for strike in kills.draw(3, 10, ["hang", "loggers"])) == ["hang"] * 5 + ["loggers"] * 5
+
+
+#: kinds that only hit nodes of the pool
+POOL = ("process", "host", "link", "hang", "stutter", "checkpoint", "recovery", "twice", "spare", "spare-and-master")
 
 
 class Emulator:
-    """Notes what is done to it."""
+    """Notes what is done to it; *holders*: who has which role; *moved*: the answer to a move, None: refused."""
 
-    def __init__(self):
-        self.done = []
+    def __init__(self, moved=(), **holders):
+        self.done, self.moving = [], threading.Event()
+        self._moved = {} if moved == () else moved
+        self._holders = {"input_logger": "il", "output_logger": "ol", "store": "st", **holders}
 
     def status(self):
-        return {"groups": [{"name": "nat", "state": "protected", "master": "m1", "spares": ["m2"], "store": "st"}]}
+        group = {"name": "nat", "state": "protected", "master": "m1", "spares": ["m2"], **self._holders}
+        return {"groups": [group], "controller": {"alive": self.done[-1:] == [("heal", "controller")]}}
 
     def kill(self, group, role, how, node):
+        node = role if node is None else node
         self.done.append((how, node))
         return {"group": group, "role": role, "how": how, "node": node}
+
+    def move(self, group):
+        self.done.append(("move", group))
+        self.moving.set()
+        if self._moved is None:
+            raise UsageError("the master is dead")
+        return self._moved
 
     def heal(self, node):
         self.done.append(("heal", node))
@@ -70,13 +90,49 @@ class Emulator:
     ("stutter", [("hang", "m1"), ("heal", "m1")], ["m1"]),
     ("checkpoint", [("hang", "st"), ("link", "m1"), ("heal", "st")], ["m1"]),
     ("recovery", [("link", "m1"), ("link", "m2")], ["m1", "m2"]),
-    ("twice", [("link", "m1"), ("link", "m1")], ["m1", "m1"])])
+    ("twice", [("link", "m1"), ("link", "m1")], ["m1", "m1"]),
+    ("spare-and-master", [("link", "m2"), ("link", "m1")], ["m2", "m1"]),
+    ("input-logger", [("link", "il")], ["il"]), ("output-logger", [("link", "ol")], ["ol"]), ("store", [("link", "st")], ["st"]),
+    ("input-hang", [("hang", "il")], ["il"]), ("output-hang", [("hang", "ol")], ["ol"]), ("store-hang", [("hang", "st")], ["st"]),
+    ("loggers", [("link", "ol"), ("link", "il")], ["ol", "il"]),
+    ("move", [("move", "nat")], ["m1"]),
+    ("controller", [("process", "controller"), ("heal", "controller")], ["controller"]),
+    ("away", [("process", "controller"), ("link", "m1"), ("heal", "controller")], ["controller", "m1"])])
 def test_what_each_kind_does(kind, done, killed):
     emulator = Emulator()
     ground = kills.Ground(emulator, "nat", lambda holds, what: None)
     how = "link" if "link" in kills.KINDS[kind].hows else kills.KINDS[kind].hows[0]
     kills.KINDS[kind].strike(ground, kills.Strike(kind, how, 0, 1))
-    assert emulator.done == done and [kill["node"] for kill in ground.killed] == killed
+    assert emulator.done == done and ground.killed == killed
+
+
+def test_a_node_that_is_both_loggers_is_killed_once():
+    emulator = Emulator(input_logger="ol")
+    kills.KINDS["loggers"].strike(kills.Ground(emulator, "nat", None), kills.Strike("loggers", "host", 0, 0))
+    assert emulator.done == [("host", "ol")]
+
+
+def test_a_move_that_does_not_hold_is_told():
+    ground = kills.Ground(Emulator(moved={"error": "m2 died"}), "nat", None)
+    with pytest.raises(kills.MoveFailed, match="did not hold: m2 died"):
+        kills.KINDS["move"].strike(ground, kills.Strike("move", "planned", 0, 0))
+
+
+@pytest.mark.parametrize("moved", [{}, {"error": "m1 died"}, None])
+def test_a_move_whose_master_dies_may_hold_or_not(moved):
+    emulator = Emulator(moved=moved)
+    ground = kills.Ground(emulator, "nat", None)
+    ground.wait_ms = lambda _delay_ms: emulator.moving.wait(20)
+    kills.KINDS["move-and-master"].strike(ground, kills.Strike("move-and-master", "host", 0, 50))
+    assert emulator.done == [("move", "nat"), ("host", "m1")] and ground.killed == ["m1"]
+
+
+def test_a_controller_that_was_killed_is_waited_for():
+    """What is told while it is away is from before: "protected" would mean nothing."""
+    emulator, seen = Emulator(), []
+    ground = kills.Ground(emulator, "nat", lambda holds, what: seen.append((holds(None), emulator.done[-1])))
+    kills.KINDS["controller"].strike(ground, kills.Strike("controller", "process", 0, 0))
+    assert seen == [(True, ("heal", "controller"))]
 
 
 @pytest.mark.parametrize("function", configuration.FUNCTIONS)
@@ -98,8 +154,19 @@ def test_overrun_queues_are_read_from_ss():
     assert all(dropped >= 0 for dropped in queues.overruns().values()), "ss runs here, whatever it lists"
 
 
-def test_inputs_enter_the_network_at_the_input_logger_s_port():
-    assert queues.input_interface(configuration.text("nat", 1), configuration.GROUP) == "fts1-5"
+def test_inputs_enter_the_network_at_the_ports_of_whoever_may_be_input_logger():
+    assert queues.input_interfaces(configuration.text("nat", 1), configuration.GROUP) == ["fts1-5", "fts1-8", "fts1-11"]
+
+
+def test_what_a_zombie_sends_in_vain_excuses_nothing():
+    assert set(queues.interfaces(configuration.text("nat", 1))) == {"il", "ol", "st", "m1", "m2", "m3"}
+    vain = queues.InVain({"il": ["a", "b"], "ol": ["c"]})
+    for _ in range(2):
+        vain.note(["il", "controller"], {"a": 1, "c": 1}, {"a": 4, "b": 2, "c": 9})
+    assert vain.without({"a": 10, "b": 10, "c": 10}) == {"a": 4, "b": 6, "c": 10}
+    vain = queues.InVain({"il": ["a"]})
+    vain.note(["il"], {"a": 9}, {})
+    assert vain.without({"a": 3}) == {"a": 3}, "an interface whose counter begins anew takes nothing back"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="asks for a large receive buffer: needs root")

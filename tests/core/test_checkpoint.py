@@ -6,12 +6,12 @@ import pytest
 
 from middleboxes.core import checkpoint as module
 from middleboxes.core.channel import pack, unpack
-from middleboxes.core.checkpoint import CHUNK_BYTES_MAX, KEYS_PER_CHUNK, Assembler, CheckpointError, Folded, decode_chunk, encode_chunks
+from middleboxes.core.checkpoint import CHUNK_BYTES_MAX, COVERED, KEYS_PER_CHUNK, Assembler, CheckpointError, Folded, decode_chunk, encode_chunks
 from middleboxes.core.messages import MESSAGE_BYTES_MAX, VERSION
 
 from .boxes import checkpoint, contents, master, mutations, packet
 
-HEADER = {"version": VERSION, "id": 1, "base": 0, "epoch": 1, "change": 1, "function": "Stamp", "positions": [(3, 2)], "random": [7],
+HEADER = {"version": VERSION, "id": 1, "base": 0, "epoch": 1, "covers": dict.fromkeys(COVERED, 1), "function": "Stamp", "positions": [(3, 2)], "random": [7],
           "times_ns": [9], "clocks": [], "domains": []}
 
 
@@ -158,7 +158,7 @@ def test_a_checkpoint_has_a_bound(monkeypatch):
         assembler.add(bytes(60))
 
 
-@pytest.mark.parametrize("change", [{"version": VERSION + 1}, {"change": None}, {"id": "1"}, {"positions": [(3, 2), (1, 1)]}, {"positions": [3]},
+@pytest.mark.parametrize("change", [{"version": VERSION + 1}, {"covers": None}, {"covers": {}}, {"covers": dict.fromkeys(COVERED, -1)}, {"id": "1"}, {"positions": [(3, 2), (1, 1)]}, {"positions": [3]},
                                     {"positions": [(1, 2, 3)]}, {"positions": [(1, -2)]}, {"positions": [(1, "x")]}, {"random": []},
                                     {"random": ["x"]}, {"times_ns": [None]}, {"function": 5}])
 def test_bad_headers_are_refused(change):

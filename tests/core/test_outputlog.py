@@ -259,6 +259,19 @@ def test_a_lasting_gap_of_one_worker_does_not_delay_the_others():
     assert seen >= 9
 
 
+def test_a_lost_acknowledgement_of_an_idle_worker_is_repeated_while_another_is_busy():
+    """Else the next checkpoint would wait for it for ever."""
+    logger, idle, busy = output_logger(workers=2), sender(1, worker=0), Sender(worker=1)
+    logger.receive(idle.batch())
+    told, now_ns = [], 0
+    while now_ns < 3 * IDLE_INTERVAL_NS:
+        busy.step()
+        logger.receive(busy.batch(busy.log.last - 1))
+        told += [ack for ack in acks(logger, now_ns)[0] if ack[0] == 0]
+        now_ns += ACK_INTERVAL_NS
+    assert told == [(0, 1, True)] * 3
+
+
 def test_a_new_epoch_is_acknowledged_anew():
     logger, worker = output_logger(), sender(2)
     logger.receive(worker.batch())

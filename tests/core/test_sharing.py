@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from middleboxes.core.checkpoint import CheckpointError, decode_chunk
+from middleboxes.core.checkpoint import COVERED, CheckpointError, decode_chunk
 from middleboxes.core.channel import pack
 from middleboxes.core.determinants import decode_extra
 from middleboxes.core.frames import decode_output
@@ -220,7 +220,7 @@ def test_order_and_clocks_survive_a_checkpoint():
     assert accesses(other, 0) == {3: [[0, 3, 1, 1]]}
 
 
-HEADER = {"version": VERSION, "id": 1, "base": 0, "epoch": 1, "change": 1, "function": "Box", "positions": [[0, 0], [0, 0]], "random": [1, 2],
+HEADER = {"version": VERSION, "id": 1, "base": 0, "epoch": 1, "covers": dict.fromkeys(COVERED, 1), "function": "Box", "positions": [[0, 0], [0, 0]], "random": [1, 2],
           "times_ns": [0, 0], "clocks": [[0, 0], [0, 0]], "domains": [["a", 0, 0, 0, [0, 0]], ["b", 0, 0, 0, [0, 0]]]}
 
 

@@ -29,6 +29,15 @@ def test_no_number_comes_twice_whatever_dies_and_when(tmp_path):
     assert result["inputs_lost"] == 0, "nothing that was logged is lost on a network that loses nothing"
 
 
+def test_loggers_store_and_controller_may_die_and_masters_move(tmp_path):
+    """What is lost was on its way when a logger died, and nothing that its follower numbered is."""
+    kinds = ("loggers", "store", "move", "move-and-master", "away")
+    code, result, text = chaos(tmp_path, "--seed", "8", "--kills", str(len(kinds)), *(each for kind in kinds for each in ("--kind", kind)))
+    assert (code, result["violations"], result["kills"]) == (0, [], len(kinds)), text
+    assert sorted(blow["kind"] for blow in result["blows"]) == sorted(kinds)
+    assert result["inputs_lost"] <= sum(result["queue_overruns"].values())
+
+
 def test_a_nat_keeps_its_mappings_on_a_network_that_loses_doubles_and_reorders(tmp_path):
     code, result, text = chaos(tmp_path, "--seed", "6", "--kills", "2", "--kind", "host", "--kind", "stutter",
                                "--function", "nat", "--loss", "0.01", "--duplicate", "0.01", "--reorder", "0.02")

@@ -3,7 +3,7 @@
 import json
 
 from middleboxes.core.channel import pack
-from middleboxes.core.checkpoint import Cut
+from middleboxes.core.checkpoint import COVERED, Cut
 from middleboxes.core.messages import MESSAGE_BYTES_MAX, MessageError, check
 from middleboxes.runtime.agent import Agent
 from middleboxes.runtime.input_logger import InputLoggerRole
@@ -80,7 +80,7 @@ class BareNode(Node):
 
 def checkpoint(rng, number):
     """The messages of one small checkpoint."""
-    cut = Cut(id=number, base=0, epoch=1, change=1, function="F", positions=[(1, 1)], random=[1], times_ns=[0],
+    cut = Cut(id=number, base=0, epoch=1, covers=dict.fromkeys(COVERED, 1), function="F", positions=[(1, 1)], random=[1], times_ns=[0],
               sharing={"clocks": [], "domains": []}, changes=[])
     head = {"t": "checkpoint", "group": "nat", "epoch": 1, "id": number, "base": 0}
     return [*({**head, "last": False, "data": data} for data in cut.chunks()), {**head, "last": True, "data": b""}]

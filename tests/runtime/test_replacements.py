@@ -8,6 +8,8 @@ import signal
 
 import pytest
 
+from middleboxes.core.checkpoint import COVERED
+
 from .harness import PREFIX, Harness, run
 from .test_nodes import COMMON, Group, ping, received, serve_for
 
@@ -35,13 +37,10 @@ def kill(harness, name):
     harness.until(lambda: name not in harness.connections)
 
 
-def protected_again(harness, epoch):
-    """Wait for the checkpoint that was cut after the change of *epoch*."""
-    while True:
-        detail = harness.wait_event("protected")
-        if detail["change"] >= epoch:
-            assert detail["change"] == epoch
-            return
+def protected_again(harness, role, epoch):
+    """Wait for the checkpoint that was cut after the replacement of *role* in *epoch*."""
+    detail = harness.wait_event("protected")
+    assert detail["covers"] == {**dict.fromkeys(COVERED, 1), role: epoch} and detail["change"] == epoch
 
 
 @pytest.mark.parametrize("workers", [1, 3])
@@ -52,7 +51,7 @@ def test_a_new_input_logger_goes_on_where_the_master_stands(harness, workers):
     serve_for(harness, 1)
     harness.kill("il", signal.SIGSTOP)
     group.replace_input_logger("l2")
-    protected_again(harness, group.epoch)
+    protected_again(harness, "input-logger", group.epoch)
     group.spare("m2")
     harness.kill("il", signal.SIGCONT)
     serve_for(harness, 0.5)
@@ -74,7 +73,7 @@ def test_a_new_output_logger_releases_and_protects_once_a_checkpoint_is_made_for
     harness.request("l2", "output-logger", group.master_epoch, **COMMON | {"workers": workers})
     group.output_logger = "l2"
     harness.request("m1", "use-output-logger", group.epoch)
-    protected_again(harness, group.epoch)
+    protected_again(harness, "output-logger", group.epoch)
     group.spare("m2")
     serve_for(harness, 0.5)
     assert group.counters("l2", "output-logger")["released"] > 50
@@ -93,7 +92,7 @@ def test_a_new_store_is_filled_with_a_base(harness):
     harness.request("l2", "store", group.master_epoch)
     group.store = "l2"
     harness.request("m1", "use-store", group.epoch, store=harness.address("l2"))
-    protected_again(harness, group.epoch)
+    protected_again(harness, "store", group.epoch)
     group.spare("m2")
     serve_for(harness, 0.3)
     kill(harness, "m1")

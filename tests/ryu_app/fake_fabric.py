@@ -36,10 +36,12 @@ class Fabric:
 
     # -- the world acts
 
-    def start(self, names=None):
+    def start(self, names=None, down=()):
+        """Switches and agents (*names*: all) connect; the ports in *down* (Places) are down."""
+        ends = [end for link in self.deployment.links for end in link]
         for switch in self.deployment.switches:
-            ports = {node.data.place.port: True for node in self.deployment.nodes.values()
-                     if node.data.place.switch == switch}
+            ports = {place.port: place not in down for place in
+                     (*ends, *(node.data.place for node in self.deployment.nodes.values())) if place.switch == switch}
             self.do(self.core.switch_connected(switch, ports, self.now_ns))
         for name in self.deployment.nodes if names is None else names:
             self.boot(name)
@@ -55,9 +57,7 @@ class Fabric:
             agent.connected = False
             agent.inbox, agent.outbox = [], [message for message in agent.outbox if message.get("name") == "live"]
         down = self.core.context.down
-        for switch in after.deployment.switches:
-            places = [node.data.place for node in after.deployment.nodes.values() if node.data.place.switch == switch]
-            after.do(after.core.switch_connected(switch, {place.port: place not in down for place in places}, after.now_ns))
+        after.start(names=[], down=down)
         return after
 
     def boot(self, name):
@@ -225,16 +225,18 @@ class Fabric:
             assert set(dead) <= self.steering.fenced, f"{dead} may still send"
         if do == "input-logger":
             self._check_only((group, epoch, do), self.agents[action.node])
-        if do == "recover" and args["stored"] != [POSITIONS[0][1]]:
+        # a controller that never saw the master takes what it finds for complete (docs/architecture.md, known limits)
+        if do == "recover" and args["stored"] != [POSITIONS[0][1]] and not self.core.context.groups[group].presumed:
             self._check_recoverable(group, self.agents[action.node], args)
         if do not in ("retire", *FENCED_ROLES):
             assert epoch >= self.epochs.get(group, 0), "an epoch that goes back"
             self.epochs[group] = epoch
 
     def _check_only(self, key, agent):
-        """One process has a role of a group in an epoch (*key*), as long as any has."""
+        """One process has a role of a group in an epoch (*key*), as long as it has any in that group."""
         name, boot = self.masters.get(key, (None, None))
-        if name is None or self.agents[name].boot != boot or not self.agents[name].running:
+        before = self.agents.get(name)
+        if before is None or before.boot != boot or not before.running or not any(group == key[0] for group, _ in before.roles):
             self.masters[key] = (agent.name, agent.boot)
         else:
             assert (name, boot) == (agent.name, agent.boot), f"two of {key}"

@@ -39,6 +39,7 @@ class Agent:
         self.inputs_from, self.master_epoch = {}, {}
         self.stopped = set()        # groups of which it was the master until it was asked to stop
         self.store = {}             # of a master: group -> name of the store it uses
+        self.counts = {}            # further counters: (group, role) -> {name: value}
         self.inbox, self.outbox = [], []
 
     def hello(self):
@@ -50,6 +51,9 @@ class Agent:
                                        for (group, role), epoch in sorted(self.roles.items())]}
 
     def _counters(self, group, role):
+        return {**self._own_counters(group, role), **self.counts.get((group, role), {})}
+
+    def _own_counters(self, group, role):
         if role in ("store", "spare"):
             return {"checkpoint": self.checkpoint.get(group, (0, 0))[0]}
         if role == "master":

@@ -5,17 +5,6 @@ from deployments import pool, single, tree
 from fake_fabric import Fabric
 
 
-def _restart(before, deployment=None):
-    """A fabric with a new controller and the agents of *before*; nobody has connected yet."""
-    after = Fabric(deployment or single())
-    after.agents, after.boots = before.agents, before.boots
-    after.masters, after.epochs, after.newest, after.now_ns = before.masters, before.epochs, before.newest, before.now_ns
-    for agent in after.agents.values():
-        agent.connected = False
-    after.start(names=[])
-    return after
-
-
 @pytest.fixture
 def before():
     fabric = Fabric(single())
@@ -31,7 +20,7 @@ def before():
 
 def test_roles_and_epochs_are_adopted_and_the_master_confirms_them(before):
     """Nobody is asked to begin anew; that the last change was brought to its end, a new checkpoint says."""
-    after = _restart(before)
+    after = before.with_new_controller()
     _connect(after, sorted(after.agents))
     assert after.state() == "unprotected" and after.group().master_epoch == 2
     assert after.master() == "m2" and after.group().spare.node == "m3"
@@ -43,7 +32,7 @@ def test_roles_and_epochs_are_adopted_and_the_master_confirms_them(before):
 
 def test_a_master_that_died_meanwhile_is_failed_over_with_all_silent_nodes_fenced(before):
     before.agents["m2"].running = False
-    after = _restart(before)
+    after = before.with_new_controller()
     after.run()
     after.tick()
     after.tick(1_000_000_000)
@@ -53,7 +42,7 @@ def test_a_master_that_died_meanwhile_is_failed_over_with_all_silent_nodes_fence
 
 
 def test_an_input_logger_that_is_late_has_been_replaced_and_is_retired(before):
-    after = _restart(before)
+    after = before.with_new_controller()
     _connect(after, [name for name in sorted(after.agents) if name != "il"])
     assert after.state() == "recovering" and after.master() == "m2"
     after.run()
@@ -65,7 +54,7 @@ def test_a_failover_that_was_under_way_is_begun_again(before):
     before.kill("m2")
     while before.group().recovery.waiting:
         before.step(before.choices()[0])
-    after = _restart(before)
+    after = before.with_new_controller()
     after.run()
     after.tick()
     after.tick(1_000_000_000)
@@ -78,7 +67,7 @@ def test_a_start_that_was_under_way_is_begun_again():
     before.start()
     while ("nat", "store") not in before.agents["st"].roles:
         before.step(before.choices()[0])
-    after = _restart(before)
+    after = before.with_new_controller()
     after.run()
     assert after.state() == "protected" and after.group().epoch == 2
 
@@ -91,15 +80,19 @@ def _connect(fabric, names):
     fabric.tick(1_000_000_000)
 
 
-def test_nothing_is_steered_before_hellos_are_gathered(before):
+def test_nothing_is_steered_before_hellos_are_gathered():
     """A trunk that is down is no reason to steer a group whose master is not known yet."""
-    running = Fabric(tree())
+    value = tree()
+    value["links"].append({"a": {"switch": "s1", "port": 53}, "b": {"switch": "s3", "port": 53}})
+    running = Fabric(value)
     running.start()
     running.run()
-    after = _restart(running, tree())
-    assert after.tokens == [], "the trunks' ports were not reported: they are down"
+    end = running.deployment.links[0][0]
+    running.do(running.core.port(end, False, running.now_ns))
+    after = running.with_new_controller()
+    assert after.core.context.down == {end} and after.tokens == []
     after.run()
-    assert after.state() == "protected" and after.steering.down and after.master() == "m1"
+    assert after.state() == "protected" and after.steering.down == {end} and after.master() == "m1"
 
 
 def test_a_group_that_is_not_decided_yet_keeps_its_entries_when_another_one_is():
@@ -107,7 +100,7 @@ def test_a_group_that_is_not_decided_yet_keeps_its_entries_when_another_one_is()
     running = Fabric(pool(groups=2, size=4))
     running.start()
     running.run()
-    after = _restart(running, pool(groups=2, size=4))
+    after = running.with_new_controller()
     _connect(after, ["il1", "ol1", "st1", "m1"])
     steering = after.tokens[-1][1]
     assert steering.active["nat1", "master"] == "m1" and ("nat2", "master") not in steering.active
@@ -118,7 +111,7 @@ def test_a_group_that_is_not_decided_yet_keeps_its_entries_when_another_one_is()
 def test_a_silent_node_stays_fenced_also_when_the_master_lives(before):
     """It may be a zombie that an earlier controller had fenced."""
     before.agents["m1"].hung = True
-    after = _restart(before)
+    after = before.with_new_controller()
     _connect(after, [name for name in sorted(after.agents) if name != "m1"])
     assert after.master() == "m2" and after.tokens[-1][1].fenced == {"m1"}
     after.agents["m1"].hung = False

@@ -49,7 +49,8 @@ def run_batch(task):
     for seed in task.seeds:
         try:
             report = run(seed, task.parts, size_of(seed, task.given))
-            totals.update(events=report.events, released=report.released, failovers=report.failovers)
+            totals.update(events=report.events, released=report.released, failovers=report.failovers,
+                          moves=report.moves, replaced=report.replaced, lost=report.lost)
         except Violation as violation:
             failed.append((seed, str(violation)))
     return Batch(len(task.seeds), totals, failed)
@@ -85,7 +86,8 @@ def campaign(schedules, first_seed, progress=print, processes=None, given=None, 
                     progress(f"{done} of {schedules} schedules, {len(failed)} failed, {rate():.0f} a second")
     finally:
         progress(f"{done} schedules from seed {first_seed} on in {time.monotonic() - begin:.1f} s, {rate():.0f} a second:"
-                 f" {totals['failovers']} failovers, {totals['released']} packets released, {totals['events']} events;"
+                 f" {totals['failovers']} failovers, {totals['moves']} of them moves, {totals['replaced']} other roles replaced,"
+                 f" {totals['lost']} times the state was lost as it must be, {totals['released']} packets released, {totals['events']} events;"
                  f" {len(failed)} failed" + (f": {failed[:TOLD_MAX]}" if failed else ""))
     if failed:
         progress(f"making seed {failed[0]} smaller")

@@ -1,7 +1,8 @@
 """The invariants of the protocol as checks on what a schedule does; ``Violation`` tells which one is broken.
 
-The main one is the *history*: the determinants that the output logger ever took, less what fences cut off, and the inputs
-that the input logger ever logged. Repeated from the first checkpoint in a fresh instance they must give the surviving
+The main one is the *history*: the determinants that output loggers ever took, less what fences cut off, with the steps that a
+checkpoint committed for a new output logger covers, and the inputs that input loggers ever logged, less what is lost with a
+former one. Repeated from the first checkpoint in a fresh instance they must give the surviving
 state byte for byte, and every packet that ever left must be in it, once, as it left. That is output commit.
 """
 
@@ -12,6 +13,7 @@ from middleboxes.core.determinants import DeterminantLog, decode, decode_extra
 from middleboxes.core.frames import HOP_OUTPUT, PACKET, decode_input, hop_of
 from middleboxes.core.frames import decode_output as decode_output_once
 
+from .changes import LOGS
 from .witness import INPUT, OUTPUT, canonical
 
 
@@ -65,11 +67,21 @@ class Checker:
 
     def __init__(self, events, workers):
         self._events = events
-        self.inputs = [{} for _ in range(workers)]          # worker -> {n: (Input, when)}, all ever logged
+        self.inputs = [{} for _ in range(workers)]          # worker -> {n: (Input, when)}
         self.history = [[] for _ in range(workers)]         # worker -> [(n, extra)] of step 1, 2, ..., all ever stored
         self.first_checkpoint = None
-        self.durable_ns = None                              # when the first checkpoint became durable
-        self.durable_id = 0
+        self.began_ns = None                                # when a fresh master began to take inputs
+        self.durable_k = [0] * workers                      # positions of the last durable one
+        self.durable_cuts = {}                              # store -> when its last checkpoint was cut
+        self._order = 0                                     # of cuts, and of what masters are told
+        self._told = {}                                     # role -> when the master was told of its last replacement, None: not yet
+        self._epochs = {}                                   # (role, epoch) -> when the master was told of it
+        self._cuts = {}                                     # id -> when it was cut
+        self._uncovered = {}                                # id of a cut committed for a new output logger -> its steps
+        self._unlogged = None                               # when a master was told of a new output logger, until that is covered
+        self._behind = set()                                # workers whose determinants a new output logger has not yet
+        self._unexplained = ""
+        self._stopped = None                                # (core, [k]) of a master that takes no more inputs
         self.queue_overflows = 0                            # frames lost in front of a master at its bound
         self.releases = []                                  # (port, payload) in the order of leaving
         self.sources = {}                                   # epoch -> MAC of the master that passed the output logger
@@ -93,7 +105,17 @@ class Checker:
             require(known[item.n - 1][0].timestamp_ns <= item.timestamp_ns, f"time goes back at input {item.n}")
         known[item.n] = item, self._events.now_ns
 
+    def input_logger_began(self, start):
+        """Another input logger begins after *start*: what the former one logged beyond is lost with it."""
+        for known, n, history in zip(self.inputs, start, self.history):
+            for number in [number for number in known if number > n]:
+                del known[number]
+
     # -- output logger
+
+    def output_logger_began(self):
+        """Another one, empty."""
+        self._behind = set(range(len(self.history)))
 
     def at_output_logger(self, logger, frame):
         """*frame* is about to be received."""
@@ -102,12 +124,14 @@ class Checker:
             source = self.sources.setdefault(output.epoch, frame[6:12])
             require(source == frame[6:12], f"two masters in epoch {output.epoch}")
             if output.determinants:
-                self._take(self.history[output.worker], output.determinants)
+                self._take(self.history[output.worker], output.determinants, logger.logs[output.worker].last)
         if output.k and output.epoch >= self._came_as.get(output.frame, (0,))[0]:
             self._came_as[output.frame] = output.epoch, output.worker, output.k, output.j
 
-    def _take(self, history, determinants):
+    def _take(self, history, determinants, last):
         k, items = decode(determinants)
+        if k > last + 1:
+            return                      # a gap: not stored
         for _, count, n, extra in items:
             for i in range(count):
                 if k == len(history) + 1:
@@ -115,13 +139,17 @@ class Checker:
                     self.accesses += len(accesses(extra))
                 k += 1
 
-    def received(self, logger, packets):
-        """The output logger took a frame, and *packets* left."""
+    def received(self, logger, packets, is_former):
+        """An output logger (*is_former*: another one is there already) took a frame, and *packets* left."""
         for worker, (history, log) in enumerate(zip(self.history, logger.logs)):
-            if len(history) != log.last:
+            if len(history) == log.last:
+                if self._behind and not is_former:
+                    self._behind.discard(worker)
+            elif log.last > len(history) or not is_former and worker not in self._behind:
                 raise Violation(f"worker {worker}: the output logger has {log.last} steps, {len(history)} came in order")
         for port, payload in packets:
             epoch, worker, k, j = self._came_as[payload]
+            require(logger.logs[worker].trimmed <= self.durable_k[worker], "an output left before the checkpoint that explains it was durable")
             require(epoch == logger.epoch, f"an output of epoch {epoch} left in epoch {logger.epoch}")
             require((worker, k, j) not in self.left, f"output {j} of step {k} left twice")
             require(k <= len(self.history[worker]), f"an output of step {k} left before its determinants were stored")
@@ -144,30 +172,89 @@ class Checker:
             self._closed[worker] = max(self._closed[worker], k)
 
     def fenced(self, prefix):
-        """The output logger was fenced and kept *prefix*."""
+        """The output logger was fenced and kept *prefix*; a durable checkpoint may cover more than a new one has."""
+        self._behind = {worker for worker, k in enumerate(prefix) if k < self.durable_k[worker]}
+        prefix = list(map(max, prefix, self.durable_k))
         self._closed = list(map(min, self._closed, prefix))
         for history, end in zip(self.history, prefix):
             self.cut_open += len(history) - end
             del history[end:]
         lost = [(worker, k) for worker, k, _ in self.left if k > prefix[worker]]
-        require(not lost, f"outputs of steps {lost} left and are not in the recoverable prefix {prefix}")
+        if lost:
+            self._unexplained = f"outputs of steps {lost} left and are not in the recoverable prefix {prefix}"
+
+    def explained(self):
+        """The group is about to be recovered: it must explain all that left."""
+        require(not self._unexplained, self._unexplained)
 
     # -- store
 
-    def durable(self, checkpoint):
-        """*checkpoint* was committed."""
+    def cut(self, cut):
+        """A master has cut a checkpoint."""
+        self._order += 1
+        self._cuts[cut.id] = self._order
+
+    def committed(self, core, cut):
+        """A master is about to commit *cut*; for a new output logger it need not wait for anybody's acknowledgements."""
+        if self._unlogged is not None:
+            self._uncovered[cut.id] = [{k: (n, extra) for k, n, extra in worker.log.steps()} for worker in core.workers]
+
+    def durable(self, store, former_id, checkpoint):
+        """*checkpoint* was committed at *store*, whose last one was *former_id*."""
         header = checkpoint.header
         if header["base"] == 0:
-            require(not self.releases, "a base replaces a checkpoint that packets depend on which left")
-            self.first_checkpoint = checkpoint
-        if self.durable_ns is None:
-            self.durable_ns = self._events.now_ns
-        require(header["id"] > self.durable_id, "checkpoint numbers go back")
-        for history, (_, k) in zip(self.history, header["positions"]):
+            require(not former_id, "a base replaces a checkpoint that packets depend on")
+            require(self.first_checkpoint is None or self._told, "a second first checkpoint")
+            if self.first_checkpoint is None:
+                self.first_checkpoint = checkpoint
+        require(header["id"] > former_id, "checkpoint numbers go back")
+        uncovered = self._uncovered.pop(header["id"], None)
+        for worker, (history, (_, k)) in enumerate(zip(self.history, header["positions"])):
+            while uncovered is not None and len(history) < k:
+                history.append(uncovered[worker][len(history) + 1])
+                self._behind.add(worker)
             require(k <= len(history), f"a checkpoint at step {k} is durable before its determinants are stored")
-        self.durable_id = header["id"]
+            self.durable_k[worker] = max(self.durable_k[worker], k)
+        self.durable_cuts[store] = self._cuts[header["id"]]
+
+    def heard(self, cut):
+        """The master hears that *cut* is durable: if it was cut for a new output logger, the next ones wait for acknowledgements again."""
+        if self._unlogged is not None and self._cuts[cut.id] > self._unlogged:
+            self._unlogged = None
+
+    # -- changes
+
+    def change_begun(self, role):
+        """*role* is being replaced."""
+        self._told[role] = None
+
+    def change_told(self, role, epoch):
+        """The master is told of the replacement of *role* in *epoch*."""
+        self._order += 1
+        self._told[role] = self._epochs[role, epoch] = self._order
+        if role == "output-logger":
+            self._unlogged = self._order
+
+    def claimed(self, covers):
+        """The controller is told that a durable checkpoint *covers* so much."""
+        told = [self._epochs.get(change, 0) for change in covers.items()]
+        require(max(told) <= max(self.durable_cuts.values()), f"it is told that {covers} is covered, and no such checkpoint is durable")
+
+    def legitimately_lost(self, group):
+        """The controller gave the state up: a role is gone or being replaced, or that is not covered by the store that the group has."""
+        told = list(self._told.values())
+        covered = group.store in self.durable_cuts and None not in told and max(told, default=0) <= self.durable_cuts[group.store]
+        require(not covered or group.controller.changes.begun or not all(map(group.in_place, LOGS)), f"the state was given up, and could be recovered: {group.lost}")
 
     # -- masters
+
+    def began(self):
+        """A fresh master, whose first checkpoint is durable, takes inputs from now on."""
+        self.began_ns = self._events.now_ns
+
+    def stopped(self, core):
+        """*core* takes no more inputs."""
+        self._stopped = core, [worker.k for worker in core.workers]
 
     def failover(self, epoch):
         """A failover to *epoch* begins."""
@@ -175,6 +262,8 @@ class Checker:
 
     def sent(self, core, frame):
         """A master sends *frame*."""
+        if self._stopped is not None and core is self._stopped[0]:
+            require([worker.k for worker in core.workers] == self._stopped[1], "a master that was stopped goes on")
         if hop_of(frame)[1] == HOP_OUTPUT:
             require(decode_output(frame).epoch == core.epoch, "a master sends in another epoch than its own")
 

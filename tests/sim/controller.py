@@ -1,8 +1,12 @@
-"""The controller's failover sequence as docs/architecture.md tells it, for one group; it may suspect wrongly."""
+"""The controller's failover sequence as docs/architecture.md tells it, for one group; it may suspect wrongly.
+
+Moves of the master are failovers that begin when it has stopped. What else is replaced is in ``changes``.
+"""
 
 from middleboxes.core.frames import virtual_mac
 
-from .master import SpareRole
+from .changes import LOGS, Changes, Lost
+from .master import MasterRole, SpareRole
 from .network import MS
 
 
@@ -11,18 +15,24 @@ class Controller:
 
     def __init__(self, host, group):
         self.host, self.group = host, group
-        self.epoch = 1
+        self.epoch = self.master_epoch = 1
         self.master = self.spare = None         # hosts
         self.live = False
-        self.failovers = 0
+        self.failovers = self.moves = 0
+        self.changes = Changes(self, {role: group.log_role(role).host for role in LOGS})
+        self._stopped = None                    # a master that stopped for its move
         self._waiting = {}                      # answers that a failover still waits for
-        self._prefix = self._checkpoint_id = None
+        self._prefix = self._checkpoint = None
         self._start([0] * group.workers)
 
     # -- what happens to nodes
 
     def suspect(self, host):
         """*host* is thought dead, rightly or not."""
+        if host in self.group.log_hosts:
+            self._retire(host)
+            self.changes.suspect(host)
+            return
         if host is self.spare:
             self.spare = None
             self._retire(host)
@@ -43,6 +53,11 @@ class Controller:
             self._fail_over()
             self.assign_spare()
 
+    def renew_spare(self):
+        """The spare follows another store from now on."""
+        if self.spare is not None:
+            self.host.call(self.spare, self._become_spare, self.spare)
+
     def _become_spare(self, host):
         group = self.group
         group.parts.spare(host, group.make_core(host, self.epoch), group.store, group.checker, self._on_live)
@@ -53,9 +68,50 @@ class Controller:
         self.group.events.after(delay_ns, self.host.call, host, self._become_free, host)
 
     def _become_free(self, host):
-        if host is not self.master and host is not self.spare:
+        if host in self.group.log_hosts:
+            if host not in self.changes.holders.values():
+                host.role = None
+                self.returned(host)
+        elif host is not self.master and host is not self.spare:
             host.role = None
             self.assign_spare()
+
+    def returned(self, host):
+        """*host* has no role: it may get one."""
+        self.group.network.blocked.discard(host.mac)
+        if host in self.group.log_hosts:
+            self.changes.fill()
+        else:
+            self.assign_spare()
+
+    # -- a move
+
+    def move(self):
+        """Move the master to the spare, without a failure."""
+        if self.live and self.spare is not None and self._stopped is None:
+            self.host.call(self.master, self._stop, self.master)
+
+    @staticmethod
+    def _stop(host):
+        if isinstance(host.role, MasterRole):
+            host.role.stop()
+
+    def told(self, host, epoch, name, detail):
+        """An event of the master of *epoch*."""
+        if host is not self.master or epoch != self.master_epoch:
+            return
+        if name == "protected":
+            self.changes.protected(detail)
+        elif name == "stopped":
+            self._stopped = host
+        self.finish_move()
+
+    def finish_move(self):
+        """The master has stopped: go on elsewhere, once nothing is being replaced (that would be a second failure)."""
+        if self._stopped is not None and self._stopped is self.master and self.changes.settled and self.live:
+            self.moves += 1
+            self._retire(self.master)
+            self._fail_over()
 
     # -- a fresh master
 
@@ -65,13 +121,14 @@ class Controller:
         self.master = host
         if host is not None:
             self._redirect(host)
-            self.host.call(host, self._become_master, host, self.epoch, positions_k)
+            self.host.call(host, self._become_master, host, self.master_epoch, positions_k)
 
     def _become_master(self, host, epoch, positions_k):
         group = self.group
         core = group.make_core(host, epoch)
+        core.begin(epoch, self.changes.inputs_from)
         core.start_at(positions_k)
-        group.parts.master(host, core, group.store, group.checker, group.checkpoint_interval_ns, False, self._on_lost, group.order)
+        group.make_master(host, core, False)
         self._live(host, epoch)
 
     # -- failover
@@ -79,8 +136,10 @@ class Controller:
     def _fail_over(self):
         """Fence, redirect, and when all have answered, recover; begun anew if the spare dies on the way."""
         self.failovers += 1
-        self.live = False
-        self.epoch = epoch = self.next_epoch()
+        self.live, self._stopped = False, None
+        if self.changes.begun or None in self.changes.holders.values():
+            raise Lost("the master went while another role was being replaced")
+        self.epoch = self.master_epoch = epoch = self.next_epoch()
         self.group.checker.failover(epoch)
         self.master, self.spare = self.spare, None
         if self.master is None:
@@ -88,7 +147,7 @@ class Controller:
         group, rng = self.group, self.group.rng
         self._waiting = {"store": True, "output-logger": True, "barrier": True}
         self.host.call(group.store.host, group.store.fence, epoch,
-                       lambda number: group.store.host.call(self.host, self._answer, epoch, "store", number))
+                       lambda *checkpoint: group.store.host.call(self.host, self._answer, epoch, "store", checkpoint))
         self.host.call(group.output_logger.host, group.output_logger.fence, epoch,
                        lambda prefix: group.output_logger.host.call(self.host, self._answer, epoch, "output-logger", prefix))
         self.host.call(group.input_logger.host, group.input_logger.fence, epoch, lambda: None)
@@ -99,7 +158,7 @@ class Controller:
 
     def _switched(self, epoch, host):
         """The switch's barrier: from now on frames to the master go to *host*; most old masters are cut off, too."""
-        if epoch == self.epoch:
+        if epoch == self.master_epoch:
             self._redirect(host)
             if self.group.rng.random() < 0.5:
                 self.group.block_all_but(host)
@@ -110,36 +169,39 @@ class Controller:
         self.group.network.blocked.discard(host.mac)
 
     def _answer(self, epoch, who, result):
-        if epoch != self.epoch:
+        if epoch != self.master_epoch:
             return
         if who == "output-logger":
             self._prefix = result
         elif who == "store":
-            self._checkpoint_id = result
+            self._checkpoint = result
         self._waiting.pop(who, None)
         if not self._waiting and self.master is not None:
-            if self._checkpoint_id == 0:
+            checkpoint_id, covers = self._checkpoint
+            if checkpoint_id == 0 and self.changes.none:
                 # nothing was ever durable, so nothing was ever processed
                 self._start(self._prefix)
+            elif not self.changes.are_covered(covers):
+                raise Lost(f"the last durable checkpoint covers {covers}, replaced are {self.changes.needed}")
             else:
+                self.group.checker.explained()
                 self.host.call(self.master, self._recover, self.master, epoch, self._prefix)
 
     def _recover(self, host, epoch, prefix):
         if isinstance(host.role, SpareRole):
-            host.role.recover(epoch, prefix, self.group.input_logger, self.group.output_logger)
+            host.role.recover(epoch, prefix, self.changes.inputs_from, self.group.input_logger, self.group.output_logger)
 
     def _on_live(self, host, core):
-        group = self.group
-        group.parts.master(host, core, group.store, group.checker, group.checkpoint_interval_ns, True, self._on_lost, group.order)
+        self.group.make_master(host, core, True)
         self._live(host, core.epoch)
 
     def _live(self, host, epoch):
-        if epoch == self.epoch:
+        if epoch == self.master_epoch:
             self.live = True
             self.group.went_live(host)
         self.assign_spare()
 
-    def _on_lost(self, host, reason):
+    def refused(self, host):
         """A fenced master noticed it: its host is free."""
         host.role = None
         self.assign_spare()

@@ -11,6 +11,7 @@ from middleboxes.core.master import Master
 from middleboxes.core.outputlog import OutputLogger
 from middleboxes.core.sharing import State
 
+from .changes import LOGS, Lost
 from .checkers import Checker, Violation, require
 from .controller import Controller
 from .master import MasterRole, SpareRole
@@ -20,6 +21,13 @@ from .witness import INPUT, Witness
 
 DETECTION_NS = 2 * MS
 QUIET_NS = 1_000 * MS
+#: a fault that would be a second one waits so long, so often
+PATIENCE_NS, PATIENCE_MAX = 3 * MS, 10
+#: the share of faults that do not wait
+RASH = 0.02
+#: what a fault strikes, and how often
+TARGETS = {("master",): 9, ("spare",): 2, ("move",): 3, ("input-logger",): 2, ("output-logger",): 2, ("store",): 2,
+           ("input-logger", "output-logger"): 1, LOGS: 1}
 
 
 class Parts(NamedTuple):
@@ -51,28 +59,70 @@ class Group:
                                delay_us_max=rng.choice((500, 5000)), stale_ns_max=rng.choice((0, 2, 10)) * MS,
                                mixed=not calm and rng.random() < 0.5)
         self.calm = calm
+        self._stale = self.network.stale_ns_max > 0
         self.checkpoint_interval_ns = rng.choice((2, 5, 15)) * MS
         self.keys_per_chunk = rng.choice((2, 5, 256))
         self._unacknowledged_max = rng.choice((16, 65536))
         self._outside = 0
         hosts = [Host(name, number, self.network) for number, name in
-                 enumerate(("controller", "il", "ol", "st", "m1", "m2", "m3", "m4")[:7 + (rng.random() < 0.5)])]
-        controller, il, ol, st, *self.pool = hosts
-        log_bytes_max = rng.choice((1 << 24, 4000))
-        self.input_logger = InputLoggerRole(il, parts.input_logger(self.number, il.mac, workers, 1, log_bytes_max,
-                                                                    lambda frame, port, workers: Witness.partition(frame, "", workers)),
-                                            self.checker, rng.choice((1, 4)) * MS)
-        self.output_logger = OutputLoggerRole(ol, parts.output_logger(self.number, ol.mac, workers, 2, 1,
-                                                                      pending_max=rng.choice((8, 4096))), self.checker)
-        self.store = StoreRole(st, parts.folded(), self.checker)
+                 enumerate(("controller", "l1", "l2", "l3", "l4", "l5", "m1", "m2", "m3", "m4")[:9 + (rng.random() < 0.5)])]
+        controller, self.log_hosts, self.pool = hosts[0], hosts[1:6], hosts[6:]
+        self._log_bytes_max = rng.choice((1 << 24, 4000))
+        self._tick_interval_ns = rng.choice((1, 4)) * MS
+        self._pending_max = rng.choice((8, 4096))
+        il, ol, st = self.log_hosts[:3]
+        self.traffic_host = il          # where the switch leads packets
+        self.input_logger = self.make_input_logger(il, 1, None, 0, 1)
+        self.output_logger = self.make_output_logger(ol, 1)
+        self.store = self.make_store(st, 1)
         self.network.redirect(virtual_mac("input-logger", self.number), il)
         self.network.redirect(virtual_mac("output-logger", self.number), ol)
-        for host in self.pool:
+        for host in hosts[1:]:
             host.on_crash = self._crashed
+        for host in self.log_hosts:
+            host.clock_ns = rng.choice((0, 0, -20, 20)) * MS
         self.controller = parts.controller(controller, self)
         self._serial = 0
         self.faulty = True
         self.crashes = 0
+        self.lost = ""                  # why the state can't be recovered
+
+    # -- roles
+
+    def make_input_logger(self, host, epoch, start, start_ns, master_epoch):
+        """Let *host* be the input logger."""
+        core = self.parts.input_logger(self.number, host.mac, self.workers, epoch, self._log_bytes_max,
+                                       lambda frame, port, workers: Witness.partition(frame, "", workers),
+                                       start=start, start_ns=start_ns, master_epoch=master_epoch)
+        return InputLoggerRole(host, core, self.checker, self._tick_interval_ns)
+
+    def make_output_logger(self, host, epoch):
+        """Let *host* be the output logger."""
+        core = self.parts.output_logger(self.number, host.mac, self.workers, 2, epoch, pending_max=self._pending_max)
+        return OutputLoggerRole(host, core, self.checker)
+
+    def make_store(self, host, epoch):
+        """Let *host* be the store."""
+        folded = self.parts.folded()
+        folded.epoch = epoch
+        return StoreRole(host, folded, self.checker)
+
+    def log_role(self, name):
+        """The group's input logger, output logger or store."""
+        return getattr(self, name.replace("-", "_"))
+
+    def make_master(self, host, core, taking):
+        """Let *core* be the master on *host*."""
+        if taking and self.checker.began_ns is None:
+            self.checker.began()
+        self.parts.master(host, core, self.store, self.checker, self.checkpoint_interval_ns, taking, self._tell, self.order)
+
+    def _tell(self, host, epoch, name, detail):
+        """An event of a master, for the controller."""
+        if name == "refused":
+            self.controller.refused(host)
+        else:
+            host.call(self.controller.host, self.controller.told, host, epoch, name, detail)
 
     # -- what roles ask for
 
@@ -121,10 +171,40 @@ class Group:
             host.crash()
 
     def strike_somebody(self):
+        """A fault of one role, or of several at once."""
+        targets, = self.rng.choices(list(TARGETS), TARGETS.values())
+        self._strike_when_it_may(targets, 0 if self.rng.random() < RASH else PATIENCE_MAX)
+
+    def _strike_when_it_may(self, targets, patience):
+        """Not as a second failure before the group is protected again (but for rash ones, and when patience is at its end)."""
+        if not self.faulty:
+            return
         controller = self.controller
-        master = controller.master if self.rng.random() < 0.8 else controller.spare
-        if master is not None:
-            self.strike(master)
+        if patience and not self._may_strike(targets):
+            self.events.after(PATIENCE_NS, self._strike_when_it_may, targets, patience - 1)
+        elif targets == ("move",):
+            controller.move()
+        elif targets[0] in LOGS:
+            for role in targets:
+                self.strike(self.log_role(role).host)
+        else:
+            host = controller.master if targets == ("master",) else controller.spare
+            if host is not None:
+                self.strike(host)
+
+    def _may_strike(self, targets):
+        controller = self.controller
+        if targets == ("spare",):
+            return True
+        if targets[0] in LOGS:
+            # the master must outlive them
+            return controller.live and isinstance(controller.master.role, MasterRole) and controller.master.sends_left is None
+        return controller.changes.settled and all(map(self.in_place, LOGS))
+
+    def in_place(self, name):
+        """Whether the holder of a log role is there, and not about to die."""
+        role = self.log_role(name)
+        return role.host.alive and role.host.role is role and role.host.sends_left is None
 
     def _crashed(self, host):
         self.events.after(int(self.rng.random() * DETECTION_NS), self.controller.suspect, host)
@@ -132,12 +212,12 @@ class Group:
 
     def _restart(self, host):
         host.alive = True
-        self.controller.assign_spare()
+        self.controller.returned(host)
 
     # -- the schedule
 
     def run(self, packets, crashes):
-        """*packets* of traffic with *crashes* in it, then quiet, then the last checks."""
+        """*packets* of traffic with *crashes* in it, then quiet, then the last checks; or ``lost``, where that is legitimate."""
         spacing_us = self.rng.choice((100, 300, 600))
         start_ns = self.rng.choice((0, 4 * MS))
         time_ns = start_ns
@@ -150,12 +230,18 @@ class Group:
         try:
             self.events.run(time_ns, self._after_each)
             self._settle()
+        except Lost as lost:
+            self.lost = str(lost)
+            self.checker.legitimately_lost(self)
         finally:
             checkpoint.KEYS_PER_CHUNK = keys_per_chunk
 
     def _packet(self):
         self._serial += 1
-        self.input_logger.arrive(self.rng.randrange(2), INPUT.pack(self.rng.randrange(6), self._serial))
+        role = self.traffic_host.role
+        if not isinstance(role, InputLoggerRole):
+            return                      # nobody is there to log it
+        role.arrive(self.rng.randrange(2), INPUT.pack(self.rng.randrange(6), self._serial))
 
     def _after_each(self):
         if self.events.count % 8 == 0:
@@ -165,14 +251,15 @@ class Group:
         """No more faults or traffic: everything must come to rest, protected, with nothing lost on the way."""
         self.faulty = False
         self.network.calm()
-        for host in self.pool:
+        for host in (*self.pool, *self.log_hosts):
             host.sends_left = None
         self._run_until(self._protected, 5 * MS)
         self.input_logger.ticking = False
         self._run_until(self._quiet, 10 * MS)
         core = self.controller.master.role.core
-        if self.calm and self.checker.queue_overflows == 0:
-            self.checker.nothing_lost(self.checker.durable_ns + 2 * MS)
+        # a switch that is late may also lead a new input logger's first frames to a former master
+        if self.calm and self.checker.queue_overflows == 0 and not (self._stale and self.controller.changes.made):
+            self.checker.nothing_lost(self.checker.began_ns + 2 * MS)
         self.checker.finish(self, core)
 
     def _run_until(self, condition, step_ns):
@@ -184,10 +271,11 @@ class Group:
             require(self.events.now_ns < end_ns, f"the group does not come to rest: {self._describe()}")
 
     def _protected(self):
-        """A live master, a durable checkpoint, a spare."""
+        """A live master, a durable checkpoint, a spare; every role where it should be, and covered by a durable checkpoint."""
         controller = self.controller
         return (controller.live and controller.spare is not None and isinstance(controller.master.role, MasterRole)
-                and self.checker.durable_ns is not None)
+                and not controller.master.role.core.stopped and self.checker.began_ns is not None
+                and controller.changes.settled and all(map(self.in_place, LOGS)))
 
     def _quiet(self):
         """Whether all determinants are stored."""
@@ -196,8 +284,10 @@ class Group:
 
     def _describe(self):
         controller = self.controller
-        roles = {host.name: type(host.role).__name__ if host.alive else "dead" for host in self.pool}
+        roles = {host.name: type(host.role).__name__ if host.alive else "dead" for host in (*self.log_hosts, *self.pool)}
+        changes = controller.changes
         core = getattr(controller.master and controller.master.role, "core", None)
         return (f"epoch {controller.epoch}, live {controller.live}, master {controller.master and controller.master.name},"
                 f" roles {roles}, steps {core and [w.k for w in core.workers]},"
-                f" stored {[log.last for log in self.output_logger.core.logs]}, checkpoint {self.store.folded.id}")
+                f" stored {[log.last for log in self.output_logger.core.logs]}, checkpoint {self.store.folded.id},"
+                f" changes begun {changes.begun}, needed {changes.needed}, confirmed {changes.confirmed}")

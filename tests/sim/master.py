@@ -5,6 +5,7 @@ from collections import deque
 from middleboxes.core.checkpoint import Assembler
 from middleboxes.core.frames import HOP_ACK, HOP_INPUT, decode_input, hop_of
 from middleboxes.core.recovery import LiveBuffer, Recovery
+from middleboxes.core.step import ReplayError
 
 from .network import MS
 
@@ -18,26 +19,30 @@ LIVE_FRAMES_MAX = 24
 class MasterRole:
     """Processes inputs (once *taking*), makes checkpoints and has them committed."""
 
-    def __init__(self, host, core, store, checker, interval_ns, taking, on_lost, order):
+    def __init__(self, host, core, store, checker, interval_ns, taking, tell, order):
         self.host, self.core, self.store, self.checker = host, core, store, checker
         self._interval_ns = interval_ns
         self._taking = taking
-        self._on_lost = on_lost
+        self._tell = tell                                   # the controller: (host, epoch, name of an event, detail)
         self._order = order                                 # random: which worker is next, whose frames leave first
         self._queues = [deque() for _ in core.workers]      # inputs
         self._leaving = [deque() for _ in core.workers]     # frames: each worker's leave in order
         self._flush_due = False
         self._cut = self._chunks = self._chunk = None
         self._committing = False
+        self._full = self._again = False
+        self._stop_id = None
+        self._covers_told = None
+        self._timer = None
         host.role = self
         self._checkpoint()
 
     def frame(self, frame):
         hop = hop_of(frame)[1]
         if hop == HOP_INPUT:
-            _, worker, item = decode_input(frame)
+            epoch, worker, item = decode_input(frame)
             if self._taking and len(self._queues[worker]) < QUEUE_MAX:
-                self._queues[worker].append(item)
+                self._queues[worker].append((epoch, item))
             elif self._taking:
                 self.checker.queue_overflows += 1
         elif hop == HOP_ACK:
@@ -68,10 +73,20 @@ class MasterRole:
     def _process(self, worker, queue):
         """Of several workers one input; a worker that is alone takes batches, as its role does."""
         if len(self._queues) > 1:
-            return self.core.process(worker, queue.popleft())
+            return [frame for item in self._admitted(worker, queue, 1) for frame in self.core.process(worker, item)]
         room = self.core.unacknowledged_max - self.core.ahead(worker)
-        count = min(len(queue), room, self._order.randint(1, BATCH_MAX))
-        return self.core.process_all([queue.popleft() for _ in range(count)])
+        return self.core.process_all(self._admitted(worker, queue, min(len(queue), room, self._order.randint(1, BATCH_MAX))))
+
+    def _admitted(self, worker, queue, count):
+        """The next *count* inputs, but for those of a former input logger, or after a stop."""
+        items = []
+        for _ in range(count):
+            epoch, item = queue.popleft()
+            if epoch < self.core.inputs_from:
+                self.core.refuse(worker)
+            else:
+                items.append(item)
+        return items
 
     def _ready(self, worker):
         return self.core.ahead(worker) < self.core.unacknowledged_max
@@ -94,49 +109,111 @@ class MasterRole:
             self.checker.sent(self.core, frame)
             self.host.send(frame)
 
+    # -- what changes around it
+
+    def fence(self, epoch):
+        """Another input logger: where it begins."""
+        begin = self.core.fence_inputs(epoch)
+        self.checker.change_told("input-logger", epoch)
+        self._checkpoint_soon()
+        return begin
+
+    def use_store(self, epoch, store):
+        """Another store: a base first."""
+        self.core.use_store(epoch)
+        self.checker.change_told("store", epoch)
+        self.store, self._full = store, True
+        self._checkpoint()
+
+    def use_output_logger(self, epoch):
+        """Another output logger."""
+        self.core.use_output_log(epoch)
+        self.checker.change_told("output-logger", epoch)
+        self._checkpoint_soon()
+        self._progress()
+
+    def stop(self):
+        """No more inputs, and a last checkpoint."""
+        self.core.stop()
+        self.checker.stopped(self.core)
+        self._stop_id = self.core.checkpoint_id
+        self._checkpoint_soon()
+
     # -- checkpoints
 
+    def _checkpoint_soon(self):
+        if self._cut is None:
+            self._checkpoint()
+        else:
+            self._again = True
+
+    def _due(self, number):
+        if number == self._timer and self._cut is None:
+            self._checkpoint()
+
     def _checkpoint(self):
-        self._cut, self._committing = self.core.cut(), False
+        full, self._full, self._again, self._timer = self._full, False, False, None
+        self._cut, self._committing = self.core.cut(full), False
+        self.checker.cut(self._cut)
         self._chunks = self._cut.chunks()
         self._chunk = next(self._chunks)
-        self._slice()
+        self._slice(self._cut)
 
-    def _slice(self):
+    def _slice(self, cut):
         """Send one chunk; packets are processed between two of them."""
+        if cut is not self._cut:
+            return                      # given up: it was for another store
         if self._chunk is None:
             self._commit()
             return
         self.host.call(self.store.host, self.store.chunk, self.host, self.host.boot, self._cut.epoch, self._chunk)
         self._chunk = next(self._chunks, None)
-        self.host.later(MS // 10, self._slice)
+        self.host.later(MS // 10, self._slice, cut)
 
     def _commit(self):
         """The last message, once the output logger holds all determinants before the cut."""
         cut = self._cut
         if not self._committing and self.may_commit(cut):
             self._committing = True
+            self.checker.committed(self.core, cut)
             self.host.call(self.store.host, self.store.commit, self.host, self.host.boot, cut.epoch, cut.id, cut.base,
                            self._stored, self._refused)
 
     def may_commit(self, cut):
         return self.core.acknowledged_all(cut)
 
-    def _stored(self, number):
-        if self.host.role is not self:
+    def _stored(self, store, number):
+        if self.host.role is not self or store is not self.store:
             return
         assert number == self._cut.id, "the store confirms another checkpoint"
         cut, self._cut = self._cut, None
-        self._taking = True
+        if not self._taking:
+            self._taking = True
+            self.checker.began()
+        self.checker.heard(cut)
         for frame in self.core.durable(cut):
             self.host.send(frame)
-        self.host.later(self._interval_ns, self._checkpoint)
+        covers = self.covers_of(cut)
+        if covers != self._covers_told:
+            self._covers_told = covers
+            self._tell(self.host, self.core.epoch, "protected", covers)
+        if self._stop_id is not None and cut.id > self._stop_id:
+            self._stop_id = None
+            self._tell(self.host, self.core.epoch, "stopped", None)
+        if self._again:
+            self._checkpoint()
+        elif not self.core.stopped:
+            self._timer = cut.id
+            self.host.later(self._interval_ns, self._due, cut.id)
         self._progress()
+
+    def covers_of(self, cut):
+        return cut.covers
 
     def _refused(self, reason):
         """The store is fenced: another master took over."""
         if self.host.role is self:
-            self._on_lost(self.host, reason)
+            self._tell(self.host, self.core.epoch, "refused", reason)
 
 
 class SpareRole:
@@ -181,9 +258,9 @@ class SpareRole:
 
     # -- recovery
 
-    def recover(self, epoch, stored, input_logger, output_logger):
+    def recover(self, epoch, stored, inputs_from, input_logger, output_logger):
         """Become the master of *epoch*; *stored* is the recoverable prefix."""
-        self.core.epoch = epoch
+        self.core.begin(epoch, inputs_from)
         self._input_logger, self._output_logger = input_logger, output_logger
         self._recovery = self.recovery_class(self.core, stored, self._buffer)
         self._stored_prefix = stored
@@ -212,8 +289,18 @@ class SpareRole:
     def _determinants(self, worker, data, released, end):
         if self.host.role is self:
             self._recovery.released(worker, released)
-            self._recovery.determinants(worker, data, end)
+            self._or_give_up(self._recovery.determinants, worker, data, end)
             self._step()
+
+    def _or_give_up(self, function, *args):
+        """What *function* gives; the role is given up if it fails and another node recovers by now: the logs have gone on."""
+        try:
+            return function(*args)
+        except ReplayError:
+            if self._output_logger.core.epoch <= self.core.epoch:
+                raise
+            self.host.role = None
+            return ()
 
     def _step(self):
         if not self._stepping and self.host.role is self:
@@ -227,8 +314,8 @@ class SpareRole:
         self._stepping = False
         recovery = self._recovery
         before = recovery.replayed + recovery.processed
-        self._send(recovery.step(STEPS_PER_SLICE))
-        if not self.host.alive:
+        self._send(self._or_give_up(recovery.step, STEPS_PER_SLICE))
+        if self.host.role is not self:
             return
         if self.may_go_live(recovery):
             # inputs came faster than they were taken: it may stop asking again (recovery.GROWING_ANSWERS_MAX)

@@ -42,6 +42,7 @@ class Host:
         self.name, self.network = name, network
         self.mac = bytes((2, 0x46, 0x54, 1, 0, number))
         self.alive = True
+        self.clock_ns = 0               # how much its clock is ahead
         self.boot = 0
         self.role = None
         self.sends_left = None          # crash in the middle of a batch: after so many more frames

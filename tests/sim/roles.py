@@ -1,7 +1,10 @@
-"""Input logger, output logger and store on their hosts: core classes behind a lossy network and ordered connections."""
+"""Input logger, output logger and store on their hosts: core classes behind a lossy network and ordered connections.
+
+Each may be replaced: what is asked of one that has left its host is not answered.
+"""
 
 from middleboxes.core.checkpoint import Assembler
-from middleboxes.core.frames import HOP_OUTPUT, HOP_TRIM, decode_input, decode_trim, hop_of
+from middleboxes.core.frames import HOP_OUTPUT, HOP_TRIM, decode_input, decode_output, decode_trim, hop_of
 from middleboxes.core.outputlog import pack_keys
 
 from .network import MS
@@ -18,6 +21,7 @@ class InputLoggerRole:
         self.host, self.core, self.checker = host, core, checker
         self._tick_interval_ns = tick_interval_ns
         self.ticking = True
+        self.succeeded = False          # another one has begun: what this one logs is nobody's input any more
         host.role = self
         host.later(tick_interval_ns, self._tick)
 
@@ -35,11 +39,12 @@ class InputLoggerRole:
             self._forward(frame)
 
     def _unix_ns(self):
-        return 1_700_000_000_000_000_000 + self.host.network.events.now_ns
+        return 1_700_000_000_000_000_000 + self.host.network.events.now_ns + self.host.clock_ns
 
     def _forward(self, frame):
         if frame is not None:
-            self.checker.logged(frame)
+            if not self.succeeded:
+                self.checker.logged(frame)
             self.host.send(frame)
 
     def frame(self, frame):
@@ -47,11 +52,14 @@ class InputLoggerRole:
             self.core.trim(*decode_trim(frame))
 
     def fence(self, epoch, reply):
-        self.core.fence(epoch)
-        reply()
+        if self.host.role is self:
+            self.core.fence(epoch)
+            reply()
 
     def inputs(self, client, worker, after, on_batch):
         """Send the inputs after number *after* to *client*, in batches."""
+        if self.host.role is not self:
+            return
         frames, end = self.core.after(worker, after, INPUTS_PER_MESSAGE)
         self.host.call(client, on_batch, worker, frames, end)
         if not end:
@@ -66,17 +74,26 @@ class OutputLoggerRole:
     def __init__(self, host, core, checker):
         self.host, self.core, self.checker = host, core, checker
         self._timer_ns = None
+        self.is_former = False          # another one is there
+        self.closed = False             # a former one: the switch lets nothing of it out any more
         host.role = self
         host.later(0, self._acknowledge)
 
     def frame(self, frame):
         hop = hop_of(frame)[1]
         if hop == HOP_OUTPUT:
-            self.checker.at_output_logger(self.core, frame)
-            self.checker.received(self.core, self.core.receive(frame))
+            if self.closed and decode_output(frame).epoch > self.core.epoch:
+                return                  # a later master's, by a switch that is late: nobody fences a former one for it
+            if not self.closed:
+                self.checker.at_output_logger(self.core, frame)
+            self._let_out(self.core.receive(frame))
         elif hop == HOP_TRIM:
-            self.checker.received(self.core, self.core.trim(*decode_trim(frame)))
+            self._let_out(self.core.trim(*decode_trim(frame)))
         self._acknowledge()
+
+    def _let_out(self, packets):
+        if not self.closed:
+            self.checker.received(self.core, packets, self.is_former)
 
     def _acknowledge(self):
         frames, again_ns = self.core.acknowledge(self.host.network.events.now_ns)
@@ -92,12 +109,15 @@ class OutputLoggerRole:
             self._acknowledge()
 
     def fence(self, epoch, reply):
-        prefix = self.core.fence(epoch)
-        self.checker.fenced(prefix)
-        reply(prefix)
+        if self.host.role is self:
+            prefix = self.core.fence(epoch)
+            self.checker.fenced(prefix)
+            reply(prefix)
 
     def determinants(self, client, worker, after, to, on_batch):
         """Send the determinants of *worker* in (*after*, *to*] to *client*, in batches."""
+        if self.host.role is not self:
+            return
         log = self.core.logs[worker]
         data, last = log.encode(max(after, log.trimmed), DETERMINANT_BYTES_PER_MESSAGE)
         end = last >= to or not data
@@ -118,25 +138,30 @@ class StoreRole:
         host.role = self
 
     def frame(self, frame):
-        raise AssertionError("the store has no part in the data plane")
+        """What is late for a role that this host had before."""
 
     def fence(self, epoch, reply):
-        self.folded.epoch = max(self.folded.epoch, epoch)
-        reply(self.folded.id)
+        if self.host.role is self:
+            self.folded.epoch = max(self.folded.epoch, epoch)
+            reply(self.folded.id, self.folded.header["covers"] if self.folded.header else {})
 
     def chunk(self, client, boot, epoch, data):
-        self._under_way.setdefault((client.name, boot, epoch), Assembler()).add(data)
+        if self.host.role is self:
+            self._under_way.setdefault((client.name, boot, epoch), Assembler()).add(data)
 
     def commit(self, client, boot, epoch, number, base, on_stored, on_refused):
+        if self.host.role is not self:
+            return
         assembler = self._under_way.pop((client.name, boot, epoch))
         refusal = self.folded.refusal(epoch, base)
         if refusal:
             self.host.call(client, on_refused, refusal)
             return
         chunks, checkpoint = assembler.finish()
+        former_id = self.folded.id
         self.folded.fold(chunks, checkpoint)
-        self.checker.durable(checkpoint)
-        self.host.call(client, on_stored, number)
+        self.checker.durable(self, former_id, checkpoint)
+        self.host.call(client, on_stored, self, number)
         self._followers = [entry for entry in self._followers if entry[0].alive and entry[0].boot == entry[1]]
         for follower, _, on_checkpoint in self._followers:
             self._send(follower, base, chunks, on_checkpoint)
@@ -148,6 +173,8 @@ class StoreRole:
 
     def subscribe(self, client, have, follow, on_checkpoint, on_end):
         """Everything after checkpoint *have*, then what comes (*follow*) or *on_end*."""
+        if self.host.role is not self:
+            return
         for _, base, chunks in self.folded.since(have):
             self._send(client, base, chunks, on_checkpoint)
         if follow:

@@ -17,6 +17,9 @@ class Report(NamedTuple):
     workers: int
     accesses: int           # that put steps of different workers in order
     cut_open: int           # stored steps that a fence cut off because of what they depended on
+    moves: int
+    replaced: int           # input loggers, output loggers and stores
+    lost: int               # 1: the state was lost, as it must be
     digest: int
 
 
@@ -30,7 +33,7 @@ class Size(NamedTuple):
 
     @classmethod
     def draw(cls, rng):
-        return cls(rng.choice((1, 1, 2, 3, 4)), rng.choice((10, 20, 30, 60, 120)), rng.choice((0, 1, 1, 2, 4)))
+        return cls(rng.choice((1, 1, 2, 3, 4)), rng.choice((10, 20, 30, 60, 120)), rng.choice((0, 1, 2, 3, 6)))
 
     @classmethod
     def of(cls, seed):
@@ -56,7 +59,7 @@ def run(seed, parts=Parts(), size=None):
     releases = group.checker.releases
     digest = random.Random(repr(releases)).getrandbits(64)
     return Report(seed, group.events.count, len(releases), group.controller.failovers, group.workers, group.checker.accesses,
-                  group.checker.cut_open, digest)
+                  group.checker.cut_open, group.controller.moves, group.controller.changes.made, int(bool(group.lost)), digest)
 
 
 def command(seed, size):

@@ -4,304 +4,18 @@ import re
 
 import pytest
 
-from middleboxes.core import recovery
-from middleboxes.core.checkpoint import Folded
-from middleboxes.core.frames import decode_output, encode_trim
-from middleboxes.core.inputlog import InputLogger
-from middleboxes.core.master import Master
-from middleboxes.core.outputlog import OutputLogger
-from middleboxes.core.sharing import Session
-
 from .checkers import Violation
-from .controller import Controller
+from .faults import (AppliesDeltasTwice, CommitsAheadOfTheOutputLogger, DropsOrder, ForgetsAtFence, ForgetsDomains,
+                     ForgetsOverflowSpare, ForgetsRandomState, ForgetsWhatLeft, GoesLiveUnjoined, IgnoresOrderSpare, IsNotFenced,
+                     IsNotFencedStore, KeepsAnOpenPrefix, KeepsEpoch, LogsNoAccess, LosesDeterminantsAtFence, MergesNoClock, RecordsAgain,
+                     ReleasesTooEarly, ReleasesUnstored, SendsNoClock, SendsNothingWhenFull, SkipsTheLogSpare, StartsUnprotected,
+                     TrimsBeforeDurable, TrimsInputsTooFar, TrimsOutputsTooFar, TurnsBackTheClock)
+from .faults_replacements import (BeginsInTheMiddle, ComesLate, CoversTooSoon, GoesOn, LosesTooSoon, NeverWaitsAgain,
+                                  RepeatsNoTrim, SendsADelta, TakesFormerInputs, TellsNoTime, TellsTooLowNumbers, WaitsForNobody)
 from .group import Parts
-from .master import MasterRole, SpareRole
 from .run import run
 
 SCHEDULES_MAX = 1500
-
-
-class ReleasesTooEarly(OutputLogger):
-    """An output leaves when the determinants up to the step before it are stored."""
-
-    def _admit(self, output, released):
-        if output.k == self.logs[output.worker].last + 1:
-            self._release(output, released)
-        else:
-            super()._admit(output, released)
-
-
-class ReleasesUnstored(OutputLogger):
-    """An output leaves at once, whatever is stored."""
-
-    def _admit(self, output, released):
-        self._release(output, released)
-
-
-class LosesDeterminantsAtFence(OutputLogger):
-    """The last stored step is not in the recoverable prefix that the fence tells."""
-
-    def fence(self, epoch):
-        if epoch > self.epoch:
-            for log in self.logs:
-                log.cut_off(max(log.trimmed, log.last - 1))
-        return super().fence(epoch)
-
-
-class IsNotFenced(OutputLogger):
-    """The fence tells the prefix, but older epochs go on being taken."""
-
-    def receive(self, frame):
-        current, self.epoch = self.epoch, min(decode_output(frame).epoch, self.epoch)
-        try:
-            return super().receive(frame)
-        finally:
-            self.epoch = current
-
-
-class ForgetsWhatLeft(OutputLogger):
-    """No duplicate suppression."""
-
-    def _release(self, output, released):
-        self._released[output.worker].clear()
-        super()._release(output, released)
-
-
-class ForgetsAtFence(OutputLogger):
-    """Duplicate suppression only within an epoch."""
-
-    def fence(self, epoch):
-        if epoch > self.epoch:
-            for known in self._released:
-                known.clear()
-        return super().fence(epoch)
-
-
-class TrimsInputsTooFar(InputLogger):
-    """The input log forgets one input more than the checkpoint covers."""
-
-    def trim(self, epoch, positions):
-        super().trim(epoch, {worker: (n + 1, k) for worker, (n, k) in positions.items()})
-
-
-class TrimsOutputsTooFar(OutputLogger):
-    """The output logger forgets a step that no checkpoint covers."""
-
-    def trim(self, epoch, positions):
-        return super().trim(epoch, {worker: (n, min(k + 1, self.logs[worker].last)) for worker, (n, k) in positions.items()})
-
-
-class TurnsBackTheClock(InputLogger):
-    """Time goes back when the epoch changes."""
-
-    def fence(self, epoch):
-        super().fence(epoch)
-        self._last_ns = 0
-
-    def _log(self, worker, port, kind, frame, now_ns):
-        return super()._log(worker, port, kind, frame, now_ns - self.epoch * 5_000_000)
-
-
-class TrimsBeforeDurable(MasterRole):
-    """The loggers trim when the checkpoint is cut, not when it is durable."""
-
-    def _checkpoint(self):
-        super()._checkpoint()
-        for role in ("input-logger", "output-logger"):
-            for frame in encode_trim(role, self.core.group_id, self.core.source, self.core.epoch, self._cut.positions):
-                self.host.send(frame)
-
-
-class CommitsAheadOfTheOutputLogger(MasterRole):
-    """A checkpoint is committed without waiting for the output logger."""
-
-    def may_commit(self, cut):
-        return True
-
-
-class StartsUnprotected(MasterRole):
-    """A fresh master processes before its first checkpoint is durable."""
-
-    def __init__(self, host, core, store, checker, interval_ns, taking, on_lost, order):
-        super().__init__(host, core, store, checker, interval_ns, True, on_lost, order)
-
-
-class AppliesDeltasTwice(Master):
-    """A delta is applied again after the next one."""
-
-    def load(self, checkpoint):
-        super().load(checkpoint)
-        last, self._last = getattr(self, "_last", None), checkpoint
-        if last is not None and last.header["base"]:
-            for name, removed, items in last.records:
-                self.function.variables[name].apply(removed, items)
-
-
-class IsNotFencedStore(Folded):
-    """The store takes checkpoints of any epoch."""
-
-    def refusal(self, epoch, base):
-        return None
-
-
-class KeepsEpoch(Controller):
-    """The new master runs in the epoch of the old one."""
-
-    def next_epoch(self):
-        return self.epoch
-
-
-class DropsOrder(Master):
-    """A restored state has its keys in another order."""
-
-    def load(self, checkpoint):
-        super().load(checkpoint)
-        flows = self.function.variables["flows"]
-        items = sorted(flows.items())
-        for key, _ in items:
-            dict.pop(flows, key)
-        for key, value in items:
-            dict.__setitem__(flows, key, value)
-
-
-class ForgetsRandomState(Master):
-    """The PRNG's state is not restored."""
-
-    def load(self, checkpoint):
-        states = [worker.context.random_state for worker in self.workers]
-        super().load(checkpoint)
-        for worker, state in zip(self.workers, states):
-            worker.context.random_state = state
-
-
-class RecordsAgain(Master):
-    """Replay asks the outside again."""
-
-    def replay(self, number, item, extra, released=frozenset()):
-        return self.process(number, item)
-
-
-class SkipsTheLog(recovery.Recovery):
-    """Inputs beyond the recoverable prefix are not taken from the log."""
-
-    def _catch_up(self, budget, frames):
-        for inputs in self._inputs:
-            inputs.clear()
-        super()._catch_up(budget, frames)
-
-
-class SkipsTheLogSpare(SpareRole):
-    recovery_class = SkipsTheLog
-
-
-class ForgetsOverflow(recovery.Recovery):
-    """An overflow of the live buffer is not made good, and the gap that it leaves is not looked at."""
-
-    def _catch_up(self, budget, frames):
-        self._gap_requests = recovery.GAP_REQUESTS_MAX
-        self._dropped_at_request = self.buffer.dropped
-        super()._catch_up(budget, frames)
-
-
-class ForgetsOverflowSpare(SpareRole):
-    recovery_class = ForgetsOverflow
-
-
-class GoesLiveUnjoined(SpareRole):
-    """The new master goes live when the log is processed, whether or not the live stream joins it: the switch may not have switched yet."""
-
-    def may_go_live(self, recovery):
-        return recovery.finished
-
-
-class SendsNothingWhenFull(InputLogger):
-    """With a full log there is no live input, so nothing shows a new master that the live stream joins the log."""
-
-    def _again(self, worker):
-        return None
-
-
-class SendsNoClock(Master):
-    """Outputs do not say on which steps of other workers they depend."""
-
-    def _clock(self, number, clock):
-        return ()
-
-
-class Sessions(Master):
-    """A master with other sessions."""
-
-    def __init__(self, *args, **options):
-        super().__init__(*args, **options)
-        for session in filter(None, self.state.sessions):
-            session.__class__ = self.session_class
-
-
-class LogsNoAccess(Sessions):
-    """Determinants do not say whose step had the shared variables before."""
-
-    class session_class(Session):
-        __slots__ = ()
-
-        def enter(self, domain, variable):
-            super().enter(domain, variable)
-            self.accesses.clear()
-
-
-class MergesNoClock(Sessions):
-    """A step learns the step before it in a domain, not what that one depends on."""
-
-    class session_class(Session):
-        __slots__ = ()
-
-        def _merged(self, domain):
-            merged = list(self.clock)
-            merged[domain.worker] = max(merged[domain.worker], domain.k)
-            return tuple(merged)
-
-
-class ForgetsDomains(Master):
-    """A checkpoint does not bring back who had the shared variables last."""
-
-    def load(self, checkpoint):
-        super().load(checkpoint)
-        for domain in self.state.domains:
-            domain.version = domain.k = 0
-
-
-class KeepsAnOpenPrefix(OutputLogger):
-    """The recoverable prefix is all that is stored, whatever it depends on."""
-
-    def fence(self, epoch):
-        logs, self.logs = self.logs, [Closed(log) for log in self.logs]
-        try:
-            return super().fence(epoch)
-        finally:
-            self.logs = logs
-
-
-class Closed:
-    """A determinant log that says nothing of dependencies."""
-
-    def __init__(self, log):
-        self.log = log
-
-    def __getattr__(self, name):
-        return getattr(self.log, name)
-
-    def extras(self):
-        return []
-
-
-class IgnoresOrder(recovery.Recovery):
-    """Each worker's steps are repeated without regard to the others'."""
-
-    def _may_follow(self, extra):
-        return True
-
-
-class IgnoresOrderSpare(SpareRole):
-    recovery_class = IgnoresOrder
 
 
 #: each fault with what must be said about it: being caught by accident proves nothing
@@ -312,13 +26,13 @@ FAULTS = [
     (Parts(output_logger=IsNotFenced), "came in order|an output of epoch . left in epoch"),
     (Parts(output_logger=ForgetsWhatLeft), "left twice"),
     (Parts(output_logger=ForgetsAtFence), "left twice"),
-    (Parts(output_logger=TrimsOutputsTooFar), "determinants of worker . have a gap|are trimmed"),
+    (Parts(output_logger=TrimsOutputsTooFar), "have a gap|are trimmed|before the checkpoint that explains it"),
     (Parts(input_logger=TrimsInputsTooFar), "is needed by step|is trimmed|got lost in the failover"),
     (Parts(input_logger=TurnsBackTheClock), "time goes back"),
     (Parts(master=TrimsBeforeDurable), "have a gap|came in order|is needed by step"),
     (Parts(master=CommitsAheadOfTheOutputLogger), "durable before its determinants are stored"),
     (Parts(master=StartsUnprotected), "depend on which left|left and are not in|does not come to rest|left twice"),
-    (Parts(folded=IsNotFencedStore), "checkpoint numbers go back|a delta on checkpoint"),
+    (Parts(folded=IsNotFencedStore), "checkpoint numbers go back|a delta on checkpoint|a base replaces"),
     (Parts(controller=KeepsEpoch), "is used again|two masters in epoch"),
     (Parts(core=AppliesDeltasTwice), "do not give the surviving state|not in the surviving history|does not give|other values"
                                      "|was not logged|left twice"),
@@ -335,6 +49,18 @@ FAULTS = [
     (Parts(spare=ForgetsOverflowSpare), "never processed, though the network lost nothing"),
     (Parts(input_logger=SendsNothingWhenFull), "does not come to rest"),
     (Parts(spare=GoesLiveUnjoined), "never processed, though the network lost nothing"),
+    (Parts(output_logger=BeginsInTheMiddle), "came in order|before the checkpoint that explains it"),
+    (Parts(core=TakesFormerInputs), "surviving|in another order than was logged|logged as two things|is needed by step|was not logged"),
+    (Parts(core=TellsTooLowNumbers), "surviving|never processed|logged as two things|is needed by step|in another order than|other values"),
+    (Parts(core=TellsNoTime), "time goes back"),
+    (Parts(core=NeverWaitsAgain), "durable before its determinants are stored"),
+    (Parts(core=WaitsForNobody), "does not come to rest"),
+    (Parts(core=GoesOn), "a master that was stopped goes on"),
+    (Parts(core=RepeatsNoTrim), "does not come to rest"),
+    (Parts(output_logger=ComesLate), "does not come to rest|came in order"),
+    (Parts(master=SendsADelta), "does not come to rest|a delta on checkpoint|can't be applied"),
+    (Parts(master=CoversTooSoon), "no such checkpoint is durable"),
+    (Parts(controller=LosesTooSoon), "was given up, and could be recovered"),
 ]
 
 

@@ -12,10 +12,10 @@ import pytest
 
 from .campaign import BATCH, campaign
 from .checkers import Violation
+from .faults import ForgetsWhatLeft
 from .group import Parts
 from .run import Size, command, run
 from .shrink import failure, shrink
-from .test_mutations import ForgetsWhatLeft
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -59,10 +59,14 @@ def test_schedules_do_not_depend_on_the_process():
 
 
 def test_schedules_do_what_they_are_for():
-    """Failovers, several in a row, with packets released in between: otherwise the checks above prove nothing."""
+    """Failovers, moves and replacements, several in a row, with packets released in between: otherwise the checks above prove nothing."""
     reports = [run(seed) for seed in range(200)]
-    assert sum(report.failovers for report in reports) > 200
+    assert sum(report.failovers for report in reports) > 150
     assert any(report.failovers >= 4 for report in reports)
+    assert sum(report.moves for report in reports) > 5
+    assert sum(report.replaced for report in reports) > 150
+    assert any(report.replaced and report.failovers and report.moves for report in reports)
+    assert sum(report.lost for report in reports) < 10
     assert sum(report.released for report in reports) > 4000
     assert {report.workers for report in reports} == {1, 2, 3, 4}
     assert sum(report.accesses for report in reports) > 2000
@@ -106,7 +110,8 @@ def test_the_command_of_a_smaller_schedule_runs_that_schedule():
     words = command(3, size).split()
     told = subprocess.run([sys.executable, *words[1:], "--processes", "1"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
     report = run(3, size=size)
-    assert f"{report.failovers} failovers, {report.released} packets released, {report.events} events" in told
+    assert f"{report.failovers} failovers, {report.moves} of them moves" in told
+    assert f"{report.released} packets released, {report.events} events" in told
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -1,0 +1,68 @@
+"""The bench on real namespaces and processes: it measures all that it promises, and leaves nothing behind, also when interrupted."""
+
+import json
+import signal
+import subprocess
+
+import pytest
+
+from ftmb.bench import measure, network, programs, systems
+
+from .machine import command, environment, ours, output
+
+pytestmark = [pytest.mark.emulation, pytest.mark.filterwarnings("ignore:distutils:DeprecationWarning")]
+TIMEOUT_S = 180
+
+
+def left():
+    """The bench's namespaces and interfaces that are there."""
+    names = output("ip", "netns", "list") + output("ip", "-brief", "link") + output("ovs-vsctl", "list-br")
+    return [line for line in names.splitlines() if network.PREFIX in line]
+
+
+def test_a_quick_bench_measures_everything_and_leaves_nothing(tmp_path):
+    path = tmp_path / "result"
+    done = subprocess.run(command("bench", "--quick", "--json", str(path), "--plots", str(tmp_path)), env=environment(False),
+                          capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    result = json.loads(path.read_text())
+    found = result["paths"]["direct"]["systems"]
+    for name in ("limit", "plain", "protected"):
+        assert all(size["per_second"] > 0 and size["latency"]["p50_us"] > 0 for size in found[name].values()), found
+    assert set(found["protected"]["64"]["cpu_us"]) == {"input-logger", "master", "output-logger", "store"}
+    assert result["inside"]["determinants"][0]["bytes_per_packet"] < 1 and result["idle_percent"] > 0
+    assert (tmp_path / "bench-direct-cpu.svg").exists()
+    assert left() == [] and ours() == []
+
+
+def test_every_system_lets_packets_through_open_vswitch():
+    with programs.compiled() as wire, network.network("ovs"):
+        for name in ("limit", "plain", "protected"):
+            with systems.ALL[name](wire) as running:
+                found = measure.latency(wire, running, 64, 1000, 0.5)
+            assert found["p50_us"] > 0, name
+    assert left() == []
+
+
+def test_an_interrupted_bench_leaves_nothing():
+    with subprocess.Popen(command("bench", "--quick"), env=environment(False), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          text=True) as process:
+        # the first measured line: everything is made and running
+        for _ in range(2):
+            assert process.stdout.readline()
+        assert left()
+        process.send_signal(signal.SIGINT)
+        told, _ = process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == 130 and "Traceback" not in told
+    assert left() == []
+
+
+def test_what_a_killed_bench_left_is_removed_by_the_next():
+    with subprocess.Popen(command("bench", "--quick"), env=environment(False), stdout=subprocess.PIPE, text=True) as process:
+        for _ in range(2):
+            assert process.stdout.readline()
+        process.kill()
+    assert left()
+    with network.network("direct"):
+        assert left()
+    assert left() == []
