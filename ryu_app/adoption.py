@@ -104,7 +104,9 @@ def _adopt(context, group, logs, reported, master, now_ns):
     group.presumed = True
     group.phase = "running"
     context.publish("info", f"relearned roles at epoch {group.epoch}", now_ns, group)
-    ready = [name for _, name in reported.get("spare", []) if name in group.spec.pool]
+    # one that recovers for the controller before can't begin again with what it has: it is retired, and then as good as any
+    ready = [name for _, name in reported.get("spare", []) if name in group.spec.pool
+             and not context.nodes[name].counters(group.name, "spare").get("recovering")]
     if ready and len(logs) == len(LOGS):
         group.spare = Holder(ready[0], context.nodes[ready[0]].boot, True)
     if master is None:

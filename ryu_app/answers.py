@@ -143,7 +143,7 @@ def event(context, node, message, now_ns):
         if group.durable:
             group.fresh = group.presumed = False
     elif name == "stopped" and is_master and group.move is not None and group.move.stage == "stopping":
-        moves.over(context, group, now_ns)
+        group.move.stage = "stopped"
     elif name == "live" and is_master and group.recovery is not None and group.recovery.sent:
         if not all(_is_number(detail.get(key)) for key in ("load_ms", "replay_ms", "replayed_packets")):
             return "a live event without its numbers"

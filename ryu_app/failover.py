@@ -100,7 +100,10 @@ def step(context, group, now_ns):
 
 def _salvage(context, group, now_ns):
     recovery = group.recovery
-    context.publish("error", "goes on from the last durable checkpoint: what came after it is lost", now_ns, group)
+    if recovery.complete:
+        context.publish("warning", "goes on from the stopped master's last checkpoint", now_ns, group)
+    else:
+        context.publish("error", "goes on from the last durable checkpoint: what came after it is lost", now_ns, group)
     recovery.salvage, recovery.failed = True, False
     recovery.beyond = recovery.lost = None
     for name in group.spec.pool:
@@ -158,7 +161,7 @@ def _recover(context, group, now_ns):
         return
     if recovery.checkpoint["checkpoint"] == 0 and _without_checkpoint(context, group, now_ns):
         return
-    recovery.sent = True
+    recovery.sent, recovery.complete = True, False
     recovery.mark("recover sent", now_ns)
     stored = [k for _, k in recovery.checkpoint["positions"]] if recovery.salvage else recovery.stored
     context.request(now_ns, target, "recover", group, "master",
@@ -195,7 +198,8 @@ def finish(context, group, detail, now_ns):
         "replayed_packets": detail["replayed_packets"], "timeline": recovery.timeline})
     if recovery.salvage:
         group.inputs_from = group.epoch
-    if recovery.salvage or recovery.refilled or not context.deployment.recovery:
+    # a store that has nothing yet protects only from the new master's first checkpoint on
+    if recovery.salvage or recovery.refilled or not recovery.checkpoint["checkpoint"] or not context.deployment.recovery:
         group.change = group.epoch
         group.fresh, group.presumed = not context.deployment.recovery, False
     group.recovery = None

@@ -18,6 +18,8 @@ def verdict(context, group, now_ns):
     """One of the above for a recovering *group*; tells when its state is lost, or after all not."""
     recovery = group.recovery
     why, policy = hopeless(context, group), policy_of(context, group)
+    if why is not None and recovery.complete and _can_salvage(context, group):
+        return SALVAGE                  # nothing is lost by it
     if why != recovery.lost:
         recovery.lost = why
         if why is None:
@@ -29,10 +31,13 @@ def verdict(context, group, now_ns):
         return GO_ON
     if policy == "empty" and _decided(context, group):
         return EMPTY
-    if (policy == "last-checkpoint" and _decided(context, group) and not recovery.salvage
-            and context.intact(group, "store") and not recovery.refilled):
+    if policy == "last-checkpoint" and _decided(context, group) and _can_salvage(context, group):
         return SALVAGE
     return WAIT
+
+
+def _can_salvage(context, group):
+    return not group.recovery.salvage and context.intact(group, "store") and not group.recovery.refilled
 
 
 def policy_of(context, group):

@@ -1,8 +1,9 @@
 """What an operator plans: a master moves to another node, a node is drained of its roles. Pure.
 
 A move: the target restarts, if its code is to be loaded anew; it becomes the group's spare; the master stops and makes
-a last checkpoint; the rest is a failover, cause "moved". If the target dies before the master was asked to stop, the
-move is called off. A drained node gives its roles away one by one, each when the group is protected.
+a last checkpoint; once nothing is being replaced, the rest is a failover, cause "moved". If the target dies before the
+master was asked to stop, the move is called off. A drained node gives its roles away one by one, each when the group
+is protected.
 """
 
 from . import failover, placement, replacement, spares
@@ -88,8 +89,10 @@ def step(context, group, now_ns):
         elif group.spare.acked and group.durable and _is_warm(context, group):
             plan.stage, plan.since_ns = "stopping", now_ns
             context.request(now_ns, group.holders["master"].node, "stop", group, "master", {}, plan)
-    elif now_ns - plan.since_ns > STOP_MAX_NS:
-        over(context, group, now_ns)
+    elif plan.stage == "stopped" or now_ns - plan.since_ns > STOP_MAX_NS:
+        # what died meanwhile is replaced first: only this master can make up for it
+        if not group.replacing and all(context.intact(group, role) for role in LOGS):
+            _over(context, group, now_ns)
 
 
 def _is_warm(context, group):
@@ -111,10 +114,12 @@ def _restart(context, group, now_ns):
         _call_off(context, group, f"{plan.target} did not come back from its restart", now_ns)
 
 
-def over(context, group, now_ns):
+def _over(context, group, now_ns):
     """The master has stopped (or should have): the failover."""
+    stopped = group.move.stage == "stopped"
     group.spare = group.spare if group.spare is not None and group.spare.node == group.move.target else None
     failover.begin(context, group, CAUSE, group.holders["master"].node, now_ns, now_ns)
+    group.recovery.complete = stopped
 
 
 def refused(context, group, pending, now_ns):

@@ -36,6 +36,7 @@ class Recovery:
     beyond: Optional[str] = None        # why the state can't be recovered, whoever comes back
     lost: Optional[str] = None          # why it can't be now
     policy: Optional[str] = None        # the operator's decision, instead of on_loss
+    complete: bool = False              # the last checkpoint has all: the master had stopped, and nobody went on yet
     salvage: bool = False               # goes on from the last checkpoint, nothing beyond it
     counters: Optional[list] = None     # what the target last told of its progress
     idle_ticks: int = 0                 # since they last changed
@@ -75,7 +76,7 @@ class Replacement:
 
 @dataclass
 class Move:
-    """A planned move of the master to *target*. *stage*: restarting, preparing or stopping."""
+    """A planned move of the master to *target*. *stage*: restarting, preparing, stopping or stopped."""
     target: str
     stage: str
     since_ns: int                       # the stage began

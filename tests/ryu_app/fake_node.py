@@ -37,6 +37,7 @@ class Agent:
         self.complete_from = {}     # (group, logger role) -> the change from which on its log is complete
         self.change, self.told = {}, {}         # of a master: group -> last change, last that it told durable
         self.inputs_from, self.master_epoch = {}, {}
+        self.recovering = set()     # groups of which it is a spare that was told to recover
         self.stopped = set()        # groups of which it was the master until it was asked to stop
         self.store = {}             # of a master: group -> name of the store it uses
         self.counts = {}            # further counters: (group, role) -> {name: value}
@@ -55,7 +56,7 @@ class Agent:
 
     def _own_counters(self, group, role):
         if role in ("store", "spare"):
-            return {"checkpoint": self.checkpoint.get(group, (0, 0))[0]}
+            return {"checkpoint": self.checkpoint.get(group, (0, 0))[0], "recovering": role == "spare" and group in self.recovering}
         if role == "master":
             return {"inputs_from": self.inputs_from[group], "change": self.told[group], "stopped": group in self.stopped}
         return {"released": 1} if self.complete_from.get((group, role), NEVER) < NEVER else {}
@@ -66,7 +67,7 @@ class Agent:
         result, events, error = {}, [], ""
         role = args.get("role", "master")
         if do == "retire":
-            self.roles.pop((group, role), None)
+            self._give_up(group, role)
         elif do == "restart":
             error = "has roles" if self.roles else ""
         elif do == "fence":
@@ -82,18 +83,27 @@ class Agent:
                 events = [("stopped", {"n": [5], "k": [6]})]
         elif do == "recover":
             assert (group, "spare") in self.roles, f"{self.name} is asked to recover and is no spare"
+            if group in self.recovering:
+                return [{"t": "reply", "id": request["id"], "ok": False, "error": "is recovering already", "result": {}}]
+            self.recovering.add(group)
             self.roles[group, "spare"] = epoch          # and so until it is live
             self._becomes_master(group, epoch, args)
             events = [("live", {"load_ms": 1.0, "replay_ms": 2.0, "replayed_packets": 3})]
             if self.incapable or group not in self.checkpoint:
-                del self.roles[group, "spare"]
+                self._give_up(group, "spare")
                 events = [("failed", {"role": "spare", "error": "no checkpoint"})]
         else:
             self._become(group, do, epoch, args)
         return [{"t": "reply", "id": request["id"], "ok": not error, "error": error, "result": result}] + [
             {"t": "event", "name": name, "group": group, "epoch": epoch, "detail": detail} for name, detail in events]
 
+    def _give_up(self, group, role):
+        self.roles.pop((group, role), None)
+        if role == "spare":
+            self.recovering.discard(group)
+
     def _become(self, group, role, epoch, args):
+        self._give_up(group, role)
         self.roles[group, role] = epoch
         if role in ("store", "spare"):
             self.checkpoint.pop(group, None)
@@ -125,3 +135,4 @@ class Agent:
         """*message* leaves: what it tells of the agent is so from now on."""
         if message.get("name") == "live":
             self.roles[message["group"], "master"] = self.roles.pop((message["group"], "spare"))
+            self.recovering.discard(message["group"])

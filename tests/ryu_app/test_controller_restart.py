@@ -62,6 +62,27 @@ def test_a_failover_that_was_under_way_is_begun_again(before):
     assert after.state() == "protected" and after.group().epoch > before.group().epoch
 
 
+def test_a_spare_that_recovers_for_an_earlier_controller_is_not_asked_to_do_it_twice(before):
+    """It would refuse, and count as a node that can't recover the group."""
+    before.boot("m1")
+    before.kill("m2")
+    while not any(do == "recover" for _, do, _, _ in before.requests[-3:]):
+        before.step(before.choices()[0])
+    target = before.master()
+    while before.agents[target].inbox:
+        before.step(("inbox", target))
+    after = before.with_new_controller()
+    before.agents[target].outbox.clear()            # it is still busy with it
+    after.run()
+    after.tick()
+    after.tick(1_000_000_000)
+    after.run()
+    after.tick()
+    after.run()
+    assert after.state() == "protected"
+    assert not any("can't" in text or "could not" in text for text in after.texts())
+
+
 def test_a_start_that_was_under_way_is_begun_again():
     before = Fabric(single())
     before.start()

@@ -7,15 +7,19 @@ from fake_fabric import Fabric
 from ryu_app.refusal import Refused
 
 
-@pytest.fixture
-def running():
-    fabric = Fabric(with_candidates(single(), ["st"]))
+def _running(candidates):
+    fabric = Fabric(with_candidates(single(), candidates))
     fabric.start()
     fabric.run()
     fabric.tick()
     assert fabric.state() == "protected"
     fabric.requests.clear()
     return fabric
+
+
+@pytest.fixture
+def running():
+    return _running(["st"])
 
 
 def _asked(fabric):
@@ -107,6 +111,63 @@ def test_a_master_that_dies_while_it_stops_is_failed_over(running):
     running.kill("m1")
     _finish(running)
     assert running.master() == "m2" and running.group().failovers[0]["cause"] == "control connection closed"
+
+
+@pytest.mark.parametrize("name", ["il", "ol", "st"])
+@pytest.mark.parametrize("told", [True, False])
+def test_what_dies_while_the_master_stops_is_replaced_before_another_goes_on(name, told):
+    running = _running(["st", "il"])
+    running.do(running.core.move("nat", None, False, running.now_ns))
+    running.step(("inbox", "m1"))
+    if told:
+        running.kill(name)
+    for _ in range(len(running.agents["m1"].outbox)):
+        running.step(("outbox", "m1"))      # the last: it has stopped
+        if not told and running.agents[name].running:
+            running.kill(name)
+    _finish(running)
+    assert running.state() == "protected" and running.master() == "m2"
+    assert not any("can't be recovered" in text for text in running.texts())
+    assert [record["cause"] for record in running.group().failovers][-1] == "moved"
+
+
+def test_a_stopped_master_waits_for_a_logger_that_nobody_can_replace():
+    """Else the state would be lost, though one node only has failed."""
+    fabric = _running([])
+    fabric.do(fabric.core.move("nat", None, False, fabric.now_ns))
+    for name in ("il", "ol"):
+        fabric.kill(name)
+    _finish(fabric)
+    for _ in range(600):
+        fabric.tick()
+    assert fabric.master() == "m1" and fabric.state() == "recovering"
+    for name in ("il", "ol"):
+        fabric.boot(name)
+    _finish(fabric)
+    assert fabric.state() == "protected" and fabric.master() == "m2"
+
+
+@pytest.mark.parametrize("name", ["il", "ol"])
+def test_a_logger_that_is_found_dead_after_the_master_has_stopped_takes_no_state_along(running, name):
+    """What the last checkpoint of a stopped master has is all there is, whatever on_loss says."""
+    running.agents[name].hung = True
+    running.do(running.core.move("nat", None, False, running.now_ns))
+    for _ in range(80):
+        running.tick()
+        running.run()
+    assert running.state() == "protected" and running.group().failovers[0]["cause"] == "moved"
+    assert running.group().holders[{"il": "input-logger", "ol": "output-logger"}[name]].node != name
+    assert not any("is lost" in text or "can't be recovered" in text for text in running.texts() if " is lost, and" not in text)
+
+
+def test_a_target_that_dies_after_it_may_have_gone_on_leaves_more_than_the_last_checkpoint(running):
+    running.do(running.core.move("nat", None, False, running.now_ns))
+    while not any(do == "recover" for _, do in _asked(running)):
+        running.step(running.choices()[0])
+    running.kill("il")
+    running.kill("m2")
+    _finish(running)
+    assert running.state() == "lost"
 
 
 def test_a_target_that_does_not_come_back_from_its_restart_ends_the_move(running):

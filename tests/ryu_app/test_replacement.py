@@ -182,6 +182,20 @@ def test_master_and_store_together_are_survived_by_a_warm_spare(running):
     assert running.group().holders["store"].node == "x"
 
 
+def test_a_group_whose_store_has_nothing_yet_is_not_protected(running):
+    """The new store is empty and the former one dead: until the new master's first checkpoint only its own node has the state."""
+    running.kill("st")
+    while not any(do == "use-store" for _, do in _asked(running)):
+        running.step(next(choice for choice in running.choices() if choice[0] != "checkpoint"))
+    running.kill("m1")
+    seen = []
+    while running.choices():
+        running.step(next((choice for choice in running.choices() if choice[0] != "checkpoint"), running.choices()[0]))
+        store = running.agents[running.group().holders["store"].node]
+        seen.append((running.state(), "nat" in store.checkpoint))
+    assert ("protected", False) not in seen and seen[-1] == ("protected", True)
+
+
 def test_two_groups_share_a_node_for_several_roles():
     fabric = Fabric(with_candidates(pool(groups=2, size=4), ["il1", "il2"]))
     fabric.start()
