@@ -4,8 +4,9 @@ from .reconcile import ADD, DELETE, MODIFY
 from .steering import FORGET_IN_PORT, Flow, Group
 
 _COOKIE_MASK = 0xffffffff00000000
-_IN_PORT = "in_port_nxm"        # Open vSwitch's extension: OpenFlow 1.3 can't set the field that it keeps the port in
-_ALL_BITS = 15                  # of its 16, from the first on
+# Open vSwitch's name: OpenFlow 1.3 can't set its own field for the port. Nicira's action that loads it would do as well,
+# but Ryu can't put that one into words: no app could list entries with it.
+_IN_PORT = "in_port_nxm"
 
 
 class Codec:
@@ -56,7 +57,7 @@ class Codec:
             return self._parser.OFPActionOutput(value)
         if name == "group":
             return self._parser.OFPActionGroup(value)
-        return self._parser.NXActionRegLoad(ofs_nbits=_ALL_BITS, dst=_IN_PORT, value=value)
+        return self._parser.OFPActionSetField(**{_IN_PORT: value})
 
     def _group(self, change):
         group, ofproto, parser = change.entry, self._ofproto, self._parser
@@ -101,6 +102,6 @@ class Codec:
             return ("group", action.group_id)
         if action.type == self._ofproto.OFPAT_SET_FIELD and action.key == "eth_dst":
             return ("eth_dst", action.value)
-        if isinstance(action, self._parser.NXActionRegLoad) and (action.dst, action.value) == (_IN_PORT, 0):
+        if action.type == self._ofproto.OFPAT_SET_FIELD and (action.key, action.value) == (_IN_PORT, 0):
             return FORGET_IN_PORT
         return ("action", action.type)

@@ -5,8 +5,10 @@ Priorities are offsets in our band (docs/architecture.md has the table of rules)
     +900 fence    +800 role    +750 stranger    +701 from the middlebox to a known host, +700 to all hosts of the port
     +650 silence  +600 to the middlebox, +999 if it is ARP (some apps take all ARP, just below the highest priority)
 
-NSH is forwarded by rules that name the port where it may come in: data ports of a role's senders, and trunks.
-All other NSH is a stranger's and is dropped, or whoever can send a frame could speak as a logger or master.
+What is sent to a virtual MAC or a node's own is forwarded by rules that name the port where it may come in: data ports
+of a role's senders, and trunks. From anywhere else it is a stranger's and is dropped, or whoever can send a frame could
+speak as a logger or master; and whatever else comes out of a data port is dropped. No rule names the Ethernet type of
+NSH, since apps that list everybody's entries (rest_firewall, rest_qos) fail on any but ARP and IP.
 
 Every role of a group has one group entry, at the switch of the group's input logger: its *anchor*. NSH to the
 role's virtual MAC is led there from all who may send it; from there rules lead to the real MAC of every node.
@@ -22,11 +24,13 @@ from middleboxes.core import frames
 from .deployment import Place
 from .paths import Hop, Paths
 
-NSH = 0x894F
 ARP = 0x0806
+BROADCAST = "ff:ff:ff:ff:ff:ff"
 TO_ARP, FENCE, ROLE, STRANGER, FROM_HOST, FROM_ALL, SILENCE, TO = 999, 900, 800, 750, 701, 700, 650, 600
 
 ROLES = ("input-logger", "master", "output-logger")     # those that frames are addressed to
+#: with the virtual MAC of group 0: those of all groups
+ALL_GROUPS = "ff:ff:ff:ff:00:00"
 #: Before a group entry: lets its bucket send a frame back where it came in, which OpenFlow does not do otherwise.
 FORGET_IN_PORT = ("in_port", 0)
 _FENCE_KIND, _VIRTUAL_KIND, _NODE_KIND, _FROM_KIND, _TO_KIND, _STRANGER_KIND, _SILENCE_KIND = 1, 2, 3, 4, 5, 6, 7
@@ -34,7 +38,7 @@ _FENCE_KIND, _VIRTUAL_KIND, _NODE_KIND, _FROM_KIND, _TO_KIND, _STRANGER_KIND, _S
 
 @dataclass(frozen=True)
 class Flow:
-    """A flow entry. *match* is sorted (field, value) pairs; *actions* are ("output", port), ("group", id) or
+    """A flow entry. *match* is sorted (field, value or (value, mask)) pairs; *actions* are ("output", port), ("group", id) or
     FORGET_IN_PORT, applied in order; no actions: drop.
 
     It is the hop of a *path* that has *depth* more hops behind it: those come in force first. No path: at any time.
@@ -195,19 +199,24 @@ class _Plan:
                             tuple(sorted(match.items())), cookie, tuple(actions), path, depth))
 
     def fence(self, place):
-        self._flow(place.switch, FENCE, _FENCE_KIND, 0, {"in_port": place.port, "eth_type": NSH}, ())
+        self._flow(place.switch, FENCE, _FENCE_KIND, 0, {"in_port": place.port}, ())
 
     def lead_to(self, interface):
         """From trunk to trunk: where a frame comes in from its sender, the group entry sends it out already."""
         for trunk in self.trunks:
             hop = self.paths.toward(trunk.switch, interface.place)
             self._flow(trunk.switch, ROLE, _NODE_KIND, 0,
-                       {"in_port": trunk.port, "eth_type": NSH, "eth_dst": interface.mac},
-                       _output(hop), ("node", interface.mac), hop.depth if hop else 0)
+                       {"in_port": trunk.port, "eth_dst": interface.mac}, _output(hop), ("node", interface.mac), hop.depth if hop else 0)
 
     def keep_out_strangers(self):
+        """What no rule of a role lets through: to the addresses of roles and nodes, and from data interfaces."""
+        interfaces = [node.data for node in self.deployment.nodes.values()]
+        targets = [(virtual_mac(role, 0), ALL_GROUPS) for role in ROLES] + [interface.mac for interface in interfaces]
         for switch in self.deployment.switches:
-            self._flow(switch, STRANGER, _STRANGER_KIND, 0, {"eth_type": NSH}, ())
+            for target in targets:
+                self._flow(switch, STRANGER, _STRANGER_KIND, 0, {"eth_dst": target}, ())
+        for interface in interfaces:
+            self._flow(interface.place.switch, STRANGER, _STRANGER_KIND, 0, {"in_port": interface.place.port}, ())
 
     def redirect(self, spec, role):
         """The group entry of *role* at its anchor, and the rules that lead there from those who may send to it."""
@@ -229,7 +238,7 @@ class _Plan:
             if place.switch == anchor.switch:
                 actions = (("group", group_id),) if place in senders else (FORGET_IN_PORT, ("group", group_id))
             self._flow(place.switch, ROLE, _VIRTUAL_KIND, spec.id,
-                       {"in_port": place.port, "eth_type": NSH, "eth_dst": virtual_mac(role, spec.id)},
+                       {"in_port": place.port, "eth_dst": virtual_mac(role, spec.id)},
                        actions, ("role", spec.id, role), depth)
 
     def silence(self, spec):
@@ -250,8 +259,11 @@ class _Plan:
                 match = {"in_port": hop.in_place.port}
                 if hop.in_place != host.place:      # at its own port all that it sends counts; further on, its address
                     match["eth_src"] = host.mac
-                for offset, what in ((TO, {"eth_dst": port.mac}), (TO_ARP, {"eth_type": ARP, "arp_tpa": address})):
-                    self._flow(hop.in_place.switch, offset, _TO_KIND, spec.id, {**match, **what}, _output(hop), path, hop.depth)
+                for offset, what in ((TO, {}), (TO_ARP, {"eth_type": ARP, "arp_tpa": address})):
+                    # ARP is above the rules for strangers: only to these, not to addresses of roles and nodes
+                    for target in (port.mac, BROADCAST) if what else (port.mac,):
+                        self._flow(hop.in_place.switch, offset, _TO_KIND, spec.id, {**match, **what, "eth_dst": target},
+                                   _output(hop), path, hop.depth)
 
     def from_middlebox(self, spec, port):
         """What comes out of the output logger's interface: to the port's hosts, and to the port that it faces."""

@@ -1,6 +1,7 @@
 """One campaign: up, traffic, then kill after kill with the group protected and healed in between, rest, down, checks."""
 
 import contextlib
+import math
 import os
 import tempfile
 import time
@@ -32,7 +33,8 @@ class Campaign:
         self._configuration = configuration.text(wanted.function, wanted.workers)
         self._ground = kills.Ground(emulator, configuration.GROUP, self._until)
         self._book = accounts.Book()
-        self._logger_deaths = []        # (from, to) in ns, when what was on its way may be lost
+        self._flows_since_ns = 0
+        self._logger_deaths = []        # (when one died, when another had its role) in ns
         self._output_logger_since_ns = 0
         self._in_vain = queues.InVain(queues.interfaces(self._configuration))
 
@@ -76,6 +78,7 @@ class Campaign:
     def _begin(self):
         began_ns = time.monotonic_ns()
         self._until(lambda group: self._traffic.flows_everywhere() and self._traffic.goes_on_after(began_ns), "passing traffic")
+        self._flows_since_ns = time.monotonic_ns()
 
     # -- kills
 
@@ -103,24 +106,27 @@ class Campaign:
             kind.strike(ground, strike)
         finally:
             blow.nodes = list(ground.killed)
+            hits_logger = bool({before["input_logger"], before["output_logger"]} & set(blow.nodes))
+            if hits_logger:     # until another one has its role
+                self._logger_deaths.append((began_ns, math.inf))
         if kind.nodes == 1:
             self._until(lambda group: group["state"] == "protected", "protected")
         else:
             # as well as it can be with so few nodes left
             self._until(lambda group: group["state"] in ("protected", "unprotected") and self._alive(group["master"]),
                         "served by a living master")
-        blow.recovered_ms = round((time.monotonic_ns() - began_ns) / 1e6, 1)
+        recovered_ns = time.monotonic_ns()
+        blow.recovered_ms = round((recovered_ns - began_ns) / 1e6, 1)
+        if hits_logger:
+            self._logger_deaths[-1] = (began_ns, recovered_ns)
         overruns = queues.overruns()
         self._emulator.heal()
         after = self._until(lambda group: group["state"] == "protected" and all(map(self._alive, self._nodes())),
                             "protected with every node healed")
         well_ns = time.monotonic_ns()
         self._until(lambda group: self._traffic.goes_on_after(well_ns), "passing traffic")
-        ended_ns = time.monotonic_ns()
+        blow.gap_ms = round(self._traffic.gap_ms(began_ns, time.monotonic_ns()), 3)
         self._in_vain.note(blow.nodes, overruns, queues.overruns())
-        blow.gap_ms = round(self._traffic.gap_ms(began_ns, ended_ns), 3)
-        if {before["input_logger"], before["output_logger"]} & set(blow.nodes):
-            self._logger_deaths.append((began_ns - checkers.ON_THE_WAY_NS, ended_ns))
         if after["output_logger"] != before["output_logger"]:
             self._output_logger_since_ns = well_ns
 
@@ -158,23 +164,25 @@ class Campaign:
         self._traffic.stop_sending()
         self._wait_rest()
         samples, overruns = self._samples(), queues.overruns()
-        arrivals, counts = self._traffic.finish()
+        sent, arrivals, counts = self._traffic.finish()
         self._progress.live("checking")
         outcome, wanted = self._outcome, self._wanted
         outcome.counts, outcome.failovers, outcome.overruns = counts, self._book.failovers(), overruns
         outcome.released = self._book.total("output-logger", "released")
         for text in [*report.traffic_problems(counts), *checkers.check(wanted.function, arrivals)]:
             self._violation(text)
-        for text in self._accounts(samples, arrivals, overruns):
+        for text in self._accounts(samples, sent, arrivals, overruns):
             self._violation(text)
         if samples:
             outcome.counters, outcome.inputs_lost = samples[-1], accounts.missing(samples)
         outcome.inputs_on_the_way, _ = self._book.on_the_way(wanted.workers)
 
-    def _accounts(self, samples, arrivals, overruns):
+    def _accounts(self, samples, sent, arrivals, overruns):
         """What is missing, and not for a reason that is allowed."""
         since_ns, found, overruns = self._output_logger_since_ns, [], self._in_vain.without(overruns)
-        at_deaths, elsewhere = checkers.lost(arrivals, self._logger_deaths)
+        # until a router knows its neighbours, it keeps no more than a few packets for each
+        sent = [each for each in sent if each.sent_ns > self._flows_since_ns]
+        at_deaths, elsewhere = checkers.lost(sent, arrivals, self._logger_deaths)
         self._outcome.lost_at_loggers, self._outcome.lost_elsewhere = len(at_deaths), len(elsewhere)
         if self._wanted.faults is None:     # else the network loses what it likes
             found = checkers.losses_explained(elsewhere, sum(overruns.values()))

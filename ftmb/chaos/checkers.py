@@ -7,7 +7,7 @@ where no number is seen twice.
 
 #: A NAT forgets a UDP mapping after 300 s without use; up to here it must not.
 MAPPING_KEPT_NS = 290_000_000_000
-#: How long before the death of a logger a datagram may have been sent that was still on its way to it or out of it.
+#: What was sent so long before the newest one that had arrived is on its way no more: by less they may overtake each other.
 ON_THE_WAY_NS = 200_000_000
 #: Of each kind of violation so many are told, and how many more there were.
 TOLD_MAX = 5
@@ -119,17 +119,28 @@ def mappings_are_not_shared(arrivals):
     return _few(found)
 
 
-def lost(arrivals, logger_deaths):
-    """([texts] of datagrams that may have been on their way when a logger died, [texts] of the other lost ones).
+def lost(sent, arrivals, logger_deaths):
+    """([texts] of the lost ones of *sent* that may have been on their way when a logger died, [texts] of the others).
 
-    *logger_deaths*: (from, to) in ns. Numbers that are missing in a flow were sent between those around them; an answer was
-    sent when what it answers arrived. What a flow sent last is not missed.
+    *logger_deaths*: (when it died, when another one had its role) in ns.
     """
+    times = [(_sent_since(arrivals, died_ns), to_ns) for died_ns, to_ns in logger_deaths]
+    arrived = {arrival.datagram for arrival in arrivals}
     at_deaths, elsewhere = [], []
-    for earliest_ns, latest_ns, text in [*_missing_numbers(arrivals), *_missing_answers(arrivals)]:
-        at_death = any(from_ns <= latest_ns and earliest_ns <= to_ns for from_ns, to_ns in logger_deaths)
-        (at_deaths if at_death else elsewhere).append(text)
+    for each in sorted(sent):
+        if each.datagram not in arrived:
+            at_death = any(from_ns <= each.sent_ns <= to_ns for from_ns, to_ns in times)
+            (at_deaths if at_death else elsewhere).append(_name(each))
     return at_deaths, elsewhere
+
+
+def _sent_since(arrivals, moment_ns):
+    """What was sent from then on, of either direction, may have been on its way at *moment_ns*: on a busy machine that is long."""
+    newest_ns = [0, 0]
+    for arrival in arrivals:
+        if arrival.received_ns <= moment_ns:
+            newest_ns[arrival.back] = max(newest_ns[arrival.back], arrival.sent_ns)
+    return min(newest_ns) - ON_THE_WAY_NS
 
 
 def losses_explained(elsewhere, overrun):
@@ -138,21 +149,6 @@ def losses_explained(elsewhere, overrun):
         return []
     reason = f", and queues of the network explain only {overrun}" if overrun else ""
     return [f"{len(elsewhere)} datagrams were lost while no logger died{reason}: first {elsewhere[0]}"]
-
-
-def _missing_numbers(arrivals):
-    for flow, group in _grouped(_there(arrivals), lambda arrival: arrival.flow).items():
-        group = sorted(group, key=lambda arrival: arrival.number)
-        for before, after in zip(group, group[1:]):
-            for number in range(before.number + 1, after.number):
-                yield before.sent_ns, after.sent_ns, f"datagram {number} of flow {flow}"
-
-
-def _missing_answers(arrivals):
-    answered = {(arrival.flow, arrival.number) for arrival in arrivals if arrival.back}
-    for arrival in _there(arrivals):
-        if (arrival.flow, arrival.number) not in answered:
-            yield arrival.received_ns, arrival.received_ns, f"answer {arrival.number} of flow {arrival.flow}"
 
 
 def _there(arrivals):

@@ -3,7 +3,7 @@
     python -m ftmb.chaos.flows serve --address 192.0.2.1 --record FILE
     python -m ftmb.chaos.flows send --to 192.0.2.1 --first-flow 0 --record FILE
 
-Either side appends what it receives to FILE (see payload.py) when told ``flush`` (answer: ``flushed``) and now and
+Either side appends what it receives to FILE, and what it sends to FILE.sent (see payload.py), when told ``flush`` (answer: ``flushed``) and now and
 then by itself. The sender keeps SLOTS flows alive, each with a socket of its own for LIFE datagrams: so at any
 moment some flow is new. Its command ``stop`` ends the sending (answer: ``stopped``), not the receiving; ``finish``
 tells the ``result``.
@@ -16,14 +16,14 @@ import socket
 import time
 
 from ..demo.traffic.loop import Loop, Wheel, emit
-from .payload import DATAGRAM_BYTES, PORT, PayloadError, decode, encode, to_record
+from .payload import DATAGRAM_BYTES, PORT, SENT_SUFFIX, PayloadError, Sent, decode, encode, to_record, to_sent_record
 
 SLOTS = 20
 LIFE = 20
 PERIOD_NS = 100_000_000
 _TICK_NS = 5_000_000
-#: Sockets of ended flows that still wait for late answers: those of some ten seconds.
-_RETIRED_MAX = 100
+#: Sockets of ended flows that still wait for late answers: those of some forty seconds, longer than any outage that is waited for.
+_RETIRED_MAX = 400
 #: Bytes kept before they are written out unasked.
 _KEPT_BYTES_MAX = 1 << 20
 _BATCH_MAX = 64
@@ -40,11 +40,11 @@ def _socket():
 
 
 class Recorder:
-    """Notes arrivals and what is wrong with them."""
+    """Notes what was sent, and arrivals and what is wrong with them."""
 
     def __init__(self, path):
-        self._file = open(path, "wb", buffering=0)
-        self._kept = bytearray()
+        self._file, self._sent_file = open(path, "wb", buffering=0), open(path + SENT_SUFFIX, "wb", buffering=0)
+        self._kept, self._kept_sent = bytearray(), bytearray()
         self.received = self.damaged = 0
 
     def arrived(self, data, source):
@@ -60,10 +60,17 @@ class Recorder:
             self.flush()
         return arrival
 
+    def sent(self, back, flow, number, sent_ns):
+        """A datagram was sent."""
+        self._kept_sent += to_sent_record(Sent(sent_ns, back, flow, number))
+        if len(self._kept_sent) > _KEPT_BYTES_MAX:
+            self.flush()
+
     def flush(self):
         """Write out what is kept."""
-        self._file.write(self._kept)
-        self._kept.clear()
+        for file, kept in ((self._file, self._kept), (self._sent_file, self._kept_sent)):
+            file.write(kept)
+            kept.clear()
 
 
 class Server:
@@ -90,8 +97,9 @@ class Server:
                 return
             arrival = self._recorder.arrived(data, source)
             if arrival is not None and not arrival.back:
-                answer = encode(True, arrival.inside, arrival.flow, arrival.number, time.monotonic_ns())
-                self._sock.sendto(answer, source)
+                now_ns = time.monotonic_ns()
+                self._sock.sendto(encode(True, arrival.inside, arrival.flow, arrival.number, now_ns), source)
+                self._recorder.sent(True, arrival.flow, arrival.number, now_ns)
                 self._answered += 1
 
     def _on_command(self, words):
@@ -116,8 +124,10 @@ class _Flow:
 
     def send(self):
         """Send the next datagram; False if the socket has an error to tell instead."""
+        now_ns = time.monotonic_ns()
         try:
-            self.sock.send(encode(False, self._inside, self.flow, self.sent, time.monotonic_ns()))
+            self.sock.send(encode(False, self._inside, self.flow, self.sent, now_ns))
+            self._client.recorder.sent(False, self.flow, self.sent, now_ns)
         except OSError:
             return False
         finally:

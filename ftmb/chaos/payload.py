@@ -1,4 +1,4 @@
-"""The numbered datagrams of a campaign, and the record that receivers keep of them.
+"""The numbered datagrams of a campaign, and the records that receivers keep of them, and senders.
 
 A datagram begins with room for a witness's stamp (zero when it is sent); the rest says who sent what, when, and is
 guarded by a hash: nothing but the stamp may change on its way.
@@ -13,16 +13,33 @@ PORT = 7100
 #: a stamp is at most two 64-bit numbers
 STAMP_BYTES = 16
 RECORD_BYTES_MAX = 1 << 30
+#: a program's record of what it sent is beside the one of what it received
+SENT_SUFFIX = ".sent"
 
 _STAMP = struct.Struct("!QQ")
 _BODY = struct.Struct("!BIHIIQ")        # back, inside address, inside port, flow, number, sent (ns)
 _DIGEST_BYTES = 8
 DATAGRAM_BYTES = STAMP_BYTES + _BODY.size + _DIGEST_BYTES
 _ARRIVAL = struct.Struct("!QBIHIIQQQIH")
+_SENT = struct.Struct("!QBII")
 
 
 class PayloadError(ValueError):
     """Bytes that no program of the campaign has sent: changed, cut or mixed up on the way."""
+
+
+class Sent(NamedTuple):
+    """A datagram as its sender knows it; the fields are those of an Arrival."""
+
+    sent_ns: int
+    back: bool
+    flow: int
+    number: int
+
+    @property
+    def datagram(self):
+        """What makes it this datagram and no other."""
+        return self.back, self.flow, self.number
 
 
 class Arrival(NamedTuple):
@@ -76,10 +93,25 @@ def from_record(data):
     return arrivals
 
 
-def read_record(path):
-    """The Arrivals in the file *path*. Raises OSError, ValueError."""
+def to_sent_record(sent):
+    """*sent* as the bytes of a record."""
+    return _SENT.pack(*sent)
+
+
+def from_sent_record(data):
+    """The Sents in the bytes of a record, as ``from_record``."""
+    return [Sent(sent_ns, bool(back), flow, number)
+            for sent_ns, back, flow, number in _SENT.iter_unpack(data[:len(data) - len(data) % _SENT.size])]
+
+
+def read_records(path):
+    """(Sents, Arrivals) of a program whose record is the file *path*. Raises OSError, ValueError."""
+    return from_sent_record(_read(path + SENT_SUFFIX)), from_record(_read(path))
+
+
+def _read(path):
     with open(path, "rb") as file:
         data = file.read(RECORD_BYTES_MAX + 1)
     if len(data) > RECORD_BYTES_MAX:
         raise ValueError("the record of a campaign's datagrams is too long")
-    return from_record(data)
+    return data

@@ -6,7 +6,7 @@ import tempfile
 from ..demo.gaps import arrived_after, longest_silence, repeats
 from ..demo.programs import Program
 from ..demo.traffic.probe import read_record as read_probes
-from .payload import read_record
+from .payload import read_records
 
 CLIENTS, SERVER = ("client1", "client2"), "server1"
 _START_TIMEOUT_S = 30
@@ -78,15 +78,15 @@ class TrafficSet:
             client.ask("stop", "stopped", _ANSWER_TIMEOUT_S)
 
     def finish(self):
-        """(arrivals of flows, counts by name) of the whole campaign; everything has ended then."""
+        """(Sents, Arrivals of flows, counts by name) of the whole campaign; everything has ended then."""
         sides = [program.ask("finish", "result", _ANSWER_TIMEOUT_S) for program in (*self._clients, self._server)]
         probes = self._receiver.ask("finish", "result", _ANSWER_TIMEOUT_S)
         counts = {name: sum(side[name] for side in sides) for name in ("sent", "received", "damaged", "misdelivered")}
         counts.update(probes_sent=self._sent_probes, probes_received=probes["received"],
                       probe_source_changes=probes["mappings_changed"])
-        arrivals = [arrival for record in self._records for arrival in read_record(record)]
+        records = [read_records(record) for record in self._records]
         counts["probes_repeated"] = repeats(read_probes(self._probes)[0])
-        return arrivals, counts
+        return [each for sent, _ in records for each in sent], [each for _, arrivals in records for each in arrivals], counts
 
     def stop(self):
         """End every program at once and remove the records."""

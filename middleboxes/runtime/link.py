@@ -1,4 +1,8 @@
-"""Raw packet sockets: the data interface (NSH only) and the port interfaces of loggers (everything)."""
+"""Raw packet sockets: the data interface (only NSH to its own address) and the port interfaces of loggers (everything).
+
+A redirect rewrites the virtual MAC to that of the interface: NSH to any other address, also broadcast, has not come by
+way of one, and is not taken.
+"""
 
 import ctypes
 import errno
@@ -41,8 +45,14 @@ _PATH_AT, _HOP_AT, WORKER_AT = 18, 21, 30
 _EXCLUDED_MAX = 200
 
 
+#: the kernel's note on a frame (linux/filter.h: SKF_AD_OFF + SKF_AD_PKTTYPE): PACKET_HOST if it is to the interface's own address
+_PACKET_TYPE_AT, _PACKET_HOST = 0xFFFFF004, 0
+_OWN_ONLY = ((_LOAD_BYTE, 0, 0, _PACKET_TYPE_AT), (_JUMP_EQUAL, 1, 0, _PACKET_HOST), _DROP)
+
+
 def _program(*instructions):
-    return b"".join(struct.pack("HBBI", *instruction) for instruction in instructions)
+    """Pass frames to the interface's own address that *instructions* pass."""
+    return b"".join(struct.pack("HBBI", *instruction) for instruction in (*_OWN_ONLY, *instructions))
 
 
 def _hop_filter(hop, equal, excluded=()):
@@ -153,7 +163,7 @@ class Link:
 
 def data_links(interface, input_hop):
     """(inputs, others): two sockets on the data interface, so that a master can stop reading inputs and still
-    read acknowledgements. Both see NSH frames only."""
+    read acknowledgements. Both see NSH frames to the interface's own address only."""
     return (Link(interface, ETH_P_NSH, _hop_filter(input_hop, True)),
             Link(interface, ETH_P_NSH, _hop_filter(input_hop, False)))
 

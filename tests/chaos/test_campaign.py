@@ -7,12 +7,16 @@ import json
 import pytest
 
 from ftmb.chaos import campaign, report, run
-from ftmb.chaos.payload import Arrival
+from ftmb.chaos.payload import Arrival, Sent
 from ftmb.demo.programs import ProgramError
 from ftmb.errors import UsageError
 
 COUNTS = {"sent": 2, "received": 2, "damaged": 0, "misdelivered": 0, "probes_sent": 5, "probes_received": 5,
           "probe_source_changes": 0, "probes_repeated": 0}
+
+
+#: later than any moment of a test
+NOW_NS = 1 << 62
 
 
 class Emulator:
@@ -59,7 +63,9 @@ class Emulator:
 class Traffic:
     """Two datagrams arrived, and what a test adds."""
 
-    arrivals = (Arrival(20, False, (1, 1), 1, 0, 10, 1, 0, (1, 1)), Arrival(22, True, (1, 1), 1, 0, 21, 2, 0, (1, 1)))
+    arrivals = (Arrival(NOW_NS + 10, False, (1, 1), 1, 0, NOW_NS, 1, 0, (1, 1)),
+                Arrival(NOW_NS + 12, True, (1, 1), 1, 0, NOW_NS + 11, 2, 0, (1, 1)))
+    sent = (Sent(10, False, 1, 7), Sent(NOW_NS, False, 1, 0), Sent(NOW_NS + 11, True, 1, 0))   # the first before traffic passed
     counts = COUNTS
     problem = None
 
@@ -90,7 +96,7 @@ class Traffic:
         return 2
 
     def finish(self):
-        return list(self.arrivals), dict(self.counts)
+        return list(self.sent), list(self.arrivals), dict(self.counts)
 
     def stop(self):
         self.calls.append("stop")

@@ -1,9 +1,11 @@
 """Each checker passes what is sound and finds its own kind of violation."""
 
+import math
+
 import pytest
 
 from ftmb.chaos import accounts, checkers
-from ftmb.chaos.payload import Arrival
+from ftmb.chaos.payload import Arrival, Sent
 
 CLIENT, OTHER = (0x0A000001, 5000), (0x0A000001, 5001)
 SERVER = (0xC0000201, 7100)
@@ -93,21 +95,28 @@ def test_many_violations_of_a_kind_are_told_in_few_lines():
 
 # -- what was lost
 
-@pytest.mark.parametrize("place, name", [(20, "datagram 5 of flow 1"), (23, "answer 5 of flow 2")])
-def test_a_lost_datagram_is_the_network_s_only_around_the_death_of_a_logger(place, name):
-    """Number 5 of flow 1 was sent between 80 and 120 ms, its neighbours' times; the answer of flow 2 when 110 had come."""
-    seen = [each for each in sound(40) if (each.back, each.flow, each.number) != (place == 23, 1 + place % 4 // 2, 5)]
-    if place == 20:     # nobody answers what nobody got
-        seen = [each for each in seen if (each.flow, each.number) != (1, 5)]
-    assert checkers.lost(seen, []) == ([], [name]) == checkers.lost(seen[::-1], [])
-    for death in ((90 * MS, 115 * MS), (0, 1000 * MS)):
-        assert checkers.lost(seen, [(500 * MS, 600 * MS), death]) == ([name], [])
-    for death in ((0, 79 * MS), (123 * MS, 1000 * MS)):
-        assert checkers.lost(seen, [death]) == ([], [name])
+SENT = [Sent(place * MS, back, 1, place) for place in range(0, 100, 10) for back in (False, True)]
+ARRIVED = [arrival(each.number + 2, each.number, 1, back=each.back) for each in SENT]
 
 
-def test_nothing_is_missing_in_sound_traffic():
-    assert checkers.lost(sound(), []) == ([], [])
+@pytest.mark.parametrize("back, name", [(False, "datagram 50 of flow 1"), (True, "answer 50 of flow 1")])
+def test_a_lost_datagram_is_the_network_s_only_around_the_death_of_a_logger(back, name, monkeypatch):
+    seen = [each for each in ARRIVED if each.datagram != (back, 1, 50)]
+    assert checkers.lost(SENT, seen, []) == ([], [name]) == checkers.lost(SENT[::-1], seen[::-1], [])
+    for death in ((40 * MS, 50 * MS), (90 * MS, 91 * MS)):
+        assert checkers.lost(SENT, seen, [death]) == ([name], []), "it may have been overtaken"
+    monkeypatch.setattr(checkers, "ON_THE_WAY_NS", 0)
+    for death in ((40 * MS, 50 * MS), (50 * MS, math.inf), (53 * MS, 54 * MS)):
+        assert checkers.lost(SENT, seen, [(500 * MS, 600 * MS), death]) == ([name], [])
+    for death in ((0, 49 * MS), (62 * MS, math.inf)):
+        assert checkers.lost(SENT, seen, [death]) == ([], [name])
+    slow = [each._replace(received_ns=each.received_ns + 30 * MS) for each in seen]
+    assert checkers.lost(SENT, slow, [(62 * MS, math.inf)]) == ([name], []), "when all are slow it was on its way for longer"
+
+
+def test_nothing_is_missing_in_sound_traffic_and_the_first_and_the_last_are_missed_too():
+    assert checkers.lost(SENT, ARRIVED, []) == ([], [])
+    assert checkers.lost(SENT, ARRIVED[1:-1], [])[1] == ["datagram 0 of flow 1", "answer 90 of flow 1"]
 
 
 def test_losses_need_a_reason():

@@ -24,6 +24,9 @@ def test_a_datagram_tells_who_sent_what_and_a_record_keeps_it():
     assert arrival == payload.Arrival(99, True, INSIDE, 7, 9, 12345, 5, 6, SOURCE) and arrival.datagram == (True, 7, 9)
     record = payload.to_record(arrival)
     assert payload.from_record(record * 2 + record[:-1]) == [arrival] * 2
+    sent = payload.Sent(12345, True, 7, 9)
+    record = payload.to_sent_record(sent)
+    assert payload.from_sent_record(record * 2 + record[:-1]) == [sent] * 2 and sent.datagram == arrival.datagram
 
 
 def test_nothing_but_the_stamp_may_change():
@@ -194,7 +197,9 @@ def test_both_sides_of_the_traffic_count_and_record_the_same(tmp_path):
             program.stop()
     assert results[0] == {"sent": sent, "received": sent, "damaged": 0, "misdelivered": 0, "errors": 0}
     assert results[1] == {"sent": sent, "received": sent, "damaged": 0, "misdelivered": 0}
-    there, back = payload.read_record(tmp_path / "s"), payload.read_record(tmp_path / "c")
+    (answers, there), (questions, back) = (payload.read_records(str(tmp_path / name)) for name in "sc")
+    assert ({each.datagram: each.sent_ns for each in answers} == {each.datagram: each.sent_ns for each in back}
+            and {each.datagram: each.sent_ns for each in questions} == {each.datagram: each.sent_ns for each in there})
     assert len({arrival.datagram for arrival in there}) == len({arrival.datagram for arrival in back}) == sent
     assert {arrival.flow for arrival in there} >= set(range(50, 72)), "flows end and new ones begin"
     assert all(not arrival.back and arrival.source == arrival.inside and not arrival.stamp for arrival in there)

@@ -1,12 +1,13 @@
-"""Unmodified Ryu apps beside ours: they work before, while and after a master dies, and their flow entries are those that
-they have on the same network without us, byte for byte."""
+"""Unmodified Ryu apps beside ours: they work before, while and after a master dies, their flow entries are those that
+they have on the same network without us, byte for byte, and so is what they answer when asked for them."""
 
+import json
 import re
 import threading
 
 import pytest
 
-from .neighbours import alone, beside, entries, single, until
+from .neighbours import COOKIE, alone, beside, entries, single, until
 
 pytestmark = [pytest.mark.emulation, pytest.mark.filterwarnings("ignore:distutils:DeprecationWarning")]
 SWITCH = "0000000000000001"
@@ -25,6 +26,15 @@ class App:
     def check(self, world):
         """Fail unless it does what it is for."""
         assert world.pings("a1", "10.9.0.2")
+
+    def rules(self, answer, result, name):
+        """The rules in an *answer* of one switch; by their priority ours are told apart."""
+        (switch,) = answer
+        (of_vlan,) = switch[result]
+        return _sorted(rule for rule in of_vlan[name] if rule["priority"] < self.priority)
+
+    def told(self, world):
+        """What it answers when it is asked for its entries, without those of ours, in a fixed order."""
 
 
 class LearningSwitch(App):
@@ -63,6 +73,11 @@ class Rest(App):
         assert [flow["actions"] for flow in mine] == [["OUTPUT:NORMAL"]]
         assert isinstance(world.rest("GET", "/stats/groupdesc/1")["1"], list)
 
+    def told(self, world):
+        counts = ("duration_sec", "duration_nsec", "packet_count", "byte_count")
+        return _sorted({name: value for name, value in flow.items() if name not in counts}
+                       for flow in world.rest("GET", "/stats/flow/1")["1"] if flow["cookie"] >> 32 != COOKIE)
+
 
 class Firewall(App):
     """Drops all until it is enabled, and then what no rule allows; takes all ARP, just below the highest priority."""
@@ -81,6 +96,10 @@ class Firewall(App):
         super().check(world)
         assert not world.pings("r1", "172.16.1.254") and not world.pings("client1", "10.0.0.2"), "no rule allows it"
 
+    def told(self, world):
+        return [world.rest("GET", "/firewall/log/status"),
+                *self.rules(world.rest("GET", f"/firewall/rules/{SWITCH}"), "access_control_list", "rules")]
+
 
 class Router(App):
     """Routes between two subnets, whose gateway it is."""
@@ -95,6 +114,9 @@ class Router(App):
     def check(self, world):
         until(lambda: world.pings("r1", "172.16.2.1"), "an answer through the router", 20)
         assert world.pings("r2", "172.16.1.1")
+
+    def told(self, world):
+        return world.rest("GET", f"/router/{SWITCH}")
 
 
 class Quality(App):
@@ -123,6 +145,13 @@ class Quality(App):
         finally:
             sender.join()
 
+    def told(self, world):
+        return self.rules(world.rest("GET", f"/qos/rules/{SWITCH}"), "command_result", "qos")
+
+
+def _sorted(values):
+    return sorted(values, key=lambda value: json.dumps(value, sort_keys=True))
+
 
 def _middlebox_works(world):
     assert world.pings("client1", "192.0.2.1"), "through the NAT"
@@ -136,14 +165,14 @@ def test_it_works_beside_ours_and_its_entries_are_those_without_us(tmp_path, app
         app.prepare(world)
         for _ in range(3):
             app.check(world)
-        expected = entries("fts1")
+        expected, told = entries("fts1"), app.told(world)
     assert expected
     with beside(tmp_path, file, *app.modules) as world:
         app.prepare(world)
         group = world.product.wait_protected()
         app.check(world)
         _middlebox_works(world)
-        before = entries("fts1")
+        before, told_before = entries("fts1"), app.told(world)
         meanwhile = _Checking(app, world)
         world.product("kill", "nat", "master", "--how", "host")
         meanwhile.ended_well()
@@ -152,6 +181,7 @@ def test_it_works_beside_ours_and_its_entries_are_those_without_us(tmp_path, app
         _middlebox_works(world)
         assert entries("fts1", ours=True)
         assert (before, entries("fts1")) == (expected, expected)
+        assert (told_before, app.told(world)) == (told, told)
 
 
 class _Checking(threading.Thread):
@@ -170,3 +200,13 @@ class _Checking(threading.Thread):
         """Wait for its end."""
         self.join()
         assert self._well
+
+
+def test_on_several_switches_everybodys_entries_are_listed_too(tmp_path):
+    """Between switches our rules have an action that there is not on one."""
+    with beside(tmp_path, "tree", "ryu.app.ofctl_rest", "ryu.app.rest_router") as world:
+        listed = [flow for switch in world.rest("GET", "/stats/switches") for flow in world.rest("GET", f"/stats/flow/{switch}")[str(switch)]]
+        ours = [flow for flow in listed if flow["cookie"] >> 32 == COOKIE]
+        assert any("SET_FIELD: {in_port_nxm:0}" in flow["actions"] for flow in ours)
+        assert len(world.rest("GET", "/router/all")) == 3
+        _middlebox_works(world)

@@ -1,7 +1,7 @@
 """Real node processes in namespaces around two bridges, and a controller that only does what a test tells it.
 
-The data network is a hub for NSH frames (bridges flood virtual MACs), so a redirect needs no switch: whoever has the role
-takes the frames. Names begin with ``ftx``; ``close`` removes everything.
+The data network is a hub for NSH frames: everybody gets each of them, to his own address as if by a redirect, so none is
+needed: whoever has the role takes the frames. Names begin with ``ftx``; ``close`` removes everything.
 """
 
 import json
@@ -14,8 +14,10 @@ import time
 
 from middleboxes.runtime.connection import Listener
 from middleboxes.runtime.loop import Loop
+from topologies.network import datapath
 
 PREFIX = "ftx"
+DATA = "ftxdata"        # the bridge of the data network
 ROOT_ADDRESS = "10.253.7.1"
 
 
@@ -36,7 +38,7 @@ class Harness:
     def __init__(self, directory, nodes, loggers):
         self.loop, self.key = Loop(), secrets.token_bytes(32)
         self.processes, self.connections, self.hellos, self.events, self.replies, self.beats = {}, {}, {}, [], {}, {}
-        self._directory, self._ids, self._namespaces = directory, 0, []
+        self._directory, self._ids, self._namespaces, self._data_links = directory, 0, [], []
         self._key_file = directory / "key"
         self._key_file.write_text(self.key.hex())
         self.nodes, self.loggers = nodes, loggers
@@ -55,8 +57,9 @@ class Harness:
 
     def _build(self):
         hub = self._namespace("hub")
-        run("ip link add mgmt type bridge; ip link add data type bridge ageing_time 0 mcast_snooping 0; ip link set mgmt up;"
-            "ip link set data mtu 9000; ip link set data up", hub)
+        run("ip link add mgmt type bridge; ip link set mgmt up", hub)
+        run(f"ovs-vsctl add-br {DATA} -- set bridge {DATA} fail_mode=secure "
+            f"datapath_type={'system' if datapath() == 'kernel' else 'netdev'}")
         run(f"ip link add {PREFIX}-root type veth peer name root netns {hub}; ip address add {ROOT_ADDRESS}/24 dev {PREFIX}-root;"
             f"ip link set {PREFIX}-root up; ip -n {hub} link set root master mgmt up")
         for port in sorted({port for ports in self.loggers.values() for port in ports}):
@@ -67,11 +70,16 @@ class Harness:
             space = self._namespace(name)
             self._wire(space, "m", hub, f"m-{name}", "mgmt")
             run(f"ip address add 10.253.7.{10 + number}/24 dev m", space)
-            self._wire(space, "d", hub, f"d-{name}", "data")
-            run("ip link set dev d mtu 9000", space)
-            run(f"ip link set dev d-{name} mtu 9000", hub)
+            outer = f"{PREFIX}-d-{name}"
+            self._data_links.append(outer)
+            run(f"ip link add {outer} mtu 9000 type veth peer name d netns {space}; ip link set dev {outer} up;"
+                f"ovs-vsctl add-port {DATA} {outer}")
+            run(f"ip link set dev d mtu 9000 address 02:46:54:11:00:{number:02x} up; ethtool -K d tx off >/dev/null", space)
             for port in self.loggers.get(name, ()):
                 self._wire(space, f"p-{port}", hub, f"{port}-{name}", f"p-{port}")
+        everybody = ",".join(f"mod_dl_dst:02:46:54:11:00:{number:02x},output:{outer}"
+                             for number, outer in enumerate(self._data_links))
+        run(f"ovs-ofctl add-flow {DATA} dl_type=0x894f,actions={everybody}")
 
     @staticmethod
     def _wire(space, inner, hub, outer, bridge):
@@ -166,7 +174,9 @@ class Harness:
             connection.close("the test is over")
         if hasattr(self, "listener"):
             self.listener.close()
-        # a namespace goes later than `ip netns delete` returns; the root's end of the link must not wait for that
-        subprocess.run(["ip", "link", "delete", f"{PREFIX}-root"], check=False, capture_output=True)
+        subprocess.run(["ovs-vsctl", "--if-exists", "del-br", DATA], check=True)
+        # a namespace goes later than `ip netns delete` returns; the root's ends of links must not wait for that
+        for link in (f"{PREFIX}-root", *self._data_links):
+            subprocess.run(["ip", "link", "delete", link], check=False, capture_output=True)
         for space in self._namespaces:
             subprocess.run(["ip", "netns", "delete", space], check=True)

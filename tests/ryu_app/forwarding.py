@@ -8,9 +8,22 @@ import networkx
 
 from ryu_app.reconcile import DELETE
 from ryu_app.deployment import Place
-from ryu_app.steering import ARP, NSH, Group, virtual_mac
+from ryu_app.steering import ARP, BROADCAST, ROLES, Group, virtual_mac
 
-BROADCAST = "ff:ff:ff:ff:ff:ff"
+NSH = 0x894F
+IPV4 = 0x0800
+
+
+def matches(fields, match):
+    """Whether a frame with these *fields* meets a flow's *match*."""
+    return all(_meets(fields.get(name), value) for name, value in match)
+
+
+def _meets(value, wanted):
+    if not isinstance(wanted, tuple) or value is None:
+        return value == wanted
+    bits, wanted_bits, mask = (int(mac.replace(":", ""), 16) for mac in (value, *wanted))
+    return bits & mask == wanted_bits & mask
 
 
 class Plane:
@@ -70,7 +83,7 @@ class Plane:
                     self._index.setdefault((switch, dict(flow.match).get("in_port")), []).append(flow)
         fields = {**frame, "in_port": here.port}
         found = [flow for port in (here.port, None) for flow in self._index.get((here.switch, port), ())
-                 if all(fields.get(name) == value for name, value in flow.match)]
+                 if matches(fields, flow.match)]
         if not found:
             return None
         highest = max(flow.priority for flow in found)
@@ -120,7 +133,6 @@ def expectations(deployment, steering):
                 expect(host.place, reached(host.place, inward), eth_src=host.mac, eth_dst=port.mac)
                 expect(host.place, reached(host.place, inward), eth_src=host.mac, eth_dst=BROADCAST, eth_type=ARP,
                        arp_tpa=port.address.split("/")[0])
-                expect(host.place, set(), eth_src=host.mac, eth_type=NSH, eth_dst=virtual_mac("master", spec.id))
             for name, node in deployment.nodes.items():
                 here = node.ports.get(spec.name, {}).get(port.name)
                 if here is None:
@@ -134,7 +146,7 @@ def expectations(deployment, steering):
 
 
 def _expect_roles(deployment, steering, spec, expect, reached):
-    for role in ("input-logger", "master", "output-logger"):
+    for role in ROLES:
         anchor = deployment.nodes[steering.active.get((spec.name, "input-logger")) or spec.input_logger].data.place
         target = steering.active.get((spec.name, role))
         target = deployment.nodes[target].data.place if target else None
@@ -150,3 +162,28 @@ def _expect_roles(deployment, steering, spec, expect, reached):
 def _side(deployment, steering, group, role, port):
     node = steering.active.get((group, role))
     return deployment.nodes[node].ports[group][port] if node else None
+
+
+def strangers(deployment, rng, count):
+    """*count* of the (place, frame as sorted pairs) that nobody may send: NSH and other frames to roles and nodes.
+
+    They come from hosts, port interfaces, ports that nobody knows, and data ports of nodes that have no business with
+    the address; under anybody's address.
+    """
+    nodes, hosts = deployment.nodes.values(), deployment.hosts.values()
+    edge = [host.place for host in hosts]
+    edge += [place for node in nodes for sides in node.ports.values() for place in sides.values()]
+    edge += [Place(switch, 9999) for switch in deployment.switches]
+    senders = {virtual_mac(role, 0x7777): () for role in ROLES}      # of no group that there is
+    senders.update({node.data.mac: () for node in nodes})
+    for spec in deployment.groups.values():
+        for role in ROLES:
+            senders[virtual_mac(role, spec.id)] = spec.loggers if role == "master" else spec.pool
+    known = [port for spec in deployment.groups.values() for port in spec.ports]
+    sources = [*(host.mac for host in hosts), *(node.data.mac for node in nodes), *(port.mac for port in known)]
+    for _ in range(count):
+        target = rng.choice(sorted(senders))
+        places = edge + [node.data.place for name, node in deployment.nodes.items() if name not in senders[target]]
+        frame = rng.choice(({"eth_type": NSH}, {"eth_type": IPV4},
+                            {"eth_type": ARP, "arp_tpa": rng.choice(known).address.split("/")[0]}))
+        yield rng.choice(places), tuple(sorted({**frame, "eth_src": rng.choice(sources), "eth_dst": target}.items()))

@@ -6,10 +6,10 @@ Also on the way from one set of entries to another, after every single change of
 import random
 
 import pytest
-from forwarding import Plane, expectations
+from forwarding import NSH, Plane, expectations, strangers
 from random_networks import random_deployment, random_steering
 
-from ryu_app.steering import virtual_mac, wanted
+from ryu_app.steering import BROADCAST, virtual_mac, wanted
 from ryu_app.switches import AskEntries, Barrier, Done, Send, Switches
 
 
@@ -27,6 +27,17 @@ def test_every_frame_arrives_once_if_there_is_a_way_and_nowhere_else(seed):
             out, stray = plane.walk(place, dict(frame))
             assert sorted(out) == sorted(targets), (steering, place, frame)
             assert not stray, f"{frame} from {place} is left to others' rules"
+        _check_strangers(plane, rng, 300)
+        macs = [port.mac for spec in deployment.groups.values() for port in spec.ports]
+        for node in deployment.nodes.values():
+            for target in (BROADCAST, deployment.hosts["c1"].mac, macs[0], "02:11:22:33:44:55"):
+                assert plane.walk(node.data.place, {"eth_type": NSH, "eth_src": node.data.mac, "eth_dst": target}) == ([], False)
+
+
+def _check_strangers(plane, rng, count):
+    """What a stranger sends to a role or node is dropped, with no other app asked."""
+    for place, frame in strangers(plane.deployment, rng, count):
+        assert plane.walk(place, dict(frame)) == ([], False), (place, frame)
 
 
 class Network:
@@ -124,6 +135,7 @@ def test_no_change_of_a_switch_makes_a_loop_a_gap_or_a_stray(seed):
         network.do(network.switches.steer(steering, token))
         while network.step():
             _check_transition(network, before, after, roles, unbroken)
+            _check_strangers(network.plane, rng, 10)
         assert token in network.done
         for (place, frame), targets in after.items():
             assert set(network.plane.walk(place, dict(frame))[0]) == targets

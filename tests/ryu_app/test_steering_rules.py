@@ -4,19 +4,19 @@ import random
 
 import pytest
 from deployments import chain, pool, single, tree, with_candidates
+from forwarding import NSH, matches
 from random_networks import random_deployment, random_steering
 
 from ryu_app.deployment import Place, parse
 from ryu_app.paths import Paths, cut_off, unreachable
-from ryu_app.steering import ARP, FORGET_IN_PORT, NSH, Steering, kept, openflow_group_id, virtual_mac, wanted
+from ryu_app.steering import ARP, FORGET_IN_PORT, Steering, kept, openflow_group_id, virtual_mac, wanted
 
 ACTIVE = {("nat", "input-logger"): "il", ("nat", "output-logger"): "ol", ("nat", "master"): "m1"}
 
 
 def _packet(flows, switch, **packet):
     """The actions that a packet with these fields meets at *switch*: those of the highest rule that matches."""
-    found = [flow for flow in flows if flow.switch == switch
-             and all(packet.get(name) == value for name, value in flow.match)]
+    found = [flow for flow in flows if flow.switch == switch and matches(packet, flow.match)]
     if not found:
         return None
     highest = max(flow.priority for flow in found)
@@ -202,8 +202,7 @@ def test_nsh_comes_in_from_those_who_send_it_and_from_nobody_else(make):
     strangers = [host.place for host in deployment.hosts.values()]
     strangers += [place for node in nodes.values() for place in node.ports.get("nat", {}).values()]
     strangers += [Place(switch, 999) for switch in deployment.switches]
-    targets = [*(virtual_mac(role, 1) for role in senders), *(node.data.mac for node in nodes.values()),
-               "ff:ff:ff:ff:ff:ff"]
+    targets = [*(virtual_mac(role, 1) for role in senders), *(node.data.mac for node in nodes.values())]
     for place in strangers:
         for target in targets:
             assert _packet(flows, place.switch, in_port=place.port, eth_type=NSH, eth_dst=target) == ()

@@ -101,8 +101,9 @@ def _mapped(tasks, processes):
     if processes == 1:
         yield map(run_batch, tasks)
         return
-    # Ctrl-C is for the process that collects, which ends the others: they inherit that it is blocked
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    # Ctrl-C is for the process that collects, which ends the others: they inherit that it is blocked. So is SIGTERM until
+    # it is theirs: our own handler would keep a process alive that is ended as it begins.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     pool = multiprocessing.get_context("fork").Pool(processes, _begin_process)
     with pool:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
@@ -111,5 +112,6 @@ def _mapped(tasks, processes):
 
 def _begin_process():
     signal.signal(signal.SIGTERM, signal.SIG_DFL)       # how the pool ends it
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     gc.freeze()
     gc.set_threshold(_COLLECT_AFTER)

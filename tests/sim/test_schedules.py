@@ -121,7 +121,11 @@ def test_a_campaign_ends_cleanly_when_it_is_interrupted(number):
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
         assert process.stdout.readline().startswith("seeds ")
         (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
-        told, errors = process.communicate(timeout=30)
+        try:
+            told, errors = process.communicate(timeout=60)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
     assert process.returncode == 130
     assert "schedules from seed" in told and errors == ""
     with pytest.raises(ProcessLookupError):
