@@ -25,6 +25,7 @@ class Node:
     boot: Optional[int] = None
     service: Optional[list] = None
     connected: bool = False             # said hello on a connection that still stands
+    closing: bool = False               # its connection is being closed from here: what still comes of it counts no more
     alive: bool = False                 # connected, and its data port is up and has a path
     death: Tuple[str, int] = ("never seen", 0)      # cause, last sign of life in ns
     fenced: bool = False                # a rule drops what its data port sends
@@ -182,6 +183,8 @@ class Context:
                                                     "epoch": epoch, "args": args}))
 
     def close(self, node):
+        if node in self.nodes:
+            self.nodes[node].closing = True
         self._actions.append(actions.Close(node))
 
     def steer(self):

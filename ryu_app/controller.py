@@ -36,6 +36,8 @@ class Controller:
             self.context.close(name)
         elif message["t"] == "hello":
             self._hello(node, message, now_ns)
+        elif node.closing:
+            pass                        # it was on its way
         elif not node.connected or message["t"] not in ("beat", "reply", "event"):
             self._break(node, f"unexpected {message['t']}", now_ns)
         else:
@@ -165,7 +167,7 @@ class Controller:
             node.unfit.clear()
             node.restarting = False
         node.boot, node.service, node.roles, node.beat = message["boot"], message["service"], roles, None
-        node.connected = True
+        node.connected, node.closing = True, False
         node.retiring.clear()
         adoption.relearn(self.context, node)
         if self._first_hello_ns is None:

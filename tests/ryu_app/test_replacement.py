@@ -213,3 +213,17 @@ def test_a_node_to_which_no_path_is_left_counts_as_failed():
     fabric.do(fabric.core.port(end, False, fabric.now_ns))
     dead = {name for name, node in fabric.core.context.nodes.items() if not node.alive}
     assert dead == {"il", "m1"} and fabric.core.context.nodes["m1"].death[0] == "no path"
+
+
+def test_what_was_on_its_way_from_a_node_that_is_judged_dead_is_no_offence(running):
+    """Its connection is closed once, and not again when it has come back."""
+    place = running.deployment.nodes["st"].data.place
+    running.do(running.core.port(place, False, running.now_ns))
+    beat = running.agents["st"].beat()
+    running.published.clear()
+    assert running.core.message("st", beat, running.now_ns) == []
+    running.do(running.core.port(place, True, running.now_ns))
+    running.run()
+    assert running.core.context.nodes["st"].alive and not any("unexpected" in text for text in running.texts())
+    running.core.message("st", {"t": "request"}, running.now_ns)
+    assert not running.core.context.nodes["st"].connected, "what nobody may send is an offence as before"
