@@ -120,12 +120,19 @@ class Controller:
                 self._break(node, f"no answer to {pending.do}", now_ns)
         for group in self.context.groups.values():
             if group.phase == "recovering" and "master" in group.holders and failover.is_stuck(self.context, group):
-                node = self.context.nodes[group.holders["master"].node]
-                answers.failed(self.context, group, node, "master", "no progress, though it beats", now_ns)
+                self._stuck(group, self.context.nodes[group.holders["master"].node], now_ns)
         if self._first_hello_ns is not None:
             self.context.gathered |= now_ns - self._first_hello_ns >= GATHER_NS
             self.context.impatient |= now_ns - self._first_hello_ns >= PATIENCE_NS
         return self._settle(now_ns)
+
+    def _stuck(self, group, node, now_ns):
+        """A recovery stands still, though its node beats."""
+        if node.counters(group.name, "spare").get("caught_up"):
+            # no fault of the node's: another may hear more, and if the data plane is down for all, its turn comes again
+            failover.retry(self.context, group, f"{node.name} has caught up, and hears no inputs", now_ns)
+        else:
+            answers.failed(self.context, group, node, "master", "no progress, though it beats", now_ns)
 
     # -- what an operator asks for
 
