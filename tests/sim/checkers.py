@@ -143,8 +143,8 @@ class Checker:
         """An output logger (*is_former*: another one is there already) took a frame, and *packets* left."""
         for worker, (history, log) in enumerate(zip(self.history, logger.logs)):
             if len(history) == log.last:
-                if self._behind and not is_former:
-                    self._behind.discard(worker)
+                # what a former one still takes, the new one has not
+                (self._behind.add if is_former else self._behind.discard)(worker)
             elif log.last > len(history) or not is_former and worker not in self._behind:
                 raise Violation(f"worker {worker}: the output logger has {log.last} steps, {len(history)} came in order")
         for port, payload in packets:
@@ -197,7 +197,9 @@ class Checker:
     def committed(self, core, cut):
         """A master is about to commit *cut*; for a new output logger it need not wait for anybody's acknowledgements."""
         if self._unlogged is not None:
-            self._uncovered[cut.id] = [{k: (n, extra) for k, n, extra in worker.log.steps()} for worker in core.workers]
+            # of the steps that it covers, a fence may cut off what only former output loggers had
+            self._uncovered[cut.id] = [{**dict(enumerate(history, 1)), **{k: (n, extra) for k, n, extra in worker.log.steps()}}
+                                       for history, worker in zip(self.history, core.workers)]
 
     def durable(self, store, former_id, checkpoint):
         """*checkpoint* was committed at *store*, whose last one was *former_id*."""
@@ -244,7 +246,9 @@ class Checker:
         """The controller gave the state up: a role is gone or being replaced, or that is not covered by the store that the group has."""
         told = list(self._told.values())
         covered = group.store in self.durable_cuts and None not in told and max(told, default=0) <= self.durable_cuts[group.store]
-        require(not covered or group.controller.changes.begun or not all(map(group.in_place, LOGS)), f"the state was given up, and could be recovered: {group.lost}")
+        changes = group.controller.changes
+        complete = not changes.begun and None not in changes.holders.values() and all(map(group.in_place, LOGS))
+        require(not covered or not complete, f"the state was given up, and could be recovered: {group.lost}")
 
     # -- masters
 
