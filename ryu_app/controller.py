@@ -128,9 +128,9 @@ class Controller:
 
     def _stuck(self, group, node, now_ns):
         """A recovery stands still, though its node beats."""
-        if node.counters(group.name, "spare").get("caught_up"):
+        if node.counters(group.name, "spare").get("has_replayed"):
             # no fault of the node's: another may hear more, and if the data plane is down for all, its turn comes again
-            failover.retry(self.context, group, f"{node.name} has caught up, and hears no inputs", now_ns)
+            failover.retry(self.context, group, f"{node.name} has replayed, and hears nothing of the data plane", now_ns)
         else:
             answers.failed(self.context, group, node, "master", "no progress, though it beats", now_ns)
 

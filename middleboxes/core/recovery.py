@@ -102,6 +102,12 @@ class Recovery:
         """Whether a live input was seen to follow the logged ones without a gap, for each worker."""
         return all(self._joins)
 
+    @property
+    def has_replayed(self):
+        """Whether all is repeated: what it waits for now are acknowledgements and live inputs, by the data network."""
+        return (self._loaded and not self._determinants_missing and not self._inputs_missing
+                and not any(map(len, self._plans)))
+
     # -- what to ask for
 
     def loaded(self):

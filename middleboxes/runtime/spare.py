@@ -54,7 +54,7 @@ class SpareRole(Role):
     def counters(self):
         recovery = self._recovery
         return {"checkpoint": self._core.checkpoint_id, "recovering": recovery is not None,
-                "caught_up": recovery is not None and recovery.finished,
+                "has_replayed": recovery is not None and recovery.has_replayed,
                 "live_dropped": self.node.buffer(self.group_id).dropped,
                 "replayed": recovery.replayed if recovery else 0, "processed": recovery.processed if recovery else 0,
                 "bad_frames": self._bad_frames + (recovery.bad_frames if recovery else 0)}

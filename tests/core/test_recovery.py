@@ -87,6 +87,17 @@ def undisturbed(count, skip=()):
     return scene.old, scene.left
 
 
+def test_it_tells_when_all_is_repeated_and_only_the_data_network_is_waited_for():
+    scene = Scene(steps=20, stored=15, checkpoint_at=5, logged=200)
+    scene.load()
+    assert not scene.recovery.has_replayed, "nothing was answered yet"
+    scene.give_all()
+    assert not scene.recovery.has_replayed
+    while scene.recovery.step(3):
+        pass
+    assert scene.recovery.has_replayed and not scene.recovery.finished, "no acknowledgement makes room for the rest"
+
+
 def test_it_asks_for_what_follows_the_checkpoint():
     scene = Scene()
     scene.load()

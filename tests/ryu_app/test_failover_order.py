@@ -279,12 +279,12 @@ def test_a_target_that_beats_and_stands_still_is_replaced(running):
     assert running.group().spare is None, "it is not asked again"
 
 
-def test_a_target_that_only_waits_for_inputs_makes_room_and_may_come_again(running):
+def test_a_target_that_only_waits_for_the_data_plane_makes_room_and_may_come_again(running):
     """With the data plane down for all, nobody is to blame: the state is never given up for it."""
     _recovering(running)
     for number in range(501):
-        _beat(running, "m2", checkpoint=4, replayed=7, processed=9, caught_up=True)
-    assert running.master() == "m3" and any("hears no inputs" in text for text in running.texts())
+        _beat(running, "m2", checkpoint=4, replayed=7, processed=9, has_replayed=True)
+    assert running.master() == "m3" and any("hears nothing of the data plane" in text for text in running.texts())
     running.run()
     assert running.group().failovers[0]["to"] == "m3"
     assert not running.core.context.nodes["m2"].unfit, "it may be asked again"
