@@ -245,7 +245,11 @@ class Controller:
         role = self._silence.blame(group.name)
         node = self.context.nodes[group.holders[role].node]
         self.context.publish("error", f"{role} {node.name} beats, but the data plane is silent", now_ns, group, node.name)
-        answers.failed(self.context, group, node, role, DATA_SILENT, now_ns)
+        if role == "master":
+            # it may stand by again: whether it is its fault, or the data plane's, shows only now
+            failover.begin(self.context, group, f"failed: {DATA_SILENT}", node.name, now_ns, now_ns)
+        else:
+            answers.failed(self.context, group, node, role, DATA_SILENT, now_ns)
 
     # -- steps
 
