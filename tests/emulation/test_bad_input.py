@@ -45,7 +45,7 @@ def one_line(error):
 @pytest.mark.parametrize("old, new, message", [
     ("store: st", "storage: st", "unknown key 'storage' (allowed: function, ports,"),
     ("rest_port: 8080", "rest_port: '8080'", "rest_port must be a whole number"),
-    ("function: nat", "function: router", "unknown function 'router'; known functions: nat,"),
+    ("function: nat", "function: router", "unknown function 'router'; known functions: firewall,"),
     ("function: nat", "function: os:system", "os has no Middlebox class 'system'"),
     ("[192.0.2.254]", "[192.0.2.300]", "external_addresses"),
     ("[192.0.2.254]", "[192.0.2.254], udp_timeout_s: soon", "udp_timeout_s must be an integer"),
