@@ -112,7 +112,7 @@ def _told(context, group, told):
         if told["change"] >= doubt.epoch:
             continue                    # it was over, only not told: the new one protects the group
         if role == "output-logger":
-            # what it released was covered by a checkpoint after it began, and there is none
+            # no checkpoint since it began: the former one has what counts (docs/architecture.md, known limits, says what may slip)
             replacement.take_back(group, doubt)
             context.steer()
         else:
