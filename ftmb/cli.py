@@ -125,6 +125,11 @@ def _soak(parser):
     run.add_arguments(parser)
 
 
+def _replay(parser):
+    from .replay import run
+    run.add_arguments(parser)
+
+
 def _victim(text):
     if text not in (*ROLES, "controller") and not text.startswith(TRUNK):
         raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(ROLES)}, controller, {TRUNK}A-B")
@@ -157,6 +162,8 @@ _PARSERS = {
     "chaos": (commands.chaos, "kill real processes at random under traffic, and check the invariants",
               "ftmb chaos --kills 20 --seed 7 --loss 0.01", _chaos),
     "bench": (commands.bench, "measure what protection costs, beside its limits", "ftmb bench --quick --json bench.json", _bench),
+    "replay": (commands.replay, "replay what a failover left, offline: does it give the same state, and which step raised",
+               "ftmb replay ftmb-nat-2-20260101T120000Z-m2.zip --print --from 0:412", _replay),
     "soak": (commands.soak, "full load, the store stopped in the middle: memory stays bounded, and every packet is accounted for",
              "ftmb soak --minutes 10 --store-stopped 30", _soak),
 }

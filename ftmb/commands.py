@@ -127,6 +127,12 @@ def soak(arguments):
     return run.main(arguments)
 
 
+def replay(arguments):
+    """``ftmb replay``; 1 when the replay is not what happened. Needs no root: it only reads."""
+    from .replay import run
+    return run.main(arguments)
+
+
 def _all_are(state, now):
     # What a dead controller said last is no news.
     return now["controller"]["alive"] and all(group["state"] == state for group in now["groups"])

@@ -69,6 +69,8 @@ class Bundle:
     created_ns: int = 0
     software: str = ""
     checkpoints: list = field(init=False)
+    #: the ports as a middlebox takes them
+    parsed_ports: list = field(init=False)
     result: Checkpoint = field(init=False, default=None)
 
     def __post_init__(self):
@@ -78,6 +80,10 @@ class Bundle:
             if len(found) != 1:
                 raise BundleError("its result is not one checkpoint")
             self.result = found[0]
+        try:
+            self.parsed_ports = [Port.parse(port["name"], port["mac"], port["address"]) for port in self.ports]
+        except ConfigurationError as error:
+            raise BundleError(str(error)) from error
         self._check()
 
     @property
@@ -112,14 +118,6 @@ class Bundle:
         from .replay import Replay
         return Replay(self, function)
 
-    @property
-    def ports_parsed(self):
-        """The ports as a middlebox takes them. Raises BundleError."""
-        try:
-            return [Port.parse(port["name"], port["mac"], port["address"]) for port in self.ports]
-        except ConfigurationError as error:
-            raise BundleError(str(error)) from error
-
     def _interfaces(self):
         ethernet = [pcapng.Interface(port["name"], pcapng.LINKTYPE_ETHERNET, f"port {number} of group {self.group}")
                     for number, port in enumerate(self.ports)]
@@ -141,6 +139,8 @@ class Bundle:
             if checkpoint.header["base"] != durable:
                 raise BundleError(f"its checkpoint has a delta on {checkpoint.header['base']} where one on {durable} belongs")
             durable = checkpoint.header["id"]
+        if not header["function"].isidentifier():
+            raise BundleError(f"its checkpoint is of {header['function']!r:.80}, which is no class")
         for what, found in (("checkpoint", header["positions"]), ("inputs", self.inputs), ("determinants", self.determinants),
                             ("recoverable prefix", self.recoverable), ("released outputs", self.released)):
             if len(found) != self.workers:

@@ -104,7 +104,7 @@ class Replay:
         try:
             cls = function if isinstance(function, type) else load(function or bundle.function)
             cls = _watched(cls, bundle.header["function"], self)
-            instances = cls.instances(bundle.parameters, bundle.ports_parsed, bundle.workers)
+            instances = cls.instances(bundle.parameters, bundle.parsed_ports, bundle.workers)
             master = Master(instances, bundle.group_id, _MAC, bundle.epoch, [0] * bundle.workers)
             for checkpoint in bundle.checkpoints:
                 for name, *_ in checkpoint.records:
