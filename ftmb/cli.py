@@ -58,6 +58,8 @@ def _up(parser):
                         help=f"a named configuration ({', '.join(config.names())}) or a YAML file")
     parser.add_argument("--ryu-app", action="append", default=[], metavar="MODULE",
                         help="a Ryu app for the same process, may be repeated (default: ryu.app.simple_switch_13)")
+    parser.add_argument("--bundles", metavar="DIRECTORY",
+                        help="let each failover leave a bundle there, for `ftmb replay` (as the setting bundles.directory)")
     parser.add_argument("--no-recovery", action="store_true",
                         help="leave dead masters' state lost, to see the difference")
 

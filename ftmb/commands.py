@@ -22,7 +22,7 @@ def up(arguments):
     """``ftmb up``"""
     began = time.monotonic()
     client.up(arguments.configuration, arguments.ryu_app, not arguments.no_recovery,
-              progress=lambda text: print(f"{text} ...", flush=True))
+              progress=lambda text: print(f"{text} ...", flush=True), bundles=arguments.bundles)
     print(f"{arguments.configuration} is up, every group is protected ({time.monotonic() - began:.1f} s)")
     return 0
 
