@@ -34,12 +34,16 @@ cdef packed struct OutputHead:
     uint16_t j
     uint64_t k
 
+#: bytes of one run of determinants (middleboxes.core.determinants)
+cdef enum:
+    RUN_BYTES = 21
+
 #: what follows an OutputHead that carries one run of determinants
 cdef packed struct RunTlv:
     uint16_t tlv_class
     uint8_t tlv_type
     uint8_t tlv_bytes
-    uint8_t run[21]
+    uint8_t run[RUN_BYTES]
     uint8_t padding[3]
 
 #: the fields of an INPUT frame, in this machine's order

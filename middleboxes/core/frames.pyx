@@ -66,8 +66,6 @@ _TTL_BITS = 63 << 6
 
 # What is on the path of each packet is read and written as the structures of frames.pxd: INPUT frames, which have one layout,
 # and OUTPUT frames with no determinants or one run of them.
-#: bytes of one run of determinants (middleboxes.core.determinants)
-RUN_BYTES = 21
 cdef enum:
     _INPUT_WORDS = (sizeof(InputHead) - 14) // 4
     _OUTPUT_WORDS = (sizeof(OutputHead) - 14) // 4
