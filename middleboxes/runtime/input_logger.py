@@ -51,7 +51,7 @@ class InputLoggerRole(Role):
     def fence(self, epoch):
         self._core.fence(epoch)
         self.epoch = self._core.epoch
-        return {}
+        return {"begins_after": list(self._core.begins_after)}
 
     def take(self, number, frames):
         """*frames* came to port *number*: by its interface, or from the output logger of the group that it faces, on this node."""

@@ -36,7 +36,7 @@ class OutputLoggerRole(Role):
         stored = self._core.fence(epoch)
         self._first_output_due = epoch > self.epoch
         self.epoch = self._core.epoch
-        return {"stored": stored}
+        return {"stored": stored, "covered_from": self._core.covered_from}
 
     def frames(self, hop, frames):
         if hop == HOP_OUTPUT:
