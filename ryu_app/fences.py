@@ -112,7 +112,7 @@ def _told(context, group, told):
         if told["change"] >= doubt.epoch:
             continue                    # it was over, only not told: the new one protects the group
         if role == "output-logger":
-            # no checkpoint since it began: the former one has what counts (docs/architecture.md, known limits, says what may slip)
+            # no checkpoint since it began, so nothing left by it: the former one has what counts
             replacement.take_back(group, doubt)
             context.steer()
         else:

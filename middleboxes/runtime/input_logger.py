@@ -75,7 +75,8 @@ class InputLoggerRole(Role):
         if hop != HOP_TRIM:
             return
         try:
-            self._core.trim(*decode_trim(frame))
+            epoch, positions, _ = decode_trim(frame)
+            self._core.trim(epoch, positions)
         except FrameError:
             self._bad_frames += 1
 
