@@ -1,6 +1,6 @@
 """Determinants: what is needed to repeat a master's execution, in the order it happened (FTMB section 4).
 
-A worker's k-th step processed input n. Where that is all, steps run together: "from k on, from n on, count steps".
+A worker's k-th step processed input n. Where that is all, steps run together: from k on, from n on, *count* steps.
 A step may have more to it (its *extra*): accesses to shared variables whose order matters (the packet access log),
 and values recorded by ``ctx.record``. One log class serves both ends: at the master it holds what the output
 logger has not acknowledged, at the output logger what is stored since the last durable checkpoint.

@@ -34,6 +34,7 @@ cdef class InputLogger:
     cdef public uint64_t log_bytes, log_bytes_max, _last_ns
     cdef readonly dict counters
     cdef readonly list _logs, _last_n
+    cdef readonly tuple begins_after
     cdef object _partition
     cdef uint64_t _shared_bytes_max
     cdef readonly InputEncoder _encoder
@@ -54,6 +55,8 @@ cdef class InputLogger:
         self._logs = [[] for _ in range(workers)]
         self._last_n = [0] * workers if start is None else list(start)
         self._last_ns = start_ns
+        #: one n per worker: it never had this input or any before it
+        self.begins_after = tuple(self._last_n)
 
     def accept(self, port, bytes frame not None, now_ns):
         """Log a *frame* that came in at *port* (number); returns the frame for the master, None if the log is full."""

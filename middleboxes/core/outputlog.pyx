@@ -7,6 +7,8 @@ Rules, in one place:
   there is no global order and no global lock.
 - An output leaves once. What was released since the last durable checkpoint is remembered by (k, j); what a
   durable checkpoint covers never leaves again.
+- One that replaces another (*covered_from*) stores and releases nothing until a durable checkpoint covers that: should the
+  master die before, the former one has all that left, and takes the role back.
 - Nothing below the current epoch is stored or released. ``fence`` raises the epoch, keeps exactly the recoverable
   prefix of the determinants and drops the outputs that wait beyond it.
 - A gap in the determinants is asked for again with the acknowledgement. With nothing new for a while, the last
@@ -55,9 +57,12 @@ def by_port(list released not None, Py_ssize_t ports):
 
 
 cdef class OutputLogger:
-    """The output logger of one group. ``receive`` frames, get releases; acknowledgements by ``acknowledge``."""
+    """The output logger of one group. ``receive`` frames, get releases; acknowledgements by ``acknowledge``.
 
-    cdef public uint64_t epoch
+    *covered_from*: the epoch in which it was to replace another, until a checkpoint that covers that is durable; 0: it need not wait.
+    """
+
+    cdef public uint64_t epoch, covered_from
     cdef readonly Py_ssize_t ports, pending_max, items_max, _pending
     cdef readonly dict counters
     cdef public list logs
@@ -66,12 +71,12 @@ cdef class OutputLogger:
     cdef bytes _source
     cdef int64_t _next_ack_ns, _next_resend_ns
 
-    def __init__(self, group_id, source, workers, ports, epoch, pending_max=4096, items_max=1 << 20):
-        self.epoch = epoch
+    def __init__(self, group_id, source, workers, ports, epoch, pending_max=4096, items_max=1 << 20, covered_from=0):
+        self.epoch, self.covered_from = epoch, covered_from
         self.ports = ports
         self.pending_max, self.items_max = pending_max, items_max
         self.counters = {"released": 0, "duplicates": 0, "old_epoch": 0, "covered": 0, "bad_frames": 0, "gaps": 0,
-                         "dropped_pending_full": 0, "dropped_at_fence": 0, "refused_log_full": 0}
+                         "dropped_pending_full": 0, "dropped_at_fence": 0, "refused_log_full": 0, "early_trims": 0}
         self.logs = [DeterminantLog() for _ in range(workers)]
         self._group_id, self._source = group_id, source
         self._released = [[] for _ in range(workers)]           # keys k << 16 | j, rising: they leave nearly in order
@@ -165,6 +170,8 @@ cdef class OutputLogger:
         self._seen[worker] = max(self._seen[worker], k)
 
     cpdef _store(self, Py_ssize_t worker, bytes encoded):
+        if self.covered_from:
+            return False
         cdef DeterminantLog log = self.logs[worker]
         if len(log) >= self.items_max:
             self.counters["refused_log_full"] += 1
@@ -226,11 +233,18 @@ cdef class OutputLogger:
         for output in waiting:
             self._admit(output, released)
 
-    def trim(self, epoch, positions):
-        """A checkpoint at *positions* {worker: (n, k)} is durable; returns what that releases."""
+    def trim(self, epoch, positions, covers):
+        """A checkpoint at *positions* {worker: (n, k)} is durable, the master's last new output logger then was that of epoch *covers*.
+
+        Returns what that releases.
+        """
         released = []
         if epoch != self.epoch:
             return released
+        if covers < self.covered_from:
+            self.counters["early_trims"] += 1
+            return released
+        self.covered_from = 0
         ahead = {worker: k for worker, (_, k) in positions.items()
                  if worker < len(self.logs) and k > self.logs[worker].trimmed}
         for worker, k in ahead.items():
