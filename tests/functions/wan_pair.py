@@ -3,6 +3,7 @@
 10.0.0.0/24 - near - 10.9.0.0/24 - far - 192.0.2.0/24. Packets go in at one end, and what came out at the other is kept, without its Ethernet header.
 """
 
+import itertools
 import random
 
 from middleboxes.functions.wan_optimiser import WanOptimiser
@@ -25,7 +26,9 @@ class End:
 
     def __init__(self, ports, parameters, host, workers):
         self.ports, self.host = {port.name: port for port in ports}, host
-        self.make = lambda: Machine(WanOptimiser, parameters, ports, workers, on_event=self._event)
+        # each with random numbers of its own
+        self._seeds = itertools.count(1)
+        self.make = lambda: Machine(WanOptimiser, parameters, ports, workers, next(self._seeds), self._event)
         self.events, self.sent, self.received = [], [], []
         self.inputs = []            # (now_ns, port name or "" for a tick, frame)
         self.machine = self.make()
