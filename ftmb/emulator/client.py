@@ -117,6 +117,11 @@ def memory():
     return _ask("memory")
 
 
+def cpu():
+    """{node, or "controller": CPU time of its process so far, in ns}, 0 for one that is dead."""
+    return _ask("cpu")
+
+
 def save_logs(directory):
     """Copy the logs of emulator, controller and nodes into *directory*, which is made."""
     directory = Path(directory)

@@ -65,7 +65,8 @@ def state(group, alive):
         return group["state"]
     if not alive[group["master"]]:
         return "recovering"
-    holders = [holder(group, role) for role in ROLES]
+    # a cold spare has no name: the controller says whether somebody stands by
+    holders = [name for name in (holder(group, role) for role in ROLES) if name is not None]
     return "protected" if all(alive[name] for name in holders) else "unprotected"
 
 

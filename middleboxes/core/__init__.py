@@ -5,6 +5,7 @@
     partition     which worker gets a frame
     inputlog      InputLogger: number, timestamp, log, forward
     master        Master: steps, replayed steps, checkpoint cuts
+    step          what a step sees as ctx; emitting (compiled): the part that each packet asks for
     state         declared state that knows its changes (what authors use through middleboxes.sdk)
     sharing       which worker sees which variables, and the order in which workers have the shared ones
     checkpoint    chunks of a checkpoint, the store's fold
