@@ -6,6 +6,7 @@
     ipv6          the chain of extension headers of an IPv6 packet
     inputlog      InputLogger: number, timestamp, log, forward
     master        Master: steps, replayed steps, checkpoint cuts
+    step          what a step sees as ctx; emitting (compiled): the part that each packet asks for
     state         declared state that knows its changes (what authors use through middleboxes.sdk)
     sharing       which worker sees which variables, and the order in which workers have the shared ones
     checkpoint    chunks of a checkpoint, the store's fold

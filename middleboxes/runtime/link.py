@@ -147,7 +147,7 @@ class Link:
         done = 0
         while done < len(frames):
             try:
-                taken = self._batches.send(frames[done:done + BATCH])
+                taken = self._batches.send(frames, done)
                 self.counters["sent"] += taken
                 done += taken
             except OSError as error:    # it is the first one that could not be sent

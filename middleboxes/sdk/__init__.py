@@ -16,8 +16,9 @@
 An author sees a class, ``process(packet, ctx)``, declared state, and nothing of the protocol:
 
 - ``middlebox``  the base class ``Middlebox``, ``Port``, ``ConfigurationError``, and what ``ctx`` offers
-- ``packet``     ``Packet``: lazily parsed views of a frame, rewriting with incremental checksums (RFC 1624)
+- ``packet``     ``Packet``: lazily parsed views of a frame, rewriting with incremental checksums (RFC 1624); compiled
 - ``packet6``    ``Packet6``: the same for IPv6
+- ``views``      the headers that they give: ``Ipv4``, ``Ipv6``, ``Tcp``, ``Arp``
 - ``parameters``  ``Parameters``: takes what the configuration gives, each value with its type checked
 - state          ``Map``, ``Counter``, ``IdleTimers`` (from middleboxes.core.state); with several workers each variable has a
                  scope, and shared ones a domain: see ``Middlebox``

@@ -4,9 +4,10 @@ import pytest
 
 from middleboxes.core.channel import pack
 from middleboxes.core.determinants import EXTRA_BYTES_MAX, DeterminantError, encode_extra
+from middleboxes.core.emitting import OUTPUTS_MAX
 from middleboxes.core.frames import FrameError, decode_output, decode_trim, encode_ack
 from middleboxes.core.master import RESENT_BATCHES_MAX
-from middleboxes.core.step import OUTPUTS_MAX, RECORDED_BYTES_MAX, RECORDS_MAX, RecordError, ReplayError
+from middleboxes.core.step import RECORDED_BYTES_MAX, RECORDS_MAX, RecordError, ReplayError
 from middleboxes.sdk import Map
 
 from .boxes import GROUP, MAC, Stamp, checkpoint, contents, master, output_logger, outputs, packet, released, tick
