@@ -47,6 +47,7 @@ class Ids(Firewall):
 
     name = "ids"
     default_action = "accept"
+    passes_fragments = False
     victims = {**Firewall.victims, "streams": "as connections", "alerted": "as connections",
                **dict.fromkeys(("scans", "scans_used", "floods", "floods_used"), "who was quiet longest is forgotten")}
 

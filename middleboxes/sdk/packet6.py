@@ -13,10 +13,10 @@ header, so those of packets that still have segments of a routing header before 
 """
 
 from struct import Struct
-from typing import NamedTuple, Optional
 
 from ..core import ipv6 as chains
-from .packet import TCP, UDP, Tcp
+from .packet import TCP, UDP
+from .views import Ipv6, Tcp
 
 ETHERTYPE_IPV6 = 0x86DD
 ICMPV6 = 58
@@ -35,23 +35,6 @@ _unpack_tcp = Struct("!IIBBH").unpack_from
 _pack_pseudo = Struct("!16s16sII").pack
 UNSPECIFIED = bytes(16)
 ALL_NODES = b"\xff\x02" + bytes(13) + b"\x01"
-
-
-class Ipv6(NamedTuple):
-    """A sound IPv6 header with its chain. *ttl* is the hop limit; *payload_start* and *payload_end* are offsets in the frame of what
-    *protocol* begins with; *fragment_offset* is in bytes; *identification* is the fragment header's, *routing* (type, segments left) the
-    routing header's, each None without one."""
-
-    protocol: int
-    source: bytes
-    destination: bytes
-    ttl: int
-    payload_start: int
-    payload_end: int
-    fragment_offset: int
-    more_fragments: bool
-    identification: Optional[int]
-    routing: Optional[tuple]
 
 
 def is_multicast(address):
