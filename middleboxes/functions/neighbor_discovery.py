@@ -65,7 +65,7 @@ class NeighborDiscovery:
         target = message[8:_TARGET_END]
         if message[0] not in (NEIGHBOR_SOLICITATION, NEIGHBOR_ADVERTISEMENT):
             self._router.drop("nd_ignored")
-        elif (header.ttl != ND_HOP_LIMIT or message[1] or len(target) < 16 or is_multicast(target) or options is None
+        elif (len(target) < 16 or header.ttl != ND_HOP_LIMIT or message[1] or is_multicast(target) or options is None
                 or header.fragment_offset or header.more_fragments or not packet.transport_checksum_ok()):
             self._router.drop("nd_malformed")
         elif message[0] == NEIGHBOR_SOLICITATION:

@@ -77,6 +77,13 @@ def test_unsound_messages_teach_nothing(frame):
     assert net.frame_in(INSIDE6, frame) == [] and net.drops == {"nd_malformed": 1} and not net.box.neighbours6
 
 
+@pytest.mark.parametrize("length", [1, 2, 7, 23])
+def test_messages_that_are_cut_off_are_no_messages(length):
+    net, whole = hop(know=()), solicitation()
+    frame = whole[:18] + length.to_bytes(2, "big") + whole[20:54 + length]
+    assert net.frame_in(INSIDE6, frame) == [] and net.drops == {"nd_malformed": 1}
+
+
 def test_the_sound_one_does():
     net = hop(know=())
     assert net.frame_in(INSIDE6, solicitation()) and neighbours(net) == {ip6(HOST): mac6(HOST)}
