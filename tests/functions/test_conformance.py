@@ -8,7 +8,7 @@ from middleboxes.sdk import Port
 from middleboxes.sdk.conformance import CHECKS, Subject
 from middleboxes.sdk.conformance.traffic import apply
 
-from .hop6_scenario import INSIDE6, OUTSIDE6, ROUTES6
+from .hop6_scenario import INSIDE6, OUTSIDE6, ROUTES6, ip6
 from .nat_scenario import EXTERNAL, ip
 
 PORTS = (INSIDE6, OUTSIDE6)     # routed hops speak both
@@ -18,9 +18,11 @@ LB_PORTS = (Port("clients", *INSIDE6[1:]), Port("backends", *OUTSIDE6[1:]))
 SERVICES = [{"address": "10.0.0.100", "port": port, "protocol": protocol, "sticky_s": sticky_s,
              "backends": [{"address": "192.0.2.1", "weight": 2}, {"address": "192.0.2.2", "port": 8080}, {"address": "192.0.2.3"}]}
             for port, protocol, sticky_s in ((80, "tcp", 0), (53, "udp", 0), (7100, "tcp", 60))]
+SERVICES += [{"address": "2001:db8:1::100", "port": 80, "sticky_s": 60, "backends": [{"address": "2001:db8:2::1"}, {"address": "2001:db8:2::2", "port": 8080}]},
+             {"address": "2001:db8:1::100", "port": 53, "protocol": "udp", "backends": [{"address": "2001:db8:2::3"}]}]
 SUBJECTS = {
-    "load-balancer": dict(parameters={"services": SERVICES}, ports=LB_PORTS, addresses=[ip("10.0.0.100")] * 8,
-                          bounds={"connections_max": 500, "sticky_max": 100}, steps=600),
+    "load-balancer": dict(parameters={"services": SERVICES}, ports=LB_PORTS, addresses=[ip("10.0.0.100"), ip6("2001:db8:1::100")] * 8,
+                          bounds={"connections_max": 500, "sticky_max": 100}, steps=800),
     "nat": dict(parameters={"external_addresses": [EXTERNAL], "outside_gateway": "192.0.2.1"}, addresses=[ip(EXTERNAL)],
                 bounds={"mappings_max": 500, "tcp_sessions_max": 300, "first_port": 1024, "last_port": 1523}),
     "nat with all its options": dict(parameters={
