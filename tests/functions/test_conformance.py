@@ -10,6 +10,7 @@ from middleboxes.sdk.conformance.traffic import apply
 
 from .hop6_scenario import INSIDE6, OUTSIDE6, ROUTES6, ip6
 from .nat_scenario import EXTERNAL, ip
+from .wan_pair import NEAR, NEAR_PARAMETERS, Pair, Source, exchange
 
 PORTS = (INSIDE6, OUTSIDE6)     # routed hops speak both
 ROUTES = {"routes": ROUTES6}
@@ -20,9 +21,20 @@ SERVICES = [{"address": "10.0.0.100", "port": port, "protocol": protocol, "stick
             for port, protocol, sticky_s in ((80, "tcp", 0), (53, "udp", 0), (7100, "tcp", 60))]
 SERVICES += [{"address": "2001:db8:1::100", "port": 80, "sticky_s": 60, "backends": [{"address": "2001:db8:2::1"}, {"address": "2001:db8:2::2", "port": 8080}]},
              {"address": "2001:db8:1::100", "port": 53, "protocol": "udp", "backends": [{"address": "2001:db8:2::3"}]}]
+
+
+def wan_trace():
+    """What the near one of two WAN optimisers got, on a bad network: packets, references, and what the other one told."""
+    pair = Pair(lose=0.05, repeat=0.05, reorder=0.2)
+    exchange(pair, Source(1), 250)
+    (packets, octets, on_wan), drops = pair.near.traffic["in"], pair.near.drops
+    assert packets > 50 and on_wan < octets * 0.8 and not drops.get("resync"), "much of it came as references that it knows"
+    return pair.near.inputs
+
+
 SUBJECTS = {
     "load-balancer": dict(parameters={"services": SERVICES}, ports=LB_PORTS, addresses=[ip("10.0.0.100"), ip6("2001:db8:1::100")] * 8,
-                          bounds={"connections_max": 500, "sticky_max": 100}, steps=800),
+                          bounds={"connections_max": 500, "sticky_max": 100}, steps=600),
     "nat": dict(parameters={"external_addresses": [EXTERNAL], "outside_gateway": "192.0.2.1"}, addresses=[ip(EXTERNAL)],
                 bounds={"mappings_max": 500, "tcp_sessions_max": 300, "first_port": 1024, "last_port": 1523}),
     "nat with all its options": dict(parameters={
@@ -40,6 +52,8 @@ SUBJECTS = {
                                 bounds={"flows_max": 500, "hosts_max": 100}),
     "sequencer": dict(ports=PORTS, parameters=ROUTES),
     "shared-counter": dict(ports=PORTS, parameters=ROUTES, bounds={"sources_max": 500}),
+    "wan-optimiser": dict(parameters=NEAR_PARAMETERS, ports=NEAR, trace=wan_trace(),
+                          bounds={"cache_entries": 64, "content_bytes_min": 1, "remote": ["10.9.0.0/24"]}),
 }
 
 

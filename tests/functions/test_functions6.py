@@ -4,12 +4,13 @@ import pytest
 
 from middleboxes.functions import ipfix, load
 from middleboxes.functions.rate_limiter import partition_by_inside_host
-from middleboxes.sdk import Packet6
-from middleboxes.sdk.build6 import fragment
+from middleboxes.sdk import Packet6, Port
+from middleboxes.sdk.build6 import fragment, neighbor_solicitation
 
-from .hop6_scenario import INSIDE6, OUTSIDE6, Bench6, ip6, packet6
+from .hop6_scenario import INSIDE6, OUTSIDE6, Bench6, ip6, mac6, packet6
 from .hop_scenario import handshake
 from .nat_scenario import ACK, ip, packet
+from .test_load_balancer import LbContext
 
 CLIENT, OTHER, SERVER, COLLECTOR = "[2001:db8:1::1]:5000", "[2001:db8:1::2]:5000", "[2001:db8:2::7]:80", "2001:db8:2::1"
 HOST, SERVER_HOST = ip6("2001:db8:1::1"), ip6("2001:db8:2::7")
@@ -102,6 +103,20 @@ def test_witnesses_stamp_what_comes_after_extension_headers():
         (_, frame), = net.send("udp", CLIENT, "[2001:db8:2::7]:7100", data=bytes(20), extensions=[(60, b"\0\1\4\0\0\0\0")] * (number - 1))
         seen = Packet6(frame)
         assert seen.five_tuple() and seen.transport_data()[:8] == number.to_bytes(8, "big") and seen.transport_checksum_ok()
+
+
+def test_the_wan_optimiser_passes_ipv6_on_as_it_is():
+    ports = (Port("lan", *INSIDE6[1:]), Port("wan", *OUTSIDE6[1:]))
+    net = Bench6("monitor", know=())
+    net.ctx = LbContext()
+    net.box = load("wan-optimiser")({"peer": "192.0.2.1"}, ports)
+    for host, port in (("2001:db8:1::1", ports[0]), ("2001:db8:2::7", ports[1])):
+        net.frame_in(port, neighbor_solicitation(mac6(host), ip6(host), port.addresses6[0][0]))
+    for source, destination, port in ((CLIENT, SERVER, ports[0]), (SERVER, CLIENT, ports[1])):
+        (_, frame), = net.frame_in(port, packet6("udp", source, destination, port.mac, data=bytes(1000)))
+        seen = Packet6(frame)
+        assert seen.five_tuple() and seen.transport_data() == bytes(1000)
+    assert net.box.traffic["out"] == net.box.traffic["in"] == (1, 1048, 1048)
 
 
 def test_nat_stays_with_ipv4():
