@@ -10,7 +10,7 @@ import sys
 from ..demo.progress import Progress
 from ..errors import UsageError
 from ..running import check_writable, write_json
-from . import inside, measure, plots, report, systems
+from . import growth, inside, measure, plots, report, systems
 from .gap import run as gap
 from .network import network
 from .programs import compiled
@@ -30,6 +30,7 @@ def add_arguments(parser):
     parser.add_argument("--plots", metavar="DIRECTORY", help="write the plots (SVG) into DIRECTORY")
     parts = parser.add_mutually_exclusive_group()
     parts.add_argument("--gap", action="store_true", help="instead: what a client feels when the master dies, and where the time goes")
+    parts.add_argument("--growth", action="store_true", help="instead: what a packet costs as rates, flows, new flows and groups grow")
     gap.add_arguments(parser)
 
 
@@ -41,6 +42,8 @@ def main(args, stream=None):
     args.machine = {"processors": os.cpu_count(), "kernel": platform.release(), "python": platform.python_version()}
     if args.gap:
         return gap.main(args)
+    if args.growth:
+        return growth.main(args)
     return _price(args, Progress(stream or sys.stdout))
 
 

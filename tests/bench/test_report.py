@@ -78,7 +78,7 @@ def test_the_traffic_compiles_and_refuses_what_it_does_not_know():
 
 def test_plots_into_what_is_no_directory_are_refused_before_anything_is_measured(tmp_path):
     class Arguments:
-        quick, json, plots = True, None, str(tmp_path / "nowhere")
+        quick, json, plots, gap, growth = True, None, str(tmp_path / "nowhere"), False, False
 
     with pytest.raises(UsageError, match="no directory"):
         run.main(Arguments())

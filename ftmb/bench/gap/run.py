@@ -112,6 +112,7 @@ class _Run:
             row = None
             try:
                 with Bed(self._emulator, program, setting, self._random, self._progress) as bed:
+                    bed.start()
                     for how, count in missing.items():
                         row = self._row(setting.key(how))
                         self._kills(bed, row, count)
