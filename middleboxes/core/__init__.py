@@ -7,6 +7,7 @@
     master        Master: steps, replayed steps, checkpoint cuts
     step          what a step sees as ctx; emitting (compiled): the part that each packet asks for
     state         declared state that knows its changes (what authors use through middleboxes.sdk)
+    kinds       sets, records, and maps that forget what is not used
     sharing       which worker sees which variables, and the order in which workers have the shared ones
     checkpoint    chunks of a checkpoint, the store's fold
     outputlog     OutputLogger: output commit, duplicates, fencing
