@@ -23,7 +23,7 @@ _SETTLE_S = 0.3
 def capacity(wire, running, frame_bytes, seconds, flows=FLOWS):
     """Throughput with a full window: frames a second received and CPU us for each, by role and of the traffic itself."""
     result, cpu_us = _traffic(wire, running, frame_bytes, flows, "window", WINDOW, seconds)
-    return {"per_second": result["per_second"], "lost": max(0, result["sent"] - result["received"]),
+    return {"per_second": result["per_second"], "received": result["received"], "lost": max(0, result["sent"] - result["received"]),
             "cpu_us": cpu_us, "traffic_cpu_us": result["cpu_us"]}
 
 
