@@ -42,7 +42,7 @@ _NUMBERS = {"group_id": (1, 0xFFFF), "workers": (1, WORKERS_MAX), "epoch": (0, _
 class Bundle:
     """What is in a bundle.
 
-    - *function*, *parameters*, *ports* ([{"name", "mac", "address"}]), *workers*, *group*, *group_id*: of the group
+    - *function*, *parameters*, *ports* ([{"name", "mac", "address", "address6"}], texts, the last one a list that may be missing), *workers*, *group*, *group_id*: of the group
     - *epoch*: of the master that went on; *cause*: one of CAUSES; *detail*: in words; *node*: who wrote it; *created_ns*: Unix time
     - *checkpoints*: [Checkpoint, ...], a base and deltas on it, where it begins; *result*: the one where it ends, or None
     - *inputs*: per worker [Input, ...] in order of n; *determinants*: per worker a DeterminantLog
@@ -81,7 +81,7 @@ class Bundle:
                 raise BundleError("its result is not one checkpoint")
             self.result = found[0]
         try:
-            self.parsed_ports = [Port.parse(port["name"], port["mac"], port["address"]) for port in self.ports]
+            self.parsed_ports = [Port.parse(port["name"], port["mac"], port["address"], port.get("address6", ())) for port in self.ports]
         except ConfigurationError as error:
             raise BundleError(str(error)) from error
         self._check()
@@ -249,8 +249,11 @@ def _check_manifest(manifest):
 
 
 def _is_port(port):
-    return isinstance(port, dict) and set(port) == {"name", "mac", "address"} and all(
-        isinstance(value, str) and len(value) <= _TEXT_CHARS_MAX for value in port.values())
+    if not isinstance(port, dict) or set(port) - {"address6"} != {"name", "mac", "address"}:
+        return False
+    texts6 = port.get("address6", [])
+    return isinstance(texts6, list) and len(texts6) <= PORTS_MAX and all(
+        isinstance(text, str) and len(text) <= _TEXT_CHARS_MAX for text in (port["name"], port["mac"], port["address"], *texts6))
 
 
 def _inputs(data, workers, ports):

@@ -32,7 +32,7 @@ _LINE_BYTES_MAX = 1 << 16
 _END_S = 1
 _F_SETPIPE_SZ = 1031        # of Linux; fcntl has it by name from Python 3.10 on
 _OF_GROUP = ("group_id", "function", "parameters", "workers")
-_OF_PORT = ("name", "mac", "address")
+_OF_PORT = ("name", "mac", "address", "address6")
 
 
 class Bundles:
@@ -57,7 +57,7 @@ class Bundles:
         """
         if self._settings is None:
             return on_event
-        ports = [{name: port[name] for name in _OF_PORT} for port in args["ports"]]
+        ports = [{name: port[name] for name in _OF_PORT if name in port} for port in args["ports"]]
         self._groups[group] = {**{name: args[name] for name in _OF_GROUP}, "group": group, "ports": ports}
         self._start()
 

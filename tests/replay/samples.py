@@ -1,6 +1,8 @@
 """Bundles made of a middlebox under the real core, without network: what a failover would have left."""
 
-from middleboxes.core.checkpoint import Folded, encode_chunks
+import ipaddress
+
+from middleboxes.core.checkpoint import encode_chunks
 from middleboxes.core.determinants import DeterminantLog
 from middleboxes.core.frames import decode_input
 from middleboxes.replay.bundle import Bundle
@@ -34,13 +36,14 @@ class Recording(Machine):
 
 def port_of(port):
     """A Port as a manifest has it."""
-    address = ".".join(str(byte) for byte in port.address.to_bytes(4, "big"))
-    return {"name": port.name, "mac": port.mac.hex(":"), "address": f"{address}/{port.prefix_length}"}
+    address = ipaddress.IPv4Address(port.address)
+    return {"name": port.name, "mac": port.mac.hex(":"), "address": f"{address}/{port.prefix_length}",
+            "address6": [f"{ipaddress.IPv6Address(packed)}/{length}" for packed, length in port.addresses6]}
 
 
-def recording(cls, parameters, steps, workers=1, skip=10):
+def recording(cls, parameters, steps, workers=1, skip=10, ports=None):
     """A Recording that was given *steps* of a trace, with a checkpoint after the first *skip*."""
-    machine = Recording(cls, parameters, default_ports(cls), workers)
+    machine = Recording(cls, parameters, ports or default_ports(cls), workers)
     for number, step in enumerate(steps):
         if number == skip:
             machine.checkpoint()

@@ -54,7 +54,7 @@ def test_state_and_outputs_are_those_of_the_master(reload, name, workers):
     options = SUBJECTS[name]
     trace = Subject(load(name), **{**options, "steps": 200}).trace
     cls = load(name)
-    machine = recording(cls, options["parameters"], trace, workers, skip=80)
+    machine = recording(cls, options["parameters"], trace, workers, skip=80, ports=options.get("ports"))
     emitted, state = dict(machine._emitted), contents(machine.function.variables)
     replay = reload(machine.bundle(name)).replay()
     again = {(step.worker, step.k, j): output for step in replay for j, output in enumerate(step.outputs)}
@@ -162,8 +162,7 @@ def test_an_input_that_is_missing_stops_the_replay(reload):
 
 
 def test_determinants_that_are_not_closed_stop_the_replay(reload):
-    machine = recording(load("shared-counter"), SUBJECTS["shared-counter"]["parameters"],
-                        Subject(load("shared-counter"), **{**SUBJECTS["shared-counter"], "steps": 100}).trace, 4, skip=20)
+    machine = recording(load("shared-counter"), {}, Subject(load("shared-counter"), steps=100).trace, 4, skip=20)
     bundle = machine.bundle("shared-counter", end=False)
     worker = max(range(4), key=lambda number: len(bundle.determinants[number].extras()))
     for number, log in enumerate(bundle.determinants):
