@@ -150,6 +150,12 @@ class Bundle:
                 raise BundleError(f"its checkpoint ends at step {k}: there is no such")
             if log.trimmed != k:
                 raise BundleError(f"its determinants of worker {worker} begin after step {log.trimmed}, the checkpoint ends at {k}")
+        for worker, items in enumerate(self.inputs):
+            last_n = 0
+            for item in items:
+                if item.n <= last_n:
+                    raise BundleError(f"its inputs of worker {worker} have number {item.n} after {last_n}")
+                last_n = item.n
         if self.result is not None:
             self._check_result(header, self.result.header)
 
@@ -266,8 +272,8 @@ def _inputs(data, workers, ports):
         raise BundleError("its inputs.pcapng has not the ports of the group as interfaces")
     found = [[] for _ in range(workers)]
     for interface, timestamp_ns, frame, n, worker, _ in packets:
-        if worker >= workers or found[worker] and n <= found[worker][-1].n:
-            raise BundleError(f"its inputs.pcapng has input {n} of worker {worker} in a place where it can't be")
+        if worker >= workers:
+            raise BundleError(f"its inputs.pcapng has input {n} of worker {worker}: there is no such")
         is_tick = interface == len(ports)
         found[worker].append(Input(n, timestamp_ns, 0 if is_tick else interface, TICK if is_tick else PACKET, frame))
     return found

@@ -85,6 +85,9 @@ class Bundler:
             self._end()
         elif self._capture is None:
             self._begin()
+        else:                           # nobody commits the checkpoint any more, but it may be on its way
+            self._loop.cancel(self._timer)
+            self._timer = self._loop.after(SILENCE_MS * 1_000_000, self._too_late)
 
     # -- store and loggers
 
@@ -145,7 +148,7 @@ class Bundler:
         if self._capture.has_logs:
             self._write()               # without the checkpoint where it ends, or with half of one: bundle() tells
         else:
-            self.fail(f"store and loggers did not answer within {DEADLINE_MS / 1000:g} s")
+            self.fail("store and loggers did not answer in time")
 
     # -- the end
 
