@@ -85,6 +85,8 @@ def head_lines(path, bundle):
         name = "" if bundle.workers == 1 else f"worker {worker}: "
         to = f", its result at {bundle.result.header['positions'][worker][1]}" if bundle.result else ""
         yield f"  {name}checkpoint at step {k} (input {n}), the recoverable prefix ends at step {stored}{to}; {len(bundle.inputs[worker])} inputs"
+    if bundle.result is None:
+        yield "  no master came as far as a checkpoint: inputs beyond the recoverable prefix are replayed as new ones"
 
 
 def result(replay, watch, ended):

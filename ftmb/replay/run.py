@@ -7,13 +7,13 @@ import argparse
 import json
 import os
 import sys
-import traceback
 
 from middleboxes.core.determinants import DeterminantError
 from middleboxes.core.frames import FrameError
 from middleboxes.core.state import StateError
 from middleboxes.core.step import ReplayError
 from middleboxes.replay import Bundle, BundleError
+from middleboxes.replay.replay import function_traceback
 from middleboxes.replay.state import plain
 
 from ..errors import UsageError
@@ -111,10 +111,11 @@ def _run(watch, arguments):
     except _STOPS as error:
         return str(error)
     except (KeyboardInterrupt, Left) as error:
-        worker, k, n = watch.replay.next or (0, 0, 0)
-        print(f"\nftmb: {'left' if isinstance(error, Left) else 'interrupted'} in step {worker}:{k} (input {n})", file=sys.stderr)
+        print(f"\nftmb: {'left' if isinstance(error, Left) else 'interrupted'} in this step:", file=sys.stderr)
+        if watch.replay.current is not None:
+            print("\n".join(report.step_lines(watch.replay.current)), file=sys.stderr)
         if isinstance(error, KeyboardInterrupt):
-            traceback.print_exc()           # a step that never ends: this is where it was
+            print(function_traceback(error), file=sys.stderr)       # if it never ends, this is where it was
         raise KeyboardInterrupt from error
     if not watch.seen_last:
         return f"there is no step {arguments.last[0]}:{arguments.last[1]}: the replay ended before"

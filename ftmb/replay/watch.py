@@ -75,7 +75,7 @@ def save_outputs(path, bundle, outputs):
 def debug_at(replay, place):
     """Have the debugger stop at the beginning of the function's method in step *place* = (worker, k)."""
     def run_step(method, *arguments):
-        if replay.next[:2] != place:
+        if (replay.current.worker, replay.current.k) != place:
             return method(*arguments)
         debugger = _Debugger(nosigint=True)
         debugger.runcall(method, *arguments)

@@ -61,14 +61,17 @@ class Step:
     @property
     def traceback(self):
         """Of its error, as text without this library's own frames; "" if it has none."""
-        if self.error is None:
-            return ""
-        trace = walked = self.error.__traceback__
-        while walked is not None:
-            if walked.tb_frame.f_globals.get("__name__") == __name__:
-                trace = walked.tb_next or trace
-            walked = walked.tb_next
-        return "".join(traceback.format_exception(type(self.error), self.error, trace))
+        return "" if self.error is None else function_traceback(self.error)
+
+
+def function_traceback(error):
+    """The traceback of what a step raised (or was interrupted by), as text, from the middlebox's own frames on."""
+    trace = walked = error.__traceback__
+    while walked is not None:
+        if walked.tb_frame.f_globals.get("__name__") == __name__:
+            trace = walked.tb_next or trace
+        walked = walked.tb_next
+    return "".join(traceback.format_exception(type(error), error, trace))
 
 
 class Replay:
@@ -76,6 +79,7 @@ class Replay:
 
     - ``errors``: [Step, ...] that raised, at most KEPT_MAX, ``error_count`` of all; ``steps``, ``outputs``: how many so far
     - ``differences``: lines of what did not hold, empty while all does; ``compared``: whether the state was looked at
+    - ``current``: the Step under way or done last; so one that never ends has a name, too
     - ``run_step``: set to a function (method, packet or ctx ...) to have it call the middlebox's method, as a debugger does
 
     Raises BundleError if the function is not there or the checkpoint does not fit it.
@@ -87,8 +91,7 @@ class Replay:
         self.steps = self.outputs = self.error_count = self.difference_count = 0
         self.errors, self.differences = [], []
         self.compared = False
-        self.run_step = None
-        self.next = None                    # (worker, k, n) of the step under way: told also if it never ends
+        self.run_step = self.current = None
         self._error = None
         self._master = self._load(function)
         self._plans = [log.steps() for log in bundle.determinants]
@@ -204,9 +207,9 @@ class Replay:
 
     def _begin(self, number, k, item, phase):
         self._item, self._error = item, None
-        self.next = (number, k, item.n)
         names = self._master.function.ports
-        return Step(number, k, item.n, names[item.port] if item.kind == PACKET else "", item.timestamp_ns, item.frame, phase)
+        self.current = Step(number, k, item.n, names[item.port] if item.kind == PACKET else "", item.timestamp_ns, item.frame, phase)
+        return self.current
 
     def _end(self, step, frames):
         names = self._master.function.ports

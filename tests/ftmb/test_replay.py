@@ -101,9 +101,9 @@ def test_the_debugger_stops_where_a_step_raised(bundle):
 
 def test_leaving_the_debugger_ends_it(bundle):
     done = run(bundle, "--pdb", "--step", "5", stdin="q\n")
-    assert "left in step 0:5 (input 5)" in done.stderr and done.returncode == 130
+    assert "left in this step:\n0:5  input 5 " in done.stderr and done.returncode == 130
 
 
 def test_a_step_that_never_ends_is_named_when_interrupted(bundle):
     done = run(bundle, "--function", "tests.replay.boxes:Sleeper")
-    assert "interrupted in step 0:5 (input 5)" in done.stderr and "in process" in done.stderr and done.returncode == 130
+    assert "interrupted in this step:\n0:5  input 5 " in done.stderr and "in process" in done.stderr and "steps.pyx" not in done.stderr and done.returncode == 130

@@ -144,7 +144,8 @@ def test_a_step_that_never_ends_can_be_interrupted_and_has_a_name(reload):
     replay = bundle.replay(Sleeper)
     with pytest.raises(KeyboardInterrupt):
         replay.run()
-    assert replay.next == (0, bundle.header["positions"][0][1] + 3, bundle.inputs[0][2].n)
+    step, (_, k) = replay.current, bundle.header["positions"][0]
+    assert (step.worker, step.k, step.n, step.frame) == (0, k + 3, bundle.inputs[0][2].n, b"poison")
 
 
 def test_run_stops_at_a_step(reload):
