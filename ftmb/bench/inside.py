@@ -184,7 +184,7 @@ def path(count=BATCH, flows=1):
     logger = InputLogger(GROUP_ID, _MAC, 1, 1, 1 << 30)
     # the master had an ARP request as input 1 of step 1
     logger.tick(_NS)
-    outputs.trim(1, {0: (1, 1)})
+    outputs.trim(1, {0: (1, 1)}, 0)
     frames = frames_of(flows, count)
     pass_through(logger, master, outputs, frames)
     return logger, master, outputs, frames

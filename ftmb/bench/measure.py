@@ -3,8 +3,9 @@
 import statistics
 import time
 
+from ..emulator.processes import cpu_ns
 from . import systems
-from .programs import cpu_ns, traffic
+from .programs import traffic
 
 FRAMES_BYTES = (64, 512, 1500)
 FLOWS = 100

@@ -12,7 +12,7 @@
     hop 254 OUTPUT  master -> output logger   TLV output [clock] [determinants], payload the frame
     hop 254 OUTPUT  master -> output logger   TLV batch, payload encoded determinants
     hop 253 ACK     output logger -> master   TLV ack
-    hop 252 TRIM    master -> both loggers    TLV durable, one for each worker
+    hop 252 TRIM    master -> both loggers    TLV covers, then TLV durable, one for each worker
 
 All numbers are big-endian. A context TLV holds at most 127 bytes and all of them at most 244 (the NSH length field);
 encoded determinants above DETERMINANTS_INLINE_BYTES_MAX travel as a batch of their own.
@@ -26,7 +26,7 @@ ETHERTYPE = b"\x89\x4f"
 METADATA_CLASS = 0xFFF6
 
 HOP_INPUT, HOP_OUTPUT, HOP_ACK, HOP_TRIM = 255, 254, 253, 252
-TLV_INPUT, TLV_OUTPUT, TLV_CLOCK, TLV_DETERMINANTS, TLV_BATCH, TLV_ACK, TLV_DURABLE = 1, 2, 3, 4, 5, 6, 7
+TLV_INPUT, TLV_OUTPUT, TLV_CLOCK, TLV_DETERMINANTS, TLV_BATCH, TLV_ACK, TLV_DURABLE, TLV_COVERS = 1, 2, 3, 4, 5, 6, 7, 8
 
 #: kinds of inputs
 PACKET, TICK = 0, 1
@@ -49,6 +49,7 @@ _OUTPUT = struct.Struct(">IBBHQ")       # epoch, worker, port, j, k
 _CLOCK_ENTRY = struct.Struct(">BQ")     # worker, k
 _ACK = struct.Struct(">IBBxxQ")         # epoch, worker, resend, k
 _DURABLE = struct.Struct(">IBxxxQQ")    # epoch, worker, k, n
+_COVERS = struct.Struct(">I")           # epoch of the last replacement
 
 _HEAD = 14 + _BASE.size                 # bytes before the first TLV
 _TTL_BITS = 63 << 6
@@ -272,23 +273,28 @@ def decode_ack(frame):
     return epoch, worker, k, bool(resend)
 
 
-def encode_trim(role, group_id, source, epoch, positions):
-    """Master to a logger (*role*): a checkpoint at *positions* [(n, k) per worker] is durable."""
+def encode_trim(role, group_id, source, epoch, positions, covers):
+    """Master to a logger (*role*): a checkpoint at *positions* [(n, k) per worker] is durable.
+
+    *covers*: the epoch of the last replacement of that role that the master had been told of when it cut it.
+    """
+    head = _tlv(TLV_COVERS, _COVERS.pack(covers))
     tlvs = [_tlv(TLV_DURABLE, _DURABLE.pack(epoch, worker, k, n)) for worker, (n, k) in enumerate(positions)]
     half = len(tlvs) // 2 if len(tlvs) > 8 else len(tlvs)
-    return [_nsh(virtual_mac(role, group_id), source, group_id, HOP_TRIM, _NEXT_NONE, part, b"")
+    return [_nsh(virtual_mac(role, group_id), source, group_id, HOP_TRIM, _NEXT_NONE, [head, *part], b"")
             for part in (tlvs[:half], tlvs[half:]) if part]
 
 
 def decode_trim(frame):
-    """(epoch, {worker: (n, k)}). Raises FrameError."""
+    """(epoch, {worker: (n, k)}, covers). Raises FrameError."""
     found, _ = _tlvs(frame)
+    covers, = _body(_COVERS, TLV_COVERS, found[:1])
     positions, epoch = {}, 0
-    for item in found:
+    for item in found[1:]:
         epoch, worker, k, n = _body(_DURABLE, TLV_DURABLE, [item])
         if k > STEP_MAX:
             raise FrameError(f"trim of step {k}: there is no such")
         positions[worker] = (n, k)
     if not positions:
         raise FrameError("trim without positions")
-    return epoch, positions
+    return epoch, positions, covers

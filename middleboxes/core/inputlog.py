@@ -37,6 +37,8 @@ class InputLogger:
         self._logs = [[] for _ in range(workers)]       # a worker's numbers have no gaps: n is found by its index
         self._last_n = [0] * workers if start is None else list(start)
         self._last_ns = start_ns
+        #: one n per worker: it never had this input or any before it
+        self.begins_after = tuple(self._last_n)
 
     def accept(self, port, frame, now_ns):
         """Log a *frame* that came in at *port* (number); returns the frame for the master, None if the log is full."""

@@ -65,7 +65,7 @@ class Master:
         self.group_id, self.source = group_id, source
         self.unacknowledged_max = unacknowledged_max
         self.checkpoint_id = 0
-        self._durable = None            # positions of the last durable checkpoint
+        self._durable = None            # positions of the last durable checkpoint, and what it covers
         self._unlogged_id = None        # a new output logger: the last checkpoint cut before it was told of
         self._names = tuple(function.ports)
         numbers = {name: number for number, name in enumerate(self._names)}
@@ -205,8 +205,8 @@ class Master:
             return []
         worker.counters["resent"] += 1
         frames, last, durable_k = [], worker.log.trimmed, worker.durable_k
-        if k < durable_k and self._durable is not None:
-            # its TRIM was lost, or the output logger is a new one
+        if (k < durable_k or not k) and self._durable is not None:
+            # its TRIM was lost, or the output logger is a new one, which waits for it even if there is nothing to trim
             frames = self._trims("output-logger")
         if last > max(k, durable_k):
             return frames           # of no use to a new output logger: it waits for the next checkpoint
@@ -337,7 +337,7 @@ class Master:
 
     def durable(self, cut):
         """*cut* is durable: returns the frames that let the loggers trim. The master's own logs wait for acknowledgements."""
-        self._durable = cut.positions
+        self._durable = cut.positions, cut.covers
         for worker, (_, k) in zip(self.workers, cut.positions):
             worker.durable_k = k
         if self._unlogged_id is not None and cut.id > self._unlogged_id:
@@ -345,7 +345,8 @@ class Master:
         return self._trims("input-logger") + self._trims("output-logger")
 
     def _trims(self, role):
-        return encode_trim(role, self.group_id, self.source, self.epoch, self._durable)
+        positions, covers = self._durable
+        return encode_trim(role, self.group_id, self.source, self.epoch, positions, covers[role])
 
     def load(self, checkpoint):
         """Apply one decoded checkpoint (base or delta) to a master that does not run. Raises CheckpointError."""
@@ -368,7 +369,7 @@ class Master:
             self._start(worker, n, k)
             worker.context.random_state, worker.last_ns = state, last_ns
         self.state.load(header)
-        self._durable, self.checkpoint_id = header["positions"], header["id"]
+        self._durable, self.checkpoint_id = (header["positions"], header["covers"]), header["id"]
 
     def start_at(self, positions_k):
         """Let a fresh master count its steps from *positions_k* (one k per worker)."""

@@ -7,6 +7,8 @@ Rules, in one place:
   there is no global order and no global lock.
 - An output leaves once. What was released since the last durable checkpoint is remembered by (k, j); what a
   durable checkpoint covers never leaves again.
+- One that replaces another (*covered_from*) stores and releases nothing until a durable checkpoint covers that: should the
+  master die before, the former one has all that left, and takes the role back.
 - Nothing below the current epoch is stored or released. ``fence`` raises the epoch, keeps exactly the recoverable
   prefix of the determinants and drops the outputs that wait beyond it.
 - A gap in the determinants is asked for again with the acknowledgement. With nothing new for a while, the last
@@ -41,14 +43,17 @@ def unpack_keys(data):
 
 
 class OutputLogger:
-    """The output logger of one group. ``receive`` frames, get releases; acknowledgements by ``acknowledge``."""
+    """The output logger of one group. ``receive`` frames, get releases; acknowledgements by ``acknowledge``.
 
-    def __init__(self, group_id, source, workers, ports, epoch, pending_max=4096, items_max=1 << 20):
-        self.epoch = epoch
+    *covered_from*: the epoch in which it was to replace another, until a checkpoint that covers that is durable; 0: it need not wait.
+    """
+
+    def __init__(self, group_id, source, workers, ports, epoch, pending_max=4096, items_max=1 << 20, covered_from=0):
+        self.epoch, self.covered_from = epoch, covered_from
         self.ports = ports
         self.pending_max, self.items_max = pending_max, items_max
         self.counters = {"released": 0, "duplicates": 0, "old_epoch": 0, "covered": 0, "bad_frames": 0, "gaps": 0,
-                         "dropped_pending_full": 0, "dropped_at_fence": 0, "refused_log_full": 0}
+                         "dropped_pending_full": 0, "dropped_at_fence": 0, "refused_log_full": 0, "early_trims": 0}
         self.logs = [DeterminantLog() for _ in range(workers)]
         self._group_id, self._source = group_id, source
         self._released = [set() for _ in range(workers)]        # k << 16 | j
@@ -117,6 +122,8 @@ class OutputLogger:
         self._seen[worker] = max(self._seen[worker], k)
 
     def _store(self, worker, encoded):
+        if self.covered_from:
+            return False
         log = self.logs[worker]
         if len(log) >= self.items_max:
             self.counters["refused_log_full"] += 1
@@ -170,11 +177,18 @@ class OutputLogger:
         for output in waiting:
             self._admit(output, released)
 
-    def trim(self, epoch, positions):
-        """A checkpoint at *positions* {worker: (n, k)} is durable; returns what that releases."""
+    def trim(self, epoch, positions, covers):
+        """A checkpoint at *positions* {worker: (n, k)} is durable, the master's last new output logger then was that of epoch *covers*.
+
+        Returns what that releases.
+        """
         released = []
         if epoch != self.epoch:
             return released
+        if covers < self.covered_from:
+            self.counters["early_trims"] += 1
+            return released
+        self.covered_from = 0
         ahead = {worker: k for worker, (_, k) in positions.items()
                  if worker < len(self.logs) and k > self.logs[worker].trimmed}
         for worker, k in ahead.items():

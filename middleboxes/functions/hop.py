@@ -59,9 +59,10 @@ class RoutedHop(Ipv4Router):
         elif not packet.is_to(self.port[ctx.port].mac):
             self.drop("not_for_us")
         else:
-            self._route(packet, ctx)
+            self.route_packet(packet, ctx)
 
-    def _route(self, packet, ctx):
+    def route_packet(self, packet, ctx):
+        """Take *packet*, which came in at ``ctx.port``, by its IPv4 header: to us, on its way, or dropped."""
         header, flow = packet.ipv4(), packet.five_tuple()
         if header is None:
             self.drop("malformed")

@@ -51,7 +51,7 @@ class InputLoggerRole(Role):
     def fence(self, epoch):
         self._core.fence(epoch)
         self.epoch = self._core.epoch
-        return {}
+        return {"begins_after": list(self._core.begins_after)}
 
     def take(self, number, frames):
         """*frames* came to port *number*: by its interface, or from the output logger of the group that it faces, on this node."""
@@ -75,7 +75,8 @@ class InputLoggerRole(Role):
         if hop != HOP_TRIM:
             return
         try:
-            self._core.trim(*decode_trim(frame))
+            epoch, positions, _ = decode_trim(frame)
+            self._core.trim(epoch, positions)
         except FrameError:
             self._bad_frames += 1
 

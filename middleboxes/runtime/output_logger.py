@@ -14,9 +14,9 @@ class OutputLoggerRole(Role):
 
     role = "output-logger"
 
-    def __init__(self, node, group, epoch, group_id, workers, ports):
+    def __init__(self, node, group, epoch, group_id, workers, ports, covered_from):
         super().__init__(node, group, epoch, group_id)
-        self._core = OutputLogger(group_id, node.mac, workers, len(ports), epoch)
+        self._core = OutputLogger(group_id, node.mac, workers, len(ports), epoch, covered_from=covered_from)
         self._links = open_ports(node, group, ports, receive=False)
         self._peers = [port.get("peer") for port in ports]
         self._timer = None
@@ -25,6 +25,7 @@ class OutputLoggerRole(Role):
 
     def counters(self):
         return {**self._core.counters, **counts(self._links), "handed_over": self._handed_over, "waiting": self._core.waiting,
+                "covered_from": self._core.covered_from,
                 "determinants": sum(map(len, self._core.logs)), "remembered": self._core.remembered,
                 # frames of the master: that it is heard says more than that it beats
                 "heard": self._taken - self._core.counters["old_epoch"] - self._core.counters["bad_frames"]}
@@ -35,7 +36,7 @@ class OutputLoggerRole(Role):
         stored = self._core.fence(epoch)
         self._first_output_due = epoch > self.epoch
         self.epoch = self._core.epoch
-        return {"stored": stored}
+        return {"stored": stored, "covered_from": self._core.covered_from}
 
     def frames(self, hop, frames):
         if hop == HOP_OUTPUT:

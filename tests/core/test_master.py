@@ -303,7 +303,7 @@ def test_durable_tells_both_loggers():
         core.process(0, packet(n))
     frames = core.durable(core.cut())
     assert [frame[:6].hex() for frame in frames] == ["024654010007", "024654030007"]
-    assert [decode_trim(frame) for frame in frames] == [(1, {0: (5, 2)})] * 2
+    assert [decode_trim(frame) for frame in frames] == [(1, {0: (5, 2)}, 1)] * 2
     ack(core, 2)
     assert core.workers[0].log.trimmed == 2 and core.flush() == []
 

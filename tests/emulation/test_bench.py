@@ -44,6 +44,22 @@ def test_every_system_lets_packets_through_open_vswitch():
     assert left() == []
 
 
+def test_a_gap_run_kills_under_load_and_tells_where_the_time_went(tmp_path):
+    path = tmp_path / "result"
+    done = subprocess.run(command("bench", "--gap", "--kills", "1", "--readiness", "cold", "--how", "process,host", "--no-sweeps",
+                                  "--flows", "500", "--rate-pps", "1000", "--json", str(path), "--plots", str(tmp_path)),
+                          env=environment(False), capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = json.loads(path.read_text())["rows"]
+    assert [(row["how"], len(row["kills"]), row["problems"]) for row in rows] == [("process", 1, []), ("host", 1, [])]
+    for row in rows:
+        (kill,) = row["kills"]
+        assert kill["gap_ms"] > 0 and kill["cold"] and kill["mappings_changed"] == 0
+        assert kill["total_ms"] > kill["detect_ms"] + kill["replay_ms"] > 0
+    assert (tmp_path / "bench-gap-parts.svg").exists()
+    assert left() == [] and ours() == []
+
+
 def test_an_interrupted_bench_leaves_nothing():
     with subprocess.Popen(command("bench", "--quick"), env=environment(False), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                           text=True) as process:

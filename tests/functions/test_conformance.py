@@ -7,6 +7,7 @@ from middleboxes.sdk.conformance import CHECKS, Subject
 
 from middleboxes.sdk import Port
 from .nat_scenario import EXTERNAL, INSIDE, OUTSIDE, ip
+from .wan_pair import NEAR, NEAR_PARAMETERS, Pair, Source, exchange
 
 ROUTES = {"routes": [["198.51.100.0/24", "192.0.2.1"]]}
 OUTWARD = {"rules": [{"action": "accept", "from": "inside"}, {"action": "reject", "protocol": "udp"}], **ROUTES}
@@ -14,6 +15,17 @@ LB_PORTS = (Port("clients", *INSIDE[1:]), Port("backends", *OUTSIDE[1:]))
 SERVICES = [{"address": "10.0.0.100", "port": port, "protocol": protocol, "sticky_s": sticky_s,
              "backends": [{"address": "192.0.2.1", "weight": 2}, {"address": "192.0.2.2", "port": 8080}, {"address": "192.0.2.3"}]}
             for port, protocol, sticky_s in ((80, "tcp", 0), (53, "udp", 0), (7100, "tcp", 60))]
+
+
+def wan_trace():
+    """What the near one of two WAN optimisers got, on a bad network: packets, references, and what the other one told."""
+    pair = Pair(lose=0.05, repeat=0.05, reorder=0.2)
+    exchange(pair, Source(1), 250)
+    (packets, octets, on_wan), drops = pair.near.traffic["in"], pair.near.drops
+    assert packets > 50 and on_wan < octets * 0.8 and not drops.get("resync"), "much of it came as references that it knows"
+    return pair.near.inputs
+
+
 SUBJECTS = {
     "load-balancer": dict(parameters={"services": SERVICES}, ports=LB_PORTS, addresses=[ip("10.0.0.100")] * 8,
                           bounds={"connections_max": 500, "sticky_max": 100}, steps=600),
@@ -33,6 +45,8 @@ SUBJECTS = {
     "monitor with export": dict(parameters={"collector": "192.0.2.1", "flow_active_timeout_s": 2, "flow_idle_timeout_s": 5, **ROUTES},
                                 bounds={"flows_max": 500, "hosts_max": 100}),
     "sequencer": dict(parameters=ROUTES),
+    "wan-optimiser": dict(parameters=NEAR_PARAMETERS, ports=NEAR, trace=wan_trace(),
+                          bounds={"cache_entries": 64, "content_bytes_min": 1, "remote": ["10.9.0.0/24"]}),
     "shared-counter": dict(parameters=ROUTES, bounds={"sources_max": 500}),
 }
 

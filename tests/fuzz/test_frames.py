@@ -47,7 +47,8 @@ def good(rng, hop):
                                                 determinants(rng), payload)
     if hop == HOP_ACK:
         return encode_ack(GROUP, MAC, epoch, worker, number(rng), rng.choice((True, False)))
-    return encode_trim("output-logger", GROUP, MAC, epoch, [(number(rng), rng.getrandbits(3)), (1, number(rng))][:rng.randint(1, 2)])[0]
+    return encode_trim("output-logger", GROUP, MAC, epoch, [(number(rng), rng.getrandbits(3)), (1, number(rng))][:rng.randint(1, 2)],
+                       number(rng) & 0xFFFFFFFF)[0]
 
 
 def frame(rng, *hops):
@@ -152,7 +153,8 @@ def test_an_input_logger_refuses_without_a_trace(campaign):
         _, data = frame(rng, HOP_TRIM)
         before = facts(logger)
         try:
-            logger.trim(*decode_trim(data))
+            epoch, positions, _ = decode_trim(data)
+            logger.trim(epoch, positions)
         except FrameError:
             assert facts(logger) == before
         assert 0 <= logger.log_bytes <= logger.log_bytes_max

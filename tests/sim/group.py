@@ -96,10 +96,11 @@ class Group:
                                        start=start, start_ns=start_ns, master_epoch=master_epoch)
         return InputLoggerRole(host, core, self.checker, self._tick_interval_ns)
 
-    def make_output_logger(self, host, epoch):
+    def make_output_logger(self, host, epoch, covered_from=0):
         """Let *host* be the output logger."""
-        core = self.parts.output_logger(self.number, host.mac, self.workers, 2, epoch, pending_max=self._pending_max)
-        return OutputLoggerRole(host, core, self.checker)
+        core = self.parts.output_logger(self.number, host.mac, self.workers, 2, epoch, pending_max=self._pending_max,
+                                        covered_from=covered_from)
+        return OutputLoggerRole(host, core, self.checker, covered_from)
 
     def make_store(self, host, epoch):
         """Let *host* be the store."""
