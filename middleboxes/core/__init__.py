@@ -3,6 +3,7 @@
     frames        NSH frames between input logger, master and output logger
     determinants  what repeats an execution: encoding, the log at both ends, the recoverable prefix
     partition     which worker gets a frame
+    ipv6          the chain of extension headers of an IPv6 packet
     inputlog      InputLogger: number, timestamp, log, forward
     master        Master: steps, replayed steps, checkpoint cuts
     step          what a step sees as ctx; emitting (compiled): the part that each packet asks for
