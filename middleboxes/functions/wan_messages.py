@@ -10,7 +10,7 @@ RESYNC     the same without names: the receiver spoke of the second generation, 
 
 A packet's pieces: its bytes (a length of 2 bytes, then so many), then a reference (name 6, offset 2, length 2), and so on in turn; the last one may be either. The check
 is keyed BLAKE2b (RFC 7693) over kind and generation and, in DATA, the whole packet that the pieces make, in the others all that follows: what
-fails it is never delivered, whatever the stores hold.
+fails it is never delivered, whatever the stores hold. The key is ``secret``.
 """
 
 from hashlib import blake2b
@@ -31,6 +31,11 @@ _CONTROL_START = _CONTROL.size + _CHECK_BYTES
 
 class MessageError(ValueError):
     """A message that no WAN optimiser with this key has made."""
+
+
+def secret(key, mtu_bytes):
+    """What checks are keyed with: the text *key* and what else the two must have in common, so that those who differ in it do not believe each other."""
+    return blake2b(f"{mtu_bytes} {key}".encode()).digest()
 
 
 def _check(key, start, rest):

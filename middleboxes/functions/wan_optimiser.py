@@ -3,7 +3,7 @@
 Ports: ``lan`` and ``wan``. Each of the pair encodes what goes out of ``wan`` to networks behind its peer, and decodes what comes from it; both directions,
 any protocol. Hosts see two routers.
 
-Parameters (all but ``peer`` have defaults; ``key`` and ``mtu_bytes`` the same at both):
+Parameters (all but ``peer`` have defaults; with another ``key`` or ``mtu_bytes`` than the peer's everything stays plain):
 
 =============================  =========  =======================================================================
 peer                           (needed)   address of the other one's ``wan`` port; the route to it leads out of ``wan``
@@ -13,7 +13,7 @@ cache_entries                  4096       contents that are kept, likewise
 content_bytes_min              128        contents that are shorter are neither kept nor encoded
 mtu_bytes                      1500       the largest packet that crosses the WAN whole; larger ones are left as they are
 peer_timeout_s                 3          a peer that was not heard for so long gets nothing encoded
-key                            ""         text that the pair has in common (at most 64 bytes): who has it not can't make either believe anything
+key                            ""         text that only the pair has: without it nobody can make either believe anything
 routes                         none       list of [prefix, next hop] (``routes``)
 =============================  =========  =======================================================================
 
@@ -37,8 +37,8 @@ not (RFC 6040, compatibility mode: a congested WAN drops).
 
 State: ``sent``, ``sent_used``, ``sent_bytes``: contents sent by name, their last use, their bytes; ``acknowledged``: name -> generation that has it; ``index``: slot -> name and
 offset of a window (``redundancy``); ``received``, ``received_used``, ``received_bytes``; ``session``: own generation, the peer's, when it was heard and told, names to tell;
-``traffic``, per worker: "out" and "in" -> (packets, their octets, octets on the WAN), "control" -> (messages, octets, octets), "evicted" -> contents that made room; ARP
-(``router``); ``drops`` by reason: also ``malformed_message``, ``message_too_long``.
+``traffic``, per worker: name -> (how many, octets, octets on the WAN): "out" and "in" (packets), "control" (messages of its own), "sent_made_room" and
+"received_made_room" (contents); ARP (``router``); ``drops`` by reason: besides those above ``malformed_message``, and ``not_remote``: of a peer that sends for others.
 
 A checkpoint has what was new since the last one: each content once at either box, some 20 bytes for each of its windows, and a few for each use.
 
@@ -63,7 +63,6 @@ from .wan_session import WanSession
 
 LAN, WAN = "lan", "wan"
 _REMOTE_MAX = 256
-_KEY_BYTES_MAX = 64
 #: slots of the index for each content: a full packet has about nine windows
 _SLOTS_PER_ENTRY = 16
 #: a datagram's source port has the inner flow in its lower bits
@@ -76,6 +75,7 @@ _UDP_HEADER = Struct("!HHHH")
 _IP, _TOS, _UDP = 14, 15, 34
 #: IP and UDP header of a datagram
 _DATAGRAM_BYTES = 28
+_NOTHING = (0, 0, 0)
 
 
 def partition_by_inner_flow(frame, port, workers):
@@ -123,16 +123,12 @@ class WanOptimiser(RoutedHop):
         self.content_bytes_min = taken.integer("content_bytes_min", 128, 1, 1500)
         self.mtu_bytes = taken.integer("mtu_bytes", 1500, 576, 9000)
         timeout_ns = taken.integer("peer_timeout_s", 3, 2, 3600) * NS_PER_S
-        self.key = self._take_key(taken)
+        key = taken.any("key", "")
+        if not isinstance(key, str):
+            taken.fail("key must be a text")
+        self.key = wan_messages.secret(key, self.mtu_bytes)
         self._configure_stores(taken.integer("cache_bytes", 4 << 20, 1 << 16, 1 << 32), taken.integer("cache_entries", 4096, 16, 1 << 22))
         self.wan_session = WanSession(self.session, self.key, timeout_ns, self.finder, self._send_control)
-
-    @staticmethod
-    def _take_key(taken):
-        key = taken.any("key", "")
-        if not isinstance(key, str) or len(key.encode()) > _KEY_BYTES_MAX:
-            taken.fail(f"key must be a text of at most {_KEY_BYTES_MAX} bytes")
-        return key.encode()
 
     def _configure_stores(self, bytes_max, entries_max):
         sent = ContentStore(self.sent, self.sent_used, self.sent_bytes, bytes_max, entries_max, self._sent_made_room)
@@ -144,14 +140,15 @@ class WanOptimiser(RoutedHop):
 
     def _sent_made_room(self, name):
         self.acknowledged.pop(name, None)
-        self._count("sent_made_room", 1)
+        self._count("sent_made_room")
 
     def _received_made_room(self, name):
-        self._count("received_made_room", 1)
+        self._count("received_made_room")
 
-    def _count(self, what, *amounts):
-        """Add to the numbers of that name in ``traffic``."""
-        self.traffic[what] = tuple(map(sum, zip(self.traffic.get(what, (0, 0, 0)), amounts)))
+    def _count(self, what, octets=0, on_wan=0):
+        """Count one more in ``traffic``, with its octets and those on the WAN."""
+        count, all_octets, all_on_wan = self.traffic.get(what, _NOTHING)
+        self.traffic[what] = (count + 1, all_octets + octets, all_on_wan + on_wan)
 
     # -- packets
 
@@ -162,9 +159,9 @@ class WanOptimiser(RoutedHop):
             if self._is_worth(octets, header.payload_end - start) and self._is_remote(header.destination, hop) and self.wan_session.lives(ctx.now_ns):
                 self._send_encoded(packet, start, header.payload_end, hop, ctx)
                 return
-            self._count("out", 1, octets, octets)
+            self._count("out", octets, octets)
         elif not isinstance(packet, Rebuilt):
-            self._count("in", 1, octets, octets)
+            self._count("in", octets, octets)
             start = _content_start(packet, header, flow)
             if self._is_worth(octets, header.payload_end - start) and self._is_remote(header.source):
                 self._keep_received(packet.data[start:header.payload_end], ctx)
@@ -187,10 +184,10 @@ class WanOptimiser(RoutedHop):
         original, octets = frame[_IP:end], end - _IP
         message = self._encoded(original, start - _IP, ctx)
         if message is not None and _DATAGRAM_BYTES + len(message) < octets:
-            self._count("out", 1, octets, _DATAGRAM_BYTES + len(message))
+            self._count("out", octets, _DATAGRAM_BYTES + len(message))
             self._send(message, flow_worker(frame, LAN, _FLOWS), frame[_TOS] & _DSCP, ctx)
         else:
-            self._count("out", 1, octets, octets)
+            self._count("out", octets, octets)
             self.transmit_to(frame, *hop, ctx)
 
     def _encoded(self, original, start, ctx):
@@ -218,7 +215,7 @@ class WanOptimiser(RoutedHop):
         self.transmit(frame, self.peer, ctx)
 
     def _send_control(self, message, ctx):
-        self._count("control", 1, 0, _DATAGRAM_BYTES + len(message))
+        self._count("control", 0, _DATAGRAM_BYTES + len(message))
         self._send(message, 0, 0, ctx)
 
     def take_own(self, packet, header, flow, ctx):
@@ -248,11 +245,13 @@ class WanOptimiser(RoutedHop):
             self.wan_session.missing(missing, ctx)
         elif not wan_messages.is_whole(self.key, message, original):
             self.drop("check_failed")
-            for name, _, _ in references:
+            # one of these contents is not what the peer has under its name: neither may use them any more
+            names = [name for name, _, _ in references]
+            for name in names:
                 self.contents.remove(name)
-            self.wan_session.missing([name for name, _, _ in references], ctx)
+            self.wan_session.missing(names, ctx)
         else:
-            self._count("in", 1, len(original), _DATAGRAM_BYTES + len(message))
+            self._count("in", len(original), _DATAGRAM_BYTES + len(message))
             self._take_rebuilt(Rebuilt(packet.data[:_IP] + original), sum(length for _, _, length in references), ctx)
 
     def _take_rebuilt(self, packet, known_bytes, ctx):

@@ -61,9 +61,9 @@ class WanSession:
         self._session["told_ns"] = ctx.now_ns
 
     def missing(self, names, ctx):
-        """Tell that the own store has not the contents of these *names* (ints)."""
-        # one that was referred to twice is told once
-        self._tell(MISSING, self.believed, b"".join(map(wan_messages.name_bytes, dict.fromkeys(names))), ctx)
+        """Tell that the own store has not the contents of these *names* (ints), if any."""
+        if names:       # each once, though it was referred to twice
+            self._tell(MISSING, self.believed, b"".join(map(wan_messages.name_bytes, dict.fromkeys(names))), ctx)
 
     def refuse(self, generation, ctx):
         """Tell that the own store has another *generation* than this."""

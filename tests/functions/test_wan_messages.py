@@ -13,6 +13,8 @@ from .nat_scenario import ip
 from .wan_pair import CLIENT, SERVER, Pair, Source, datagram, passed
 
 KEY = b"key"
+#: of a pair without key
+SECRET = wan_messages.secret("", 1500)
 
 
 def between(data, source="10.9.0.1", destination="10.9.0.2", source_port=0xC000):
@@ -119,7 +121,7 @@ def test_a_reference_beyond_the_content_is_missing():
     pair, content, _, _ = warm_pair()
     name, = pair.far.state("received")
     packet = datagram(CLIENT, SERVER, content)
-    to_far(pair, between(wan_messages.data(b"", pair.near.state("session")["believed"], packet, [(28, 600, name, 1)])))
+    to_far(pair, between(wan_messages.data(SECRET, pair.near.state("session")["believed"], packet, [(28, 600, name, 1)])))
     assert len(pair.far.received) == 1 and pair.far.drops == {"missing": 1}
 
 
@@ -130,13 +132,13 @@ def test_a_reference_beyond_the_content_is_missing():
 def test_a_rebuilt_packet_is_believed_no_more_than_any(inner, reason):
     """Right by its check, as of a peer that is not what it should be: of other sources, a datagram in a datagram, too large."""
     pair, _, _, _ = warm_pair()
-    to_far(pair, between(wan_messages.data(b"", pair.near.state("session")["believed"], inner, [])))
+    to_far(pair, between(wan_messages.data(SECRET, pair.near.state("session")["believed"], inner, [])))
     assert len(pair.far.received) == 1 and pair.far.drops == {reason: 1}
 
 
 def test_who_is_not_the_peer_is_not_heard():
     pair, _, _, frame = warm_pair()
-    for packet in (between(frame[42:], "10.9.0.3"), between(wan_messages.control(b"", MISSING, 1, 1), "10.9.0.3")):
+    for packet in (between(frame[42:], "10.9.0.3"), between(wan_messages.control(SECRET, MISSING, 1, 1), "10.9.0.3")):
         to_far(pair, packet)
     assert pair.far.drops == {"to_own": 2}
     pair.send(pair.far, between(frame[42:], SERVER))

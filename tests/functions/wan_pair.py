@@ -5,6 +5,7 @@
 
 import itertools
 import random
+from collections import Counter
 
 from middleboxes.functions.wan_optimiser import WanOptimiser
 from middleboxes.sdk import Packet, Port
@@ -149,6 +150,30 @@ def passed(packet):
     """*packet* (IP, without options) as it arrives: two hops further."""
     return ipv4(NO_MAC, NO_MAC, packet[9], *(int.from_bytes(packet[at:at + 4], "big") for at in (12, 16)), packet[20:], ttl=packet[8] - 2, tos=packet[1],
                 identification=int.from_bytes(packet[4:6], "big"), fragment=int.from_bytes(packet[6:8], "big"))[14:]
+
+
+def arrived_right(pair, exactly=False):
+    """Assert that each host received only what the other one sent; how many of the packets did not arrive."""
+    lost = 0
+    for end in (pair.near, pair.far):
+        sent, received = Counter(map(passed, pair.other(end).sent)), Counter(end.received)
+        if exactly:
+            assert received == sent
+        assert not set(received) - set(sent), "something arrived that nobody sent"
+        lost += sum((sent - received).values())
+    return lost
+
+
+def comes_with_repetition(pair, source):
+    """Assert that a packet comes through if it is repeated, now that the network loses nothing."""
+    pair.faults = 0, 0, 0
+    pair.tick()
+    for _ in range(20):
+        packet, before = source.packet(CLIENT, SERVER), len(pair.far.received)
+        for _ in range(3):
+            if len(pair.far.received) == before:
+                pair.send(pair.near, packet)
+        assert pair.far.received[before:] == [passed(packet)]
 
 
 def datagram(source, destination, data, number=0, **header):
