@@ -86,6 +86,7 @@ def test_what_the_receiver_has_not_told_is_not_referred_to():
     pair.tick()
     pair.send(pair.near, datagram(CLIENT, SERVER, content))
     assert pair.near.traffic["out"][1] - pair.near.traffic["out"][2] > 900
+    assert pair.far.state("session")["have"] == b"", "what was known is not told again"
 
 
 def test_no_packet_gets_longer():
@@ -100,6 +101,12 @@ def test_no_packet_gets_longer():
         pair.run()
         pair.tick()
     assert encoded > 200
+    before = pair.near.traffic["out"]
+    for number in range(2):     # they have 50 bytes in common: a reference would cost more
+        noise = random.Random(number).randbytes(600)
+        pair.send(pair.near, datagram(CLIENT, SERVER, noise[:300] + bytes(50) + noise[300:]))
+        pair.tick()
+    assert tuple(map(int.__sub__, pair.near.traffic["out"], before)) == (2, 2 * 678, 2 * 678)
 
 
 def test_a_checkpoint_has_what_is_new_whatever_the_store_holds():
