@@ -42,7 +42,7 @@ SCOPES = ("shared", "worker", "flow")
 
 
 class Variable:
-    """What every kind of state variable offers to the checkpoint; authors use Map, Counter and IdleTimers.
+    """What every kind of state variable offers to the checkpoint; authors use Map, Counter, IdleTimers and those of ``kinds``.
 
     *scope* says who sees it where a group has several workers: "shared", all; "worker", each has its own; "flow", keyed by
     flow: each worker has those of the flows that the partition gives to it. *domain*: shared variables of one

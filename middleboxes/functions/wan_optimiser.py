@@ -42,14 +42,14 @@ offset of a window (``redundancy``); ``received``, ``received_used``, ``received
 
 A checkpoint has what was new since the last one: each content once at either box, some 20 bytes for each of its windows, and a few for each use.
 
-Limits: IPv4 only. The path between the boxes must bring UDP port 1021 and carry ``mtu_bytes``; ICMP errors about datagrams are not passed on to hosts. Without a ``key``
+Limits: IPv6 is passed on as it is. The path between the boxes must bring UDP port 1021 and carry ``mtu_bytes``; ICMP errors about datagrams are not passed on to hosts. Without a ``key``
 whoever can send from the peer's address may waste the stores, and feed packets from ``remote`` as with any plain tunnel. Encrypted content has nothing to find.
 """
 
 from struct import Struct
 
 from ..core.partition import flow_worker
-from ..sdk import Counter, IdleTimers, Map, Packet
+from ..sdk import Counter, IdleTimers, Map, Packet, Packet6
 from ..sdk.build import NO_MAC, ipv4
 from ..sdk.packet import TCP, UDP
 from . import wan_messages
@@ -154,7 +154,9 @@ class WanOptimiser(RoutedHop):
 
     def pass_on(self, packet, header, flow, hop, ctx):
         octets = header.payload_end - _IP
-        if ctx.port == LAN:
+        if isinstance(packet, Packet6):
+            self._count("out" if ctx.port == LAN else "in", 1, octets, octets)
+        elif ctx.port == LAN:
             start = _content_start(packet, header, flow)
             if self._is_worth(octets, header.payload_end - start) and self._is_remote(header.destination, hop) and self.wan_session.lives(ctx.now_ns):
                 self._send_encoded(packet, start, header.payload_end, hop, ctx)

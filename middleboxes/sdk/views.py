@@ -1,6 +1,6 @@
-"""What Packet's views are made of: headers as named tuples."""
+"""What the views of Packet and Packet6 are made of: headers as named tuples."""
 
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 
 class Arp(NamedTuple):
@@ -24,6 +24,23 @@ class Ipv4(NamedTuple):
     payload_end: int
     fragment_offset: int
     more_fragments: bool
+
+
+class Ipv6(NamedTuple):
+    """A sound IPv6 header with its chain. *ttl* is the hop limit; *payload_start* and *payload_end* are offsets in the frame of what
+    *protocol* begins with; *fragment_offset* is in bytes; *identification* is the fragment header's, *routing* (type, segments left) the
+    routing header's, each None without one."""
+
+    protocol: int
+    source: bytes
+    destination: bytes
+    ttl: int
+    payload_start: int
+    payload_end: int
+    fragment_offset: int
+    more_fragments: bool
+    identification: Optional[int]
+    routing: Optional[tuple]
 
 
 class Tcp(NamedTuple):
