@@ -8,9 +8,6 @@ import json
 import os
 import sys
 
-from middleboxes.core.determinants import DeterminantError
-from middleboxes.core.frames import FrameError
-from middleboxes.core.state import StateError
 from middleboxes.core.step import ReplayError
 from middleboxes.replay import Bundle, BundleError
 from middleboxes.replay.replay import function_traceback
@@ -21,8 +18,6 @@ from . import report
 from .watch import Left, Watch, debug_at, debug_error, save_outputs
 
 INTERRUPTED = 130
-#: what stops a replay: the bundle can be read, and what is in it does not fit together
-_STOPS = (ReplayError, DeterminantError, StateError, FrameError)
 
 
 def _step(text):
@@ -108,7 +103,7 @@ def _run(watch, arguments):
     """Run it; why it did not go to its end, or None."""
     try:
         watch.run()
-    except _STOPS as error:
+    except ReplayError as error:
         return str(error)
     except (KeyboardInterrupt, Left) as error:
         print(f"\nftmb: {'left' if isinstance(error, Left) else 'interrupted'} in this step:", file=sys.stderr)
@@ -128,7 +123,7 @@ def _is_repeated(bundle, found):
     watch = Watch(replay)
     try:
         watch.run()
-    except _STOPS:
+    except ReplayError:
         return False
     return (watch.digest, replay.digest) == (found["outputs_digest"], found["state_digest"])
 

@@ -110,6 +110,13 @@ def test_a_mended_function_is_tried_on_the_same_inputs(reload, function):
     assert outputs == [b"harmless", b"b2"] and replay.error_count == 0 and not replay.compared
 
 
+def test_debug_mode_names_the_line_in_a_replay_too(reload):
+    bundle = reload(words(b"a", None, b"b", cls=Moody).bundle("debug:tests.replay.boxes:Moody"))
+    replay = bundle.replay()
+    replay.run()
+    assert replay.error_count == 1 and "boxes.py" in str(replay.errors[0].error) and "_calls" in str(replay.errors[0].error)
+
+
 def test_a_function_that_is_not_deterministic_is_seen(reload):
     machine = words(b"a", None, b"b", cls=Moody)
     replay = reload(machine.bundle("tests.replay.boxes:Moody")).replay()
