@@ -48,6 +48,7 @@ def _group(rng, number, inside, outside):
     loggers = free[:rng.randint(1, 4)]
     return {"id": number, "function": "nat", "parameters": {}, "workers": 1,
             "ports": [{"name": "inside", "mac": f"02:00:5e:00:{number:02x}:01", "address": f"10.0.{number}.254/24",
+                       "address6": [f"2001:db8:{number}::fe/64", f"2001:db8:{number}:0:1:0:2:c001/64"], "announced": [f"10.0.{number}.100", f"2001:db8:{number}::100"],
                        "hosts": list(inside), "peer": None},
                       {"name": "outside", "mac": f"02:00:5e:00:{number:02x}:02", "address": f"192.0.{number}.254/24",
                        "hosts": list(outside), "peer": None}],

@@ -37,5 +37,5 @@ def test_every_entry_of_ours_can_be_listed_by_apps_that_fail_on_what_they_do_not
         listed = {"match": ofctl_v1_3.match_to_str(message.match), "actions": ofctl_v1_3.actions_to_str(message.instructions)}
         for app in (rest_firewall, rest_qos):
             rule = {**app.Match.to_rest(listed), **app.Action.to_rest(listed)}
-            assert rule.get("dl_type") in (None, "ARP")
-            assert set(rule) <= {"in_port", "dl_src", "dl_dst", "dl_type", "arp_tpa", "actions"}
+            assert rule.get("dl_type") in (None, "ARP", "IPv6")
+            assert set(rule) <= {"in_port", "dl_src", "dl_dst", "dl_type", "arp_tpa", "nw_proto", "icmpv6_type", "ipv6_nd_target", "actions"}
