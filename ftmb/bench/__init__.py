@@ -10,5 +10,7 @@
 - ``measure``, ``report``   rounds; table and ratios
 - ``plots``, ``charts``     which charts there are; bars and lines as SVG
 - ``packets.h``  what the programs in C share
+- ``growth``   ``--growth``: what a packet costs as rates, flows and groups grow
+- ``iperf``    ``--iperf``: what iperf3 gets through
 - ``gap/``       ``--gap``: what a client feels when the master dies
 """

@@ -1,7 +1,7 @@
 """The output logger's role: OUTPUT frames in, released packets out of the port interfaces, acknowledgements back."""
 
 from ..core.frames import HOP_OUTPUT, HOP_TRIM, FrameError, decode_trim
-from ..core.outputlog import OutputLogger, pack_keys
+from ..core.outputlog import OutputLogger, by_port, pack_keys
 from .link import counts
 from .role import Role, check_positions, open_ports
 
@@ -57,8 +57,7 @@ class OutputLoggerRole(Role):
         """What may leave: to its ports, and in its order."""
         if not released:
             return
-        for number in range(len(self._links)):
-            packets = [packet for port, packet in released if port == number]
+        for number, packets in enumerate(by_port(released, len(self._links))):
             if packets:
                 self._let_out(number, packets)
         if self._first_output_due:
@@ -81,8 +80,14 @@ class OutputLoggerRole(Role):
         frames, again_ns = self._core.acknowledge(self.loop.now_ns())
         for frame in frames:
             self.node.send(frame)
-        self.loop.cancel(self._timer)
-        self._timer = self.loop.at(again_ns, self.acknowledge) if again_ns is not None else None
+        if self._timer is None or again_ns < self._timer[0]:
+            self.loop.cancel(self._timer)
+            self._timer = self.loop.at(again_ns, self._acknowledge_later)
+
+    def _acknowledge_later(self):
+        # an earlier timer is left where it is when there is more time: most acknowledgements go out with a batch
+        self._timer = None
+        self.acknowledge()
 
     def message(self, connection, message):
         if message["t"] == "determinants":

@@ -122,7 +122,7 @@ def test_what_a_durable_checkpoint_covers_never_leaves_again():
     assert logger.trim(1, {0: (3, 3)}, 1) == []
     assert released(logger, [worker.output(1), worker.output(2), worker.output(3), worker.output(4)]) == [b"0/4/0"]
     assert logger.counters["covered"] == 3
-    assert logger._released == [{4 << 16}]
+    assert logger._released == [[4 << 16]]
 
 
 def test_what_waits_and_is_covered_by_a_durable_checkpoint_leaves_then():
@@ -309,7 +309,7 @@ def test_memory_of_what_left_follows_the_checkpoints():
         released(logger, [worker.output(k, after=k - 1), worker.output(k, j=1)])
         if k % 10 == 0:
             logger.trim(1, {0: (k - 5, k - 5)}, 1)
-            assert len(logger._released[0]) == len(logger._released_order[0]) == 10
+            assert len(logger._released[0]) == 10
 
 
 # -- what a new master need not send again

@@ -53,9 +53,10 @@ class IsNotFenced(OutputLogger):
 class ForgetsWhatLeft(OutputLogger):
     """No duplicate suppression."""
 
-    def _release(self, output, released):
-        self._released[output.worker].clear()
-        super()._release(output, released)
+    def receive(self, frame):
+        for known in self._released:
+            known.clear()
+        return super().receive(frame)
 
 
 class ForgetsAtFence(OutputLogger):

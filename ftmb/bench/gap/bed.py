@@ -26,9 +26,9 @@ class NotSurvived(Exception):
 
 
 class Bed:
-    """The network of *groups* NATs, up with traffic through each in the block. *program*: load.c compiled.
+    """The network of *groups* NATs, up in the block; ``start`` sends traffic through each. *program*: load.c compiled.
 
-    Raises UsageError (it does not come up), ProgramError.
+    Raises UsageError: it does not come up.
     """
 
     def __init__(self, emulator, program, setting, random, progress, groups=1):
@@ -44,7 +44,6 @@ class Bed:
             self._up()
             stack.callback(_quietly, self._emulator.down)
             stack.callback(_quietly, self._stop)
-            self._start()
             self._stack = stack.pop_all()
         return self
 
@@ -57,8 +56,8 @@ class Bed:
             file.write(configuration.text(setting.readiness, setting.flows, setting.checkpoint_interval_ms, self._groups))
         self._emulator.up(path, progress=self._progress.live)
 
-    def _start(self):
-        """Open all flows; returns when the whole load flows. The rate is that of all groups together."""
+    def start(self):
+        """Open all flows; returns when the whole load flows. The rate is that of all groups together. Raises ProgramError."""
         setting, numbers = self._setting, range(1, self._groups + 1)
         rate, opening = (max(1, pps // self._groups) for pps in (setting.rate_pps, max(OPENING_PPS, setting.rate_pps)))
         for number in numbers:

@@ -39,3 +39,10 @@ def text(readiness, flows, checkpoint_interval_ms, groups=1):
     nodes = dict.fromkeys(["il", "ol", "st", *masters], "s1")
     document = {"network": {"switches": ["s1"], "hosts": hosts, "nodes": nodes}, "groups": entries}
     return yaml.safe_dump(document, sort_keys=False)
+
+
+def by_role(numbers, groups):
+    """{role: sum} of {node: number}, in a network of *groups* in which nobody died."""
+    nodes = {"input-logger": ["il"], "output-logger": ["ol"], "store": ["st"], "master": [f"m{n}" for n in range(1, groups + 1)],
+             "spare": [f"m{n}" for n in range(groups + 1, groups + SPARES + 1)], "controller": ["controller"]}
+    return {role: sum(numbers[name] for name in names) for role, names in nodes.items()}

@@ -25,6 +25,7 @@ KILLS, QUICK_KILLS = 50, 3
 SOURCE = "gap/load.c"
 #: in a network setting, after which it is given up
 _PROBLEMS_MAX = 3
+_OPTIONS = ("kills", "readiness", "how", "flows", "rate_pps", "interval_ms", "no_sweeps", "seed", "resume")
 
 
 def add_arguments(parser):
@@ -33,15 +34,22 @@ def add_arguments(parser):
     group.add_argument("--kills", type=between(1, 1000), metavar="N", help=f"kills of each way for each readiness (default {KILLS}; quick: {QUICK_KILLS})")
     group.add_argument("--readiness", metavar="LIST", help=f"of {','.join(config.readiness())} (default: all)")
     group.add_argument("--how", metavar="LIST", help=f"of {','.join(settings.HOWS)} (default: {','.join(settings.DEFAULT_HOWS)})")
-    group.add_argument("--flows", type=between(1, settings.FLOWS_MAX), default=settings.FLOWS, metavar="N",
+    group.add_argument("--flows", type=between(1, settings.FLOWS_MAX), metavar="N",
                        help=f"flows through the NAT (default {settings.FLOWS})")
-    group.add_argument("--rate-pps", type=between(1, 100_000), default=settings.RATE_PPS, metavar="N",
+    group.add_argument("--rate-pps", type=between(1, 100_000), metavar="N",
                        help=f"packets a second, of all flows in turn (default {settings.RATE_PPS})")
-    group.add_argument("--interval-ms", type=between(1, 60_000), default=settings.INTERVAL_MS, metavar="N",
+    group.add_argument("--interval-ms", type=between(1, 60_000), metavar="N",
                        help=f"time between checkpoints (default {settings.INTERVAL_MS})")
     group.add_argument("--no-sweeps", action="store_true", help="not also against flows, rate and checkpoint interval")
     group.add_argument("--seed", type=between(0, 2 ** 63), metavar="S", help="decides when kills come (default: drawn, and printed)")
     group.add_argument("--resume", action="store_true", help="keep the kills that the file of --json has already")
+
+
+def refuse_options(args):
+    """Raises UsageError if there are any of this part's in *args*, which are for another."""
+    given = [f"--{name.replace('_', '-')}" for name in _OPTIONS if getattr(args, name) not in (None, False)]
+    if given:
+        raise UsageError(f"{', '.join(given)}: only with --gap")
 
 
 def main(args, emulator=None, stream=None, errors=None):
@@ -50,7 +58,8 @@ def main(args, emulator=None, stream=None, errors=None):
         from ...emulator import client as emulator
     progress, table = Progress(errors or sys.stderr), Progress(stream or sys.stdout)
     check_writable(args.json)
-    load = {"flows": args.flows, "rate_pps": args.rate_pps, "checkpoint_interval_ms": args.interval_ms}
+    load = {"flows": args.flows or settings.FLOWS, "rate_pps": args.rate_pps or settings.RATE_PPS,
+            "checkpoint_interval_ms": args.interval_ms or settings.INTERVAL_MS}
     kills = args.kills or (QUICK_KILLS if args.quick else KILLS)
     readiness = _some(args.readiness, config.readiness(), config.readiness(), "--readiness")
     plan = settings.plan(readiness, _some(args.how, settings.HOWS, settings.DEFAULT_HOWS, "--how"), kills, load,
@@ -112,6 +121,7 @@ class _Run:
             row = None
             try:
                 with Bed(self._emulator, program, setting, self._random, self._progress) as bed:
+                    bed.start()
                     for how, count in missing.items():
                         row = self._row(setting.key(how))
                         self._kills(bed, row, count)

@@ -27,6 +27,9 @@ class FakeBed:
     def __exit__(self, *exception):
         pass
 
+    def start(self):
+        pass
+
     def kill(self, how):
         value = FakeBed.gaps_ms.pop(0)
         if isinstance(value, Exception):

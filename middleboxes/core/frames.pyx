@@ -22,6 +22,17 @@ Whatever can't be decoded raises FrameError: a frame from the network is never t
 import struct
 from typing import NamedTuple
 
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.string cimport memcmp, memcpy
+
+cdef extern from "<endian.h>" nogil:
+    uint16_t be16toh(uint16_t value)
+    uint32_t be32toh(uint32_t value)
+    uint64_t be64toh(uint64_t value)
+    uint16_t htobe16(uint16_t value)
+    uint32_t htobe32(uint32_t value)
+    uint64_t htobe64(uint64_t value)
+
 ETHERTYPE = b"\x89\x4f"
 METADATA_CLASS = 0xFFF6
 
@@ -54,24 +65,17 @@ _COVERS = struct.Struct(">I")           # epoch of the last replacement
 _HEAD = 14 + _BASE.size                 # bytes before the first TLV
 _TTL_BITS = 63 << 6
 
-# What is on the path of each packet is read and written in one go: INPUT frames, which have one layout, and OUTPUT frames
-# with no determinants or one run of them. All up to the head of the first TLV is a constant (_FIRST_TLV bytes).
-_FIRST_TLV = _HEAD + _TLV.size
-_INPUT_FRAME = struct.Struct(f">{_FIRST_TLV}s" + _INPUT.format[1:])
-_INPUT_FIELDS = struct.Struct(">14xH6xI" + _INPUT.format[1:])
-_INPUT_WORDS = (_BASE.size + _TLV.size + _INPUT.size) // 4
-_INPUT_TLV = int.from_bytes(_TLV.pack(METADATA_CLASS, TLV_INPUT, _INPUT.size), "big")
-_OUTPUT_FRAME = struct.Struct(f">{_FIRST_TLV}s" + _OUTPUT.format[1:])
-_OUTPUT_FIELDS = struct.Struct(">14xH6xI" + _OUTPUT.format[1:])
-_OUTPUT_WORDS = (_BASE.size + _TLV.size + _OUTPUT.size) // 4
-_OUTPUT_TLV = int.from_bytes(_TLV.pack(METADATA_CLASS, TLV_OUTPUT, _OUTPUT.size), "big")
-#: one run of determinants (middleboxes.core.determinants), and where the packet begins behind it
-RUN_BYTES = 21
-_RUN_TLV = _TLV.pack(METADATA_CLASS, TLV_DETERMINANTS, RUN_BYTES)
-_RUN_WORDS = (_TLV.size + RUN_BYTES + -RUN_BYTES % 4) // 4
-_OUTPUT_RUN_FRAME = struct.Struct(_OUTPUT_FRAME.format + f"{_TLV.size}s{RUN_BYTES}s{-RUN_BYTES % 4}x")
-_RUN_AT = _OUTPUT_FRAME.size + _TLV.size
+# What is on the path of each packet is read and written as the structures of frames.pxd: INPUT frames, which have one layout,
+# and OUTPUT frames with no determinants or one run of them.
+cdef enum:
+    _INPUT_WORDS = (sizeof(InputHead) - 14) // 4
+    _OUTPUT_WORDS = (sizeof(OutputHead) - 14) // 4
+    _RUN_WORDS = sizeof(RunTlv) // 4
+cdef uint16_t _CLASS = METADATA_CLASS
+cdef uint16_t _NSH = 0x894F
+cdef uint64_t _STEP_MAX = STEP_MAX
 _new_tuple = tuple.__new__      # a named tuple's own constructor costs twice as much
+cdef bytes _RUN_TLV = _TLV.pack(METADATA_CLASS, TLV_DETERMINANTS, RUN_BYTES)
 
 
 class FrameError(ValueError):
@@ -111,12 +115,42 @@ def format_mac(mac):
     return mac.hex(":")
 
 
-def hop_of(frame):
+def hop_of(bytes frame not None):
     """(group id, hop) of an NSH frame, or None if it is not one with our kind of header."""
-    if len(frame) < _HEAD or frame[12:14] != ETHERTYPE or frame[16] != 2:
+    cdef const Head *head = <const Head *> PyBytes_AS_STRING(frame)
+    if PyBytes_GET_SIZE(frame) < _HEAD or head.ethertype != htobe16(_NSH) or head.md_type != 2:
         return None
-    path = int.from_bytes(frame[18:22], "big")
+    cdef uint32_t path = be32toh(head.path)
     return path >> 8, path & 0xFF
+
+
+def by_hop(list frames not None):
+    """[((group id, hop), frames), ...] of NSH *frames*, in runs: nearly always one, since there is one group. Too short ones are left out."""
+    cdef list found = [], run = None
+    cdef uint32_t path, last = 0
+    cdef bytes frame
+    for frame in frames:
+        if PyBytes_GET_SIZE(frame) < _HEAD:
+            continue
+        path = (<const Head *> PyBytes_AS_STRING(frame)).path
+        if run is None or path != last:
+            run, last = [], path
+            path = be32toh(path)
+            found.append(((path >> 8, path & 0xFF), run))
+        run.append(frame)
+    return found
+
+
+def addressed_to(list frames not None, bytes mac not None):
+    """Those of *frames* that a port with address *mac* accepts: its own unicast, and broadcast and multicast."""
+    cdef list accepted = []
+    cdef bytes frame
+    cdef const char *start
+    for frame in frames:
+        start = PyBytes_AS_STRING(frame)
+        if PyBytes_GET_SIZE(frame) and (start[0] & 1 or PyBytes_GET_SIZE(frame) >= 6 and not memcmp(start, <const char *> mac, 6)):
+            accepted.append(frame)
+    return accepted
 
 
 def _first_bytes(destination, source, path, next_protocol, words, tlv, size):
@@ -125,29 +159,75 @@ def _first_bytes(destination, source, path, next_protocol, words, tlv, size):
                      _TLV.pack(METADATA_CLASS, tlv, size)))
 
 
+cdef inline bint _begins_with(const Head *head, uint8_t tlv, uint8_t tlv_bytes) noexcept:
+    return head.tlv_class == htobe16(_CLASS) and head.tlv_type == tlv and head.tlv_bytes == tlv_bytes
+
+
+cdef inline int _words(const Head *head) noexcept:
+    return be16toh(head.lengths) & 63
+
+
 # -- input logger -> master
 
-class InputEncoder:
+cdef class InputEncoder:
     """Makes INPUT frames for one group; *source* is the sender's MAC (6 bytes)."""
 
     def __init__(self, group_id, source):
-        self._heads = [_first_bytes(virtual_mac("master", group_id), source, group_id << 8 | HOP_INPUT, next_protocol,
-                                    _INPUT_WORDS, TLV_INPUT, _INPUT.size) for next_protocol in (_NEXT_ETHERNET, _NEXT_NONE)]
+        self._packet_head, self._tick_head = [
+            _first_bytes(virtual_mac("master", group_id), source, group_id << 8 | HOP_INPUT, next_protocol, _INPUT_WORDS, TLV_INPUT,
+                         _INPUT.size) for next_protocol in (_NEXT_ETHERNET, _NEXT_NONE)]
 
     def encode(self, epoch, worker, item):
         """The frame for *item* (an Input)."""
         n, timestamp_ns, port, kind, frame = item
-        return _INPUT_FRAME.pack(self._heads[kind], epoch, worker, port, kind, n, timestamp_ns) + frame
+        cdef InputFields fields
+        fields.epoch, fields.worker, fields.port, fields.kind = epoch, worker, port, kind
+        fields.n, fields.timestamp_ns = n, timestamp_ns
+        return self.encode_fields(&fields, frame)
+
+    cdef bytes encode_fields(self, InputFields *fields, bytes frame):
+        """The frame for an input with these *fields* and the packet *frame*."""
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(frame)
+        cdef bytes made = PyBytes_FromStringAndSize(NULL, sizeof(InputHead) + size)
+        cdef InputHead *head = <InputHead *> PyBytes_AS_STRING(made)
+        memcpy(head, <const char *> (self._tick_head if fields.kind == TICK else self._packet_head), sizeof(Head))
+        head.epoch, head.worker, head.port, head.kind, head.reserved = htobe32(fields.epoch), fields.worker, fields.port, fields.kind, 0
+        head.n, head.timestamp_ns = htobe64(fields.n), htobe64(fields.timestamp_ns)
+        memcpy(head + 1, PyBytes_AS_STRING(frame), size)
+        return made
 
 
-def decode_input(frame):
-    """(epoch, worker, Input) of an INPUT frame. Raises FrameError."""
-    if len(frame) < _INPUT_FRAME.size:
+cdef int read_input(bytes frame, InputFields *fields) except -1:
+    """The *fields* of an INPUT frame. Raises FrameError."""
+    cdef const InputHead *head = <const InputHead *> PyBytes_AS_STRING(frame)
+    if PyBytes_GET_SIZE(frame) < <Py_ssize_t> sizeof(InputHead):
         raise FrameError("input frame is truncated")
-    lengths, tlv, epoch, worker, port, kind, n, timestamp_ns = _INPUT_FIELDS.unpack_from(frame)
-    if lengths & 63 != _INPUT_WORDS or tlv != _INPUT_TLV or kind > TICK:
+    if _words(&head.head) != _INPUT_WORDS or not _begins_with(&head.head, TLV_INPUT, sizeof(InputHead) - sizeof(Head)) or head.kind > TICK:
         raise FrameError("input frame has an unknown layout")
-    return epoch, worker, _new_tuple(Input, (n, timestamp_ns, port, kind, frame[_INPUT_FRAME.size:]))
+    fields.epoch, fields.worker, fields.port, fields.kind = be32toh(head.epoch), head.worker, head.port, head.kind
+    fields.n, fields.timestamp_ns = be64toh(head.n), be64toh(head.timestamp_ns)
+    return 0
+
+
+cdef bytes packet_of_input(bytes frame):
+    """The packet in an INPUT frame that ``read_input`` accepted."""
+    return PyBytes_FromStringAndSize(PyBytes_AS_STRING(frame) + sizeof(InputHead), PyBytes_GET_SIZE(frame) - sizeof(InputHead))
+
+
+cdef bytes at_epoch(bytes frame, uint32_t epoch):
+    """An INPUT frame of our own making, as one of *epoch*."""
+    if (<const InputHead *> PyBytes_AS_STRING(frame)).epoch == htobe32(epoch):
+        return frame
+    cdef bytes made = PyBytes_FromStringAndSize(PyBytes_AS_STRING(frame), PyBytes_GET_SIZE(frame))
+    (<InputHead *> PyBytes_AS_STRING(made)).epoch = htobe32(epoch)
+    return made
+
+
+def decode_input(bytes frame not None):
+    """(epoch, worker, Input) of an INPUT frame. Raises FrameError."""
+    cdef InputFields fields
+    read_input(frame, &fields)
+    return fields.epoch, fields.worker, _new_tuple(Input, (fields.n, fields.timestamp_ns, fields.port, fields.kind, packet_of_input(frame)))
 
 
 # -- the general form, for all other hops
@@ -191,7 +271,7 @@ def _body(form, kind, found):
 
 # -- master -> output logger
 
-class OutputEncoder:
+cdef class OutputEncoder:
     """Makes OUTPUT frames for one group; *source* is the sender's MAC (6 bytes)."""
 
     def __init__(self, group_id, source):
@@ -203,19 +283,23 @@ class OutputEncoder:
         return _first_bytes(self._destination, self._source, self._group_id << 8 | HOP_OUTPUT, _NEXT_ETHERNET, words,
                             TLV_OUTPUT, _OUTPUT.size)
 
-    def encode(self, epoch, worker, k, j, port, clock, determinants, frame):
+    cpdef bytes encode(self, uint32_t epoch, uint8_t worker, uint64_t k, uint16_t j, uint8_t port, clock, bytes determinants, bytes frame):
         """One output, with the encoded *determinants* of its worker not sent yet (may be empty)."""
-        if not clock:
-            if len(determinants) == RUN_BYTES:
-                return _OUTPUT_RUN_FRAME.pack(self._run_head, epoch, worker, port, j, k, _RUN_TLV, determinants) + frame
-            if not determinants:
-                return _OUTPUT_FRAME.pack(self._bare_head, epoch, worker, port, j, k) + frame
-        tail = b""
-        if clock:
-            tail = _tlv(TLV_CLOCK, b"".join(_CLOCK_ENTRY.pack(*entry) for entry in clock))
-        if determinants:
-            tail += _tlv(TLV_DETERMINANTS, determinants)
-        return _OUTPUT_FRAME.pack(self._head(_OUTPUT_WORDS + len(tail) // 4), epoch, worker, port, j, k) + tail + frame
+        cdef bytes start = self._bare_head, tail = b""
+        if clock or determinants:
+            if clock:
+                tail = _tlv(TLV_CLOCK, b"".join([_CLOCK_ENTRY.pack(*entry) for entry in clock]))
+            if determinants:
+                tail += _tlv(TLV_DETERMINANTS, determinants)
+            start = self._run_head if len(tail) == sizeof(RunTlv) else self._head(_OUTPUT_WORDS + len(tail) // 4)
+        cdef Py_ssize_t tail_size = PyBytes_GET_SIZE(tail), size = PyBytes_GET_SIZE(frame)
+        cdef bytes made = PyBytes_FromStringAndSize(NULL, sizeof(OutputHead) + tail_size + size)
+        cdef OutputHead *head = <OutputHead *> PyBytes_AS_STRING(made)
+        memcpy(head, PyBytes_AS_STRING(start), sizeof(Head))
+        head.epoch, head.worker, head.port, head.j, head.k = htobe32(epoch), worker, port, htobe16(j), htobe64(k)
+        memcpy(head + 1, PyBytes_AS_STRING(tail), tail_size)
+        memcpy(<char *> (head + 1) + tail_size, PyBytes_AS_STRING(frame), size)
+        return made
 
     def encode_batch(self, epoch, worker, determinants):
         """Encoded *determinants* of *worker* in a frame of their own."""
@@ -224,18 +308,31 @@ class OutputEncoder:
                     [_tlv(TLV_BATCH, head)], determinants)
 
 
-def decode_output(frame):
+cdef bint read_common_output(bytes frame, OutputFields *fields) noexcept:
+    """The *fields* of an OUTPUT frame with a packet, no clock and at most one run of determinants; False if it is none."""
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(frame)
+    cdef const OutputHead *head = <const OutputHead *> PyBytes_AS_STRING(frame)
+    if size < <Py_ssize_t> sizeof(OutputHead) or not _begins_with(&head.head, TLV_OUTPUT, sizeof(OutputHead) - sizeof(Head)):
+        return False
+    fields.run_at, fields.packet_at = 0, sizeof(OutputHead)
+    if _words(&head.head) == _OUTPUT_WORDS + _RUN_WORDS:
+        if size < <Py_ssize_t> (sizeof(OutputHead) + sizeof(RunTlv)) or memcmp(head + 1, PyBytes_AS_STRING(_RUN_TLV), 4):
+            return False
+        fields.run_at, fields.packet_at = sizeof(OutputHead) + 4, sizeof(OutputHead) + sizeof(RunTlv)
+    elif _words(&head.head) != _OUTPUT_WORDS:
+        return False
+    fields.epoch, fields.worker, fields.port, fields.j = be32toh(head.epoch), head.worker, head.port, be16toh(head.j)
+    fields.k = be64toh(head.k)
+    return 0 < fields.k <= _STEP_MAX
+
+
+def decode_output(bytes frame not None):
     """An Output; a batch of determinants comes as an Output with k = 0 and no frame. Raises FrameError."""
-    if len(frame) >= _OUTPUT_RUN_FRAME.size:
-        lengths, tlv, epoch, worker, port, j, k = _OUTPUT_FIELDS.unpack_from(frame)
-        words = lengths & 63
-        if tlv == _OUTPUT_TLV and 0 < k <= STEP_MAX:
-            if words == _OUTPUT_WORDS:
-                return _new_tuple(Output, (epoch, worker, k, j, port, (), b"", frame[_OUTPUT_FRAME.size:]))
-            if words == _OUTPUT_WORDS + _RUN_WORDS and frame[_OUTPUT_FRAME.size:_RUN_AT] == _RUN_TLV:
-                return _new_tuple(Output, (epoch, worker, k, j, port, (), frame[_RUN_AT:_RUN_AT + RUN_BYTES],
-                                           frame[_OUTPUT_RUN_FRAME.size:]))
-    return _decode_any_output(frame)
+    cdef OutputFields fields
+    if not read_common_output(frame, &fields):
+        return _decode_any_output(frame)
+    determinants = frame[fields.run_at:fields.run_at + RUN_BYTES] if fields.run_at else b""
+    return Output(fields.epoch, fields.worker, fields.k, fields.j, fields.port, (), determinants, frame[fields.packet_at:])
 
 
 def _decode_any_output(frame):
