@@ -28,7 +28,7 @@ def _sent_and_read(flow, cookie):
 @pytest.mark.parametrize("seed", range(10))
 def test_every_entry_of_ours_can_be_listed_by_apps_that_fail_on_what_they_do_not_know(seed):
     rng = random.Random(seed)
-    deployment = random_deployment(rng)
+    deployment = random_deployment(rng, ipv6=True)
     flows, _ = wanted(deployment, random_steering(rng, deployment))
     assert flows
     for flow in flows:
