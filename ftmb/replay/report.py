@@ -6,34 +6,37 @@ import time
 from middleboxes.replay.state import plain
 from middleboxes.sdk import Packet
 from middleboxes.sdk.packet import ICMP, TCP, UDP
+from middleboxes.sdk.packet6 import ICMPV6, Packet6
 
-_PROTOCOLS = {ICMP: "ICMP", TCP: "TCP", UDP: "UDP"}
+_PROTOCOLS = {ICMP: "ICMP", ICMPV6: "ICMPv6", TCP: "TCP", UDP: "UDP"}
 _VALUE_CHARS_MAX = 160
 _PHASES = {"recovered": "", "later": "  (of the master that went on)", "new": "  (new: no determinant)"}
 
 
-def _address(number, port=None):
-    return f"{ipaddress.IPv4Address(number)}" if port is None else f"{ipaddress.IPv4Address(number)}:{port}"
+def _end(address, port=None):
+    """*address*: an int of IPv4 or 16 bytes of IPv6."""
+    text = str(ipaddress.ip_address(address))
+    return text if port is None else f"[{text}]:{port}" if isinstance(address, bytes) else f"{text}:{port}"
 
 
 def packet(frame):
     """One line about a *frame* (bytes)."""
-    view = Packet(frame)
     what = f"{len(frame)} bytes"
     if len(frame) < 14:
         return f"{what} {frame.hex()}"
-    arp, header = view.arp(), view.ipv4()
+    view, view6 = Packet(frame), Packet6(frame)
+    arp, header = view.arp(), view.ipv4() or view6.ipv6()
     if arp is not None:
         kind = {1: "request", 2: "reply"}.get(arp.operation, f"operation {arp.operation}")
-        return f"{what} ARP {kind} {_address(arp.sender)} > {_address(arp.target)}"
+        return f"{what} ARP {kind} {_end(arp.sender)} > {_end(arp.target)}"
     if header is None:
         return f"{what} Ethernet type 0x{view.ether_type:04x}"
     name = _PROTOCOLS.get(header.protocol, f"IP protocol {header.protocol}")
-    flow = view.five_tuple()
+    flow = view.five_tuple() or view6.five_tuple()
     if flow is None:
-        return f"{what} {name} {_address(header.source)} > {_address(header.destination)}"
+        return f"{what} {name} {_end(header.source)} > {_end(header.destination)}"
     _, source, source_port, destination, destination_port = flow
-    return f"{what} {name} {_address(source, source_port)} > {_address(destination, destination_port)}"
+    return f"{what} {name} {_end(source, source_port)} > {_end(destination, destination_port)}"
 
 
 def _time(now_ns):
@@ -83,9 +86,9 @@ def head_lines(path, bundle):
         yield f"  {bundle.detail}"
     for worker, ((n, k), stored) in enumerate(zip(bundle.header["positions"], bundle.recoverable)):
         name = "" if bundle.workers == 1 else f"worker {worker}: "
-        to = f", its result at {bundle.result.header['positions'][worker][1]}" if bundle.result else ""
+        to = f", its result at {bundle.result_header['positions'][worker][1]}" if bundle.result_header else ""
         yield f"  {name}checkpoint at step {k} (input {n}), the recoverable prefix ends at step {stored}{to}; {len(bundle.inputs[worker])} inputs"
-    if bundle.result is None:
+    if bundle.result_header is None:
         yield "  no master came as far as a checkpoint: inputs beyond the recoverable prefix are replayed as new ones"
 
 

@@ -35,9 +35,9 @@ REQUESTS = {
               "output_logger": list},
     # refuse everything below the request's epoch; of a master: all inputs below it
     "fence": {"role": str},
-    # a spare becomes the master: `stored` is R, the recoverable prefix, one k per worker; `inputs_from` as for "master"
+    # a spare becomes the master, for `cause` in words: `stored` is R, the recoverable prefix, one k per worker; `inputs_from` as for "master"
     "recover": {"stored": list, "input_logger": list, "output_logger": list, "store": list,
-                "cold": bool, "inputs_from": int},
+                "cold": bool, "inputs_from": int, "cause": str},
     # asked of a master: another store; a new and empty output logger; no more inputs, and a last checkpoint
     "use-store": {"store": list},
     "use-output-logger": {},

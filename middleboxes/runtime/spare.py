@@ -148,7 +148,7 @@ class SpareRole(Role):
         store = self._peers["store"]
         if store.channel.established:
             store.send({"t": "subscribe", "group": self.group, "have": self._core.checkpoint_id, "follow": False})
-        self.node.bundles.begin(self.group, epoch, {name: args[name] for name in PEERS}, args["stored"])
+        self.node.bundles.begin(self.group, epoch, {name: args[name] for name in PEERS}, args["stored"], args["cause"])
 
     def _all_loaded(self):
         """The store has nothing newer: what it has is loaded."""

@@ -54,7 +54,7 @@ class Services:
     def commit(self):
         """The master's checkpoint is durable."""
         for connection in self.followers:
-            header = self.bundle.result.header
+            header = self.bundle.result_header
             for data in self.bundle.result_chunks:
                 connection.send({**chunk(header["id"], data), "base": header["base"]})
             connection.send({**chunk(header["id"]), "base": header["base"]})
@@ -143,7 +143,7 @@ def start():
 def test_a_bundle_ends_at_the_checkpoint_that_the_master_commits(start, made, tmp_path):
     services, process = start(made)
     process.tell(task=services.task(tmp_path))
-    process.tell(positions=[list(position) for position in made.result.header["positions"]], base=made.header["id"])
+    process.tell(positions=[list(position) for position in made.result_header["positions"]], base=made.header["id"])
     assert process.hear("captured") is True
     services.until(lambda: services.followers)
     services.commit()
@@ -240,7 +240,7 @@ class Cut:
     """A master's checkpoint that waits to be committed."""
 
     def __init__(self, bundle, node):
-        self.positions, self.base = bundle.result.header["positions"], bundle.header["id"]
+        self.positions, self.base = bundle.result_header["positions"], bundle.header["id"]
         self.node, self.committed = node, False
 
     def look(self):
@@ -258,7 +258,7 @@ def node(made, tmp_path):
 
 
 def test_a_commit_waits_for_what_it_would_make_others_forget(node, made):
-    node.bundles.begin("g", 7, node.peers, made.recoverable)
+    node.bundles.begin("g", 7, node.peers, made.recoverable, "killed")
     cut = Cut(made, node)
     cut.look()
     assert not cut.committed
@@ -268,6 +268,7 @@ def test_a_commit_waits_for_what_it_would_make_others_forget(node, made):
     node.services.until(lambda: node.events)
     ((name, group, epoch, text),) = node.events
     assert (name, group, epoch) == ("bundle", "g", 7) and text.startswith("failover: ") and node.bundles.counters["bundles_written"] == 1
+    assert Bundle.load(text.split(": ")[1].split(",")[0]).detail == "killed"
     # the next one has a process, too
     node.services.until(lambda: node.bundles._current is None and node.bundles._process is not None)
 
