@@ -16,6 +16,9 @@ MESSAGE_BYTES_MAX = 1 << 20
 
 ROLES = ("input-logger", "master", "output-logger", "store", "spare")
 
+#: the cause of a recovery that was asked for: nothing has failed
+MOVED = "moved"
+
 # What the controller asks of an agent (``do`` of a request), with the arguments it carries.
 # A port is a map with `name`, `mac`, `address`, `address6` (a list, empty if it is left out), and of a logger `peer`: None, or {"group", "port"} that it faces.
 REQUESTS = {

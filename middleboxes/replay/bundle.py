@@ -161,6 +161,8 @@ class Bundle:
                 raise BundleError(f"its checkpoint ends at step {k}: there is no such")
             if log.trimmed != k:
                 raise BundleError(f"its determinants of worker {worker} begin after step {log.trimmed}, the checkpoint ends at {k}")
+            if self.recoverable[worker] > log.last:
+                raise BundleError(f"its recoverable prefix ends at step {self.recoverable[worker]} of worker {worker}, its determinants at {log.last}")
         for worker, items in enumerate(self.inputs):
             last_n = 0
             for item in items:

@@ -44,6 +44,11 @@ class Capture:
         return bool(self._base) and not self._inputs_missing and not self._determinants_missing
 
     @property
+    def has_checkpoint(self):
+        """Whether all of the checkpoint where it begins is here."""
+        return self._base_ended
+
+    @property
     def is_complete(self):
         """Whether all is here, with the checkpoint where it ends if there is to be one."""
         return self.has_logs and self._base_ended and (self._result is not None or self.positions is None)

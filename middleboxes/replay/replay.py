@@ -99,7 +99,7 @@ class Replay:
         self._inputs = [deque(item for item in items if item.n > worker.n) for items, worker in zip(bundle.inputs, self._master.workers)]
         begin = [worker.k for worker in self._master.workers]
         recoverable = [max(k, first) for k, first in zip(bundle.recoverable, begin)]
-        end = [k for _, k in bundle.result_header["positions"]] if bundle.result_header else recoverable
+        end = [k for _, k in bundle.result_header["positions"]] if bundle.result_header else [log.last for log in bundle.determinants]
         self._goals = deque([(RECOVERED, list(map(min, recoverable, end))), (LATER, end)])
 
     def _load(self, function):

@@ -121,8 +121,8 @@ class Bundler:
             self._look()
 
         def closed(connection, reason):
-            if name == _LATER and self._capture.has_logs:
-                self._too_late()        # it can do without, if it must
+            if name == _LATER and self._capture.has_logs and self._capture.has_checkpoint:
+                self._write()           # it can do without, if it must
             else:
                 self.fail(f"the {name} went away: {reason}")
 
@@ -138,6 +138,8 @@ class Bundler:
             self._say({"captured": True})
             for name in (_INPUTS, _DETERMINANTS):
                 self._close(name)
+        if capture.has_checkpoint:
+            self._close(_CHECKPOINT)
         if capture.is_complete:
             self._write()
 
@@ -148,8 +150,8 @@ class Bundler:
             connection.close("done")
 
     def _too_late(self):
-        if self._capture.has_logs:
-            self._write()               # without the checkpoint where it ends, or with half of one: bundle() tells
+        if self._capture.has_logs and self._capture.has_checkpoint:
+            self._write()               # without the checkpoint where it ends
         else:
             self.fail("store and loggers did not answer in time")
 

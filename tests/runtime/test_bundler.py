@@ -37,6 +37,9 @@ class Services:
         if message["t"] == "subscribe" and message["follow"]:
             self.followers.append(connection)
         elif message["t"] == "subscribe":
+            if "end" in self.silent:
+                connection.send(chunk(self.bundle.header["id"], self.bundle.checkpoint_chunks[0]))
+                return
             for data in self.bundle.checkpoint_chunks:
                 connection.send(chunk(self.bundle.header["id"], data))
             connection.send(chunk(self.bundle.header["id"]))
@@ -195,6 +198,26 @@ def test_a_service_that_goes_away_is_told(start, made, tmp_path):
     process.tell(begin=True)
     assert "the output_logger went away: Connection refused" in process.hear("failed")
     services.until(lambda: process.ended)
+
+
+def test_half_a_checkpoint_is_none(start, made, tmp_path):
+    services, process = start(made, silent=("end",))
+    process.tell(task=services.task(tmp_path))
+    process.tell(begin=True)
+    process.hear("captured")
+    process.leave()
+    assert "did not answer in time" in process.hear("failed")
+
+
+def test_a_store_that_goes_away_before_the_master_commits_costs_only_the_end(start, made, tmp_path):
+    services, process = start(made)
+    process.tell(task=services.task(tmp_path))
+    process.tell(positions=[list(position) for position in made.result_header["positions"]], base=made.header["id"])
+    process.hear("captured")
+    services.until(lambda: services.followers)
+    services.followers[0].close("gone")
+    bundle = Bundle.load(process.hear("written"))
+    assert bundle.result is None and bundle.recoverable == [8]
 
 
 def test_a_directory_that_cannot_be_used_is_told(start, made, tmp_path):
