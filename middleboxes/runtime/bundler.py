@@ -136,6 +136,7 @@ class Bundler:
         if capture.has_logs and not self._told and (later is None or later.channel.established):
             self._told = True
             self._say({"captured": True})
+            os.nice(_NICE)              # nobody waits for what is left to do
             for name in (_INPUTS, _DETERMINANTS):
                 self._close(name)
         if capture.has_checkpoint:
@@ -189,7 +190,6 @@ def say(message):
 def main():
     """Make one bundle, or none if the node ends before it asks for one."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)        # a terminal's is for the node: when it goes, this ends
-    os.nice(_NICE)
     loop = Loop()
     bundler = Bundler(loop, say, loop.stop)
     fd = sys.stdin.fileno()

@@ -19,7 +19,7 @@ import sys
 from .bundler import SILENCE_MS
 
 #: a commit waits for the bundler no longer than this
-HOLD_NS = 3_000_000_000
+HOLD_NS = 1_000_000_000
 #: and for the controller to say where the loggers are
 ASK_NS = 500_000_000
 #: a function that raises at many places must not fill the directory at once
