@@ -171,11 +171,13 @@ def privilege_separation():
 
 
 def _iperf(ftmb, started, port, *how):
-    """(receiver, sender) of an iperf3 that would last longer than the test; with -R the client receives."""
+    """(receiver, sender) of an iperf3 that would last longer than the test; with -R the client receives. Only the receiver says what it gets."""
     per_second = r"\[ *\d+\] .* [1-9][\d.]* [KM]?Bytes .*bits/sec"
-    server = started(Counting(ftmb, SERVER, per_second, "iperf3", "-s", "-1", "-p", str(port), "-i", "0.2", "--forceflush"))
+    says, is_silent = ("-i", "0.2", "--forceflush"), ("-i", "0", "--forceflush")
+    at_server, at_client = (is_silent, says) if "-R" in how else (says, is_silent)
+    server = started(Counting(ftmb, SERVER, per_second, "iperf3", "-s", "-1", "-p", str(port), *at_server))
     server.wait_for("Server listening")
-    client = started(Counting(ftmb, CLIENT, per_second, "iperf3", "-c", ADDRESS, "-p", str(port), "-t", "600", "-i", "0.2", "--forceflush", *how))
+    client = started(Counting(ftmb, CLIENT, per_second, "iperf3", "-c", ADDRESS, "-p", str(port), "-t", "600", *at_client, *how))
     return (client, server) if "-R" in how else (server, client)
 
 
