@@ -94,3 +94,14 @@ def write_pcap(file, frames):
         out.write(_PCAP_HEADER)
         for frame in frames:
             out.write(struct.pack("<4I", 0, 0, len(frame), len(frame)) + frame)
+
+
+def read_pcap(file):
+    """[frame] of a pcap file in this machine's order of bytes; of a long frame what was captured."""
+    data, at, found = file.read_bytes(), len(_PCAP_HEADER), []
+    assert data[:4] == _PCAP_HEADER[:4]
+    while at < len(data):
+        captured, = struct.unpack_from("<8xI", data, at)
+        found.append(data[at + 16:at + 16 + captured])
+        at += 16 + captured
+    return found
