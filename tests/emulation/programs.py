@@ -130,12 +130,16 @@ class Discovery:
         turn = started(Session(product, server, "turnserver", "-n", "--log-file", "stdout", *listening, "--no-tls", "--no-dtls", "--no-auth",
                                "--no-cli", "--pidfile", str(directory / "turn.pid"), "--userdb", str(directory / "turn.db")))
         turn.wait_for("Total General servers")
-        self._ask = ("exec", client, "--", "turnutils_natdiscovery", "-m", "-f", "-L", near, "-l", "6600", addresses[0])
-        self._product = product
+        self._begin = lambda: started(Session(product, client, "turnutils_natdiscovery", "-m", "-f", "-L", near, "-l", "6600", addresses[0]))
 
-    def report(self):
+    def begin(self):
+        """Start it; for ``report``. Where answers are filtered it waits for them for some seconds."""
+        return self._begin()
+
+    @staticmethod
+    def report(session):
         """(mapping and filtering, as it says; the external endpoint of the client's port)."""
-        said = self._product(*self._ask).stdout
+        code, said = session.end()
         endpoints = re.findall(r"UDP reflexive addr: (\S+)\n.*Local addr: : \S+:6600\n", said)
-        assert len(endpoints) == 2 and len(set(endpoints)) == 1, said
+        assert code == 0 and len(endpoints) == 2 and len(set(endpoints)) == 1, said
         return re.findall(r"^NAT with .*", said, re.MULTILINE), endpoints[0]

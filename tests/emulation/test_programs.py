@@ -203,13 +203,13 @@ def test_programs_live_through_two_deaths_of_the_master(ftmb, started, tmp_path,
             program.goes_on()
 
     all_go_on()
-    before = discovery.report()
+    before = discovery.report(discovery.begin())
     assert before[0] == ["NAT with Endpoint Independent Mapping!", "NAT with Endpoint Independent Filtering!"]
     for how in ("process", "host"):
         ftmb.wait_protected()
         ftmb("kill", "nat", "master", "--how", how)
         all_go_on()
-        assert discovery.report() == before, "also the same external endpoint"
+        assert discovery.report(discovery.begin()) == before, "also the same external endpoint"
     assert ftmb.group()["state"] != "protected", "two of three nodes are dead: nobody is left to take over"
     ftmb("heal")
     group = ftmb.wait_protected()
