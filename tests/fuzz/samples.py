@@ -10,7 +10,7 @@ MASTER = {"group_id": 1, "workers": 1, "ports": PORTS, "function": "nat", "param
 SERVICES = [{"t": "subscribe", "group": "nat", "have": 0, "follow": True}, {"t": "subscribe", "group": "nat", "have": 0, "follow": False},
             {"t": "inputs", "group": "nat", "after": [0]}, {"t": "determinants", "group": "nat", "after": [0], "to": [1]},
             {"t": "stored", "group": "nat", "id": 1}, {"t": "beat", "roles": []}]
-REQUESTS = [("store", {}), ("input-logger", INPUT_LOGGER), ("output-logger", LOGGER), ("master", {**MASTER, "start": [0], "inputs_from": 1}),
+REQUESTS = [("store", {}), ("input-logger", INPUT_LOGGER), ("output-logger", {**LOGGER, "covered_from": 0}), ("master", {**MASTER, "start": [0], "inputs_from": 1}),
             ("spare", {**MASTER, "input_logger": ADDRESS, "output_logger": ADDRESS}), ("fence", {"role": "store"}),
             ("recover", {"stored": [0], "input_logger": ADDRESS, "output_logger": ADDRESS, "store": ADDRESS, "cold": True, "inputs_from": 1}),
             ("use-store", {"store": ADDRESS}), ("use-output-logger", {}), ("stop", {}), ("restart", {}), ("retire", {"role": "master"})]
