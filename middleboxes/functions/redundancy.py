@@ -10,6 +10,8 @@ from .fingerprints import WINDOW_BYTES, anchors, common_prefix, common_suffix, c
 
 #: a match that is shorter saves too little
 MATCH_BYTES_MIN = 40
+#: what is forgotten in one go
+OLDER_MAX = 256
 _OFFSET_BITS = 16
 _OFFSET_MASK = (1 << _OFFSET_BITS) - 1
 
@@ -64,8 +66,14 @@ class Finder:
         if self._store.get(name) is not None and self._acknowledged.get(name) != generation:
             self._acknowledged[name] = generation
 
-    def forget(self, name, _generation):
-        """The peer's store has not, or has no longer, the content of that *name*."""
+    def lacks(self, name):
+        """The peer's store has no longer the content of that *name*: so it made room, and what was used before it will be gone, too."""
+        for older in self._store.older(name, OLDER_MAX):
+            self.forget(older)
+        self.forget(name)
+
+    def forget(self, name):
+        """Refer no more to the content of that *name*."""
         self._acknowledged.pop(name, None)
         self._store.remove(name)
 
