@@ -4,8 +4,8 @@ What is sent does not depend on what arrives, so a middlebox that dies changes n
 goes back to a NAT has to be sent to what the NAT made of the source. So a trace has two parts. Part one begins the conversations; from how
 its packets look on the other side (*seen*) part two is made, with all the rest in both directions.
 
-Every packet has an IP identification of its own (fragments of one datagram share it), by which it is known again behind the middlebox. The length of every
-packet of hosts 1 to 3 is a multiple of UNIT_BYTES; host 4 also sends and gets fragments and hostile packets.
+Every packet has an IP identification of its own (fragments of one datagram share it), by which it is known again behind the middlebox; all but fragments
+forbid fragmentation, so that an address translator leaves it as it is, and numbers begin where its own don't get. The length of every packet of hosts 1 to 3 is a multiple of UNIT_BYTES; host 4 also sends and gets fragments and hostile packets.
 """
 
 import random
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from middleboxes.sdk import Packet
 from middleboxes.sdk.build import ARP_REQUEST, NO_MAC, arp, icmp, ipv4, tcp, udp
-from middleboxes.sdk.conformance.traffic import hostile
+from middleboxes.sdk.conformance.hostile import hostile
 from middleboxes.sdk.packet import ICMP, ICMP_ECHO_REPLY, ICMP_ECHO_REQUEST, TCP, UDP
 
 UNIT_BYTES = 64
@@ -22,7 +22,8 @@ INSIDE, OUTSIDE = 0, 1
 #: packets of others between two of one conversation, as far as there are others: so their order survives a switch that reads port by port
 _APART = 20
 _FIN, _SYN, _RST, _PSH, _ACK = 1, 2, 4, 8, 16
-_MORE_FRAGMENTS = 0x2000
+_MORE_FRAGMENTS, DO_NOT_FRAGMENT = 0x2000, 0x4000
+_FIRST_IDENT = 0x4000
 _FRAGMENT_BYTES = 400
 _PORT_UNREACHABLE, _TIME_EXCEEDED = (3, 3), (11, 0)
 
@@ -56,7 +57,7 @@ class Trace:
     def __init__(self, seed, sides, conversations=36, hostile_packets=40):
         self._rng = random.Random(seed)
         self._sides = sides
-        self._ident = 0
+        self._ident = _FIRST_IDENT
         self._hostile_packets = hostile_packets
         self.conversations = [self._conversation(number) for number in range(conversations)]
         #: {IP identification: its Conversation}; of what belongs to none: None
@@ -92,7 +93,7 @@ class Trace:
     def _ends(self, part):
         """A ping from each side to the port's own address: when it is answered, all before it was processed."""
         return [(side, ipv4(here.port_mac, here.mac, ICMP, here.hosts[3], here.port_address,
-                            icmp(ICMP_ECHO_REQUEST, 0, 0xE0D0000 | part, b"end"), identification=self._next(None)))
+                            icmp(ICMP_ECHO_REQUEST, 0, 0xE0D0000 | part, b"end"), identification=self._next(None), fragment=DO_NOT_FRAGMENT))
                 for side, here in enumerate(self._sides)]
 
     def _next(self, owner):
@@ -153,7 +154,7 @@ class Trace:
         view = conversation.views[side]
         return (side, *(view if by_opener else view[::-1]))
 
-    def _ip(self, side, protocol, source, destination, payload, ident, fragment=0):
+    def _ip(self, side, protocol, source, destination, payload, ident, fragment=DO_NOT_FRAGMENT):
         here = self._sides[side]
         return ipv4(here.port_mac, here.mac, protocol, source, destination, payload, identification=ident, fragment=fragment)
 
@@ -197,7 +198,8 @@ class Trace:
         side, frame = rng.choice([each for each in known if {_word(each[1], 26), _word(each[1], 30)} & fourth])
         header = Packet(frame).ipv4()
         ident = self._next(None)
-        fresh = ipv4(frame[:6], frame[6:12], header.protocol, header.source, header.destination, frame[header.payload_start:], identification=ident)
+        fresh = ipv4(frame[:6], frame[6:12], header.protocol, header.source, header.destination, frame[header.payload_start:], identification=ident,
+                     fragment=DO_NOT_FRAGMENT)
         while True:
             damaged, _ = hostile(fresh, rng)
             if len(damaged) >= 34 and damaged[12:14] == fresh[12:14] and damaged[18:20] == fresh[18:20] and damaged[26:34] == fresh[26:34]:
