@@ -24,7 +24,7 @@ def build_master(node, group, epoch, args, on_event):
     function, workers = load(args["function"]), args["workers"]
     if not 1 <= workers <= WORKERS_MAX:
         raise RoleError(f"a group has 1 to {WORKERS_MAX} workers, not {workers}")
-    ports = [Port.parse(port["name"], port["mac"], port["address"]) for port in args["ports"]]
+    ports = [Port.parse(port["name"], port["mac"], port["address"], port.get("address6", ())) for port in args["ports"]]
     seeds = [int.from_bytes(os.urandom(8), "big") for _ in range(workers)]
     instances = function.instances(args["parameters"], ports, workers, threading.Lock)
     if workers > 1:
