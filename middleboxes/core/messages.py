@@ -42,6 +42,8 @@ REQUESTS = {
     "use-store": {"store": list},
     "use-output-logger": {},
     "stop": {},
+    # the answer to a master's event `bundle-wanted`: where its store and loggers are
+    "bundle": {"store": list, "input_logger": list, "output_logger": list},
     # the process replaces itself, if it has no role
     "restart": {},
     # give the role up and become idle
