@@ -11,6 +11,7 @@ from middleboxes.core.master import StepContext
 from middleboxes.functions import load
 from middleboxes.runtime.link import port_link
 from middleboxes.runtime.loop import Loop
+from middleboxes.runtime.slices import ask_for_short_slices
 from middleboxes.sdk import Port
 
 from .nodes import NAT, PORTS
@@ -35,6 +36,7 @@ class Plain:
     def run(self):
         """Serve until the process ends."""
         gc.disable()
+        ask_for_short_slices()          # as a node does
         self._loop.run()
 
     def _receive(self, number):

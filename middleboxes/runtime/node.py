@@ -16,7 +16,8 @@ from .link import data_links, exclude
 from .loop import Loop
 from .master import MasterRole
 from .output_logger import OutputLoggerRole
-from .role import RoleError, check_positions
+from .role import ROLE_FAILURES, RoleError, check_positions
+from .slices import ask_for_short_slices
 from .spare import SpareRole, build_master
 from .store import StoreRole
 
@@ -64,7 +65,18 @@ class Node:
         gc.collect()
         gc.freeze()
         gc.disable()
+        self._ask_for_short_slices()
         self.loop.run()
+
+    def _ask_for_short_slices(self):
+        """So that a packet does not wait for long behind whatever else runs on this host."""
+        try:
+            asked = ask_for_short_slices()
+        except OSError as error:
+            self.log(f"the kernel gives no short time slices: {error}")
+            return
+        if not asked:
+            self.log("its scheduling class was set by somebody: time slices are left as they are")
 
     def log(self, text):
         """A line in the node's log."""
@@ -268,7 +280,10 @@ class Node:
     def _hand_over(self, group_id, frames):
         role = self._takers.get(group_id)
         if role is not None and role.taking:
-            role.guarded(role.inputs)(frames)
+            try:
+                role.inputs(frames)
+            except ROLE_FAILURES as error:
+                self.fail(role, error)
         elif group_id in self._buffers or len(self._buffers) < EARLY_GROUPS_MAX:
             buffer = self.buffer(group_id)
             for frame in frames:
@@ -279,7 +294,11 @@ class Node:
         touched = []
         for (group_id, hop), some in by_hop(frames):
             for role in self._by_id.get(group_id, ()):
-                role.guarded(role.frames)(hop, some)
+                try:
+                    role.frames(hop, some)
+                except ROLE_FAILURES as error:
+                    self.fail(role, error)
+                    continue
                 if role.role == "output-logger" and role not in touched:
                     touched.append(role)
         for role in touched:
