@@ -11,7 +11,6 @@ from middleboxes.core.master import StepContext
 from middleboxes.functions import load
 from middleboxes.runtime.link import port_link
 from middleboxes.runtime.loop import Loop
-from middleboxes.runtime.slices import ask_for_short_slices
 from middleboxes.sdk import Port
 
 from .nodes import NAT, PORTS
@@ -36,7 +35,6 @@ class Plain:
     def run(self):
         """Serve until the process ends."""
         gc.disable()
-        ask_for_short_slices()          # as a node does
         self._loop.run()
 
     def _receive(self, number):

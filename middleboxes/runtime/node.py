@@ -17,7 +17,6 @@ from .loop import Loop
 from .master import MasterRole
 from .output_logger import OutputLoggerRole
 from .role import ROLE_FAILURES, RoleError, check_positions
-from .slices import ask_for_short_slices
 from .spare import SpareRole, build_master
 from .store import StoreRole
 
@@ -65,18 +64,7 @@ class Node:
         gc.collect()
         gc.freeze()
         gc.disable()
-        self._ask_for_short_slices()
         self.loop.run()
-
-    def _ask_for_short_slices(self):
-        """So that a packet does not wait for long behind whatever else runs on this host."""
-        try:
-            asked = ask_for_short_slices()
-        except OSError as error:
-            self.log(f"the kernel gives no short time slices: {error}")
-            return
-        if not asked:
-            self.log("its scheduling class was set by somebody: time slices are left as they are")
 
     def log(self, text):
         """A line in the node's log."""
