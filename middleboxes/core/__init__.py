@@ -8,7 +8,8 @@
     steps         each packet's path through a master (compiled)
     master        Master: steps, replayed steps, checkpoint cuts
     step          what a step sees as ctx; emitting (compiled): the part that each packet asks for
-    state         declared state that knows its changes (what authors use through middleboxes.sdk)
+    ordered       the table that state is kept in: in order, and never growing all at once (compiled)
+    state         declared state that knows its changes (what authors use through middleboxes.sdk; compiled)
     kinds         sets, records, and maps that forget what is not used
     sharing       which worker sees which variables, and the order in which workers have the shared ones
     checkpoint    chunks of a checkpoint, the store's fold

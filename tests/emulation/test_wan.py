@@ -43,16 +43,20 @@ def wan_octets():
 def download(ftmb):
     """curl gets the file; the master of the near box dies in the first half of it, that of the far box in the second. Octets on the WAN."""
     before, got = wan_octets(), hashlib.sha256()
-    curl = ftmb.start("exec", "client1", "--", "curl", "-sS", "http://192.0.2.1:8000/file")
-    for group in ("near", "far", None):
-        left = FILE_BYTES // 3 if group else FILE_BYTES
-        while left > 0 and (chunk := curl.stdout.read(min(left, 1 << 15))):
-            got.update(chunk)
-            left -= len(chunk)
-        if group:
-            assert not left, "it ended before the kill"
-            ftmb("kill", group, "master")
-    assert curl.wait(TIMEOUT_S) == 0
+    curl = ftmb.start("exec", "client1", "--", "curl", "-sS", "--max-time", str(2 * TIMEOUT_S), "http://192.0.2.1:8000/file")
+    try:
+        for group in ("near", "far", None):
+            left = FILE_BYTES // 3 if group else FILE_BYTES
+            while left > 0 and (chunk := curl.stdout.read(min(left, 1 << 15))):
+                got.update(chunk)
+                left -= len(chunk)
+            if group:
+                assert not left, "it ended before the kill"
+                ftmb("kill", group, "master")
+        assert curl.wait(TIMEOUT_S) == 0
+    finally:
+        curl.kill()
+        curl.communicate()
     assert got.digest() == hashlib.sha256((ftmb.directory / "file").read_bytes()).digest()
     ftmb("heal")
     ftmb.wait_protected()
