@@ -59,6 +59,9 @@ class Ipv6Router(Ipv4Router):
             return address not in self.unroutable and is_routable(address)
         return super().is_host(address)
 
+    def is_configured(self, address, port):
+        return super().is_configured(address, port) or any(address == each for each, _ in self.port[port].addresses6)
+
     def is_own(self, address, port):
         """Whether *address* (16 bytes) is ours at *port*."""
         return self.own.get(address) == port or is_link_local(address) and address == self.port[port].link_local
@@ -78,7 +81,8 @@ class Ipv6Router(Ipv4Router):
     def route(self, destination):
         if isinstance(destination, bytes):
             return self.routes6.find(destination) if self.is_host(destination) else None
-        return super().route(destination)
+        # what super() does, without asking once more of which kind it is: each packet of IPv4 comes here twice
+        return self.routes.find(destination) if Ipv4Router.is_host(self, destination) else None
 
     def source_for(self, port, address):
         """The own address of *port* for packets to *address* (16 bytes): of its prefix, else the first one, or the link-local one."""
