@@ -50,6 +50,8 @@ def is_link_local(address):
 
 def is_routable(address):
     """Whether *address* (16 bytes) may be a host's beyond its link: not multicast, link-local, ::/96 (unspecified, loopback) or IPv4-mapped."""
+    if address[0] & 0xE0 == 0x20:       # 2000::/3: nearly all are here
+        return True
     return not (is_multicast(address) or is_link_local(address) or not any(address[:10]) and address[10:12] in (b"\0\0", b"\xff\xff"))
 
 
