@@ -98,7 +98,7 @@ MAC, IP6 = bytes.fromhex("02005e000101"), ipaddress.IPv6Address("2001:db8::1").p
     (ipv4(MAC, MAC, 17, 0x0A000001, 0xC0000201, udp(0x0A000001, 5, 0xC0000201, 53, b"x")), "43 bytes UDP 10.0.0.1:5 > 192.0.2.1:53"),
     (ipv4(MAC, MAC, 89, 0x0A000001, 0xC0000201, b"x"), "35 bytes IP protocol 89 10.0.0.1 > 192.0.2.1"),
     (ipv6(MAC, MAC, 17, IP6, IP6, bytes.fromhex("0005003500090000") + b"x"), "63 bytes UDP [2001:db8::1]:5 > [2001:db8::1]:53"),
-    (ipv6(MAC, MAC, 58, IP6, IP6, b"x" * 8), "62 bytes ICMPv6 2001:db8::1 > 2001:db8::1")])
+    (ipv6(MAC, MAC, 58, IP6, IP6, b"x" * 8), "62 bytes ICMPv6 [2001:db8::1] > [2001:db8::1]")], ids=lambda value: value if isinstance(value, str) else "")
 def test_a_packet_is_one_line(frame, line):
     assert report.packet(frame) == line
 
