@@ -17,6 +17,8 @@ _START_S, _ANSWER_S = 15, 10
 #: after this the probe will not come any more, or the network will not be whole again
 _PATIENCE_S = 30
 _POLL_S = 0.05
+#: a hot spare may be behind by what the load sends in so long: a beat is as old as that when it is read
+_BEHIND_S = 0.05
 #: a kill comes so long after all was well, drawn: it may meet any moment between two checkpoints
 _PAUSE_S = (0.1, 0.6)
 
@@ -92,13 +94,13 @@ class Bed:
     def wait_ready(self):
         """Wait until the network is whole and its spare as ready as it will be. Raises NotSurvived."""
         name, kind, number = configuration.group(1)["name"], self._setting.readiness, None
-        deadline = time.monotonic() + _PATIENCE_S
+        deadline, behind_max = time.monotonic() + _PATIENCE_S, _BEHIND_S * self._setting.rate_pps
         while True:
             status = self._emulator.status()
             if readiness.is_whole(status, name):
                 # what is durable now, the spare must have; what comes later may be on its way for ever
                 number = number or readiness.checkpoint(status, name)
-                if number and readiness.is_ready(status, name, kind, number):
+                if number and readiness.is_ready(status, name, kind, number, behind_max):
                     return status
             if time.monotonic() > deadline:
                 raise NotSurvived(f"the network was not whole again within {_PATIENCE_S} s: the group is"
