@@ -101,7 +101,7 @@ class Bed:
                 # what is durable now, the spare must have; what comes later may be on its way for ever
                 number = number or readiness.checkpoint(status, name)
                 if number and readiness.is_ready(status, name, kind, number, behind_max):
-                    return status
+                    return
             if time.monotonic() > deadline:
                 raise NotSurvived(f"the network was not whole again within {_PATIENCE_S} s: the group is"
                                   f" {readiness.group_of(status, name)['state']}")
@@ -110,7 +110,7 @@ class Bed:
     def kill(self, how):
         """Kill the master and see what a client felt: a dict of numbers. Mends it. Raises NotSurvived, ProgramError."""
         name, receiver = configuration.group(1)["name"], self._receivers[0]
-        had = len(readiness.masters_failovers(readiness.group_of(self.wait_ready(), name)))
+        self.wait_ready()
         self._losses(receiver)
         quiet_ns = time.monotonic_ns()
         time.sleep(self._random.uniform(*_PAUSE_S))     # the random moment itself, not a wait for something
@@ -122,7 +122,7 @@ class Bed:
         except ProgramError as error:
             raise NotSurvived(f"no probe passed any more: {error}") from error
         end_ns = time.monotonic_ns()
-        failover = self._failover(name, had)
+        failover = self._failover(name, told["at_ns"])
         self._emulator.heal(told["node"])
         self.wait_ready()
         receiver.ask("flush", "flushed", _ANSWER_S)
@@ -135,13 +135,13 @@ class Bed:
                 "probes_lost": lost_between(numbers, received_ns, told["at_ns"], time.monotonic_ns()),
                 **self._losses(receiver), **parts}
 
-    def _failover(self, name, had):
-        """The record of the failover that is over by now, or soon will be. Raises NotSurvived."""
+    def _failover(self, name, since_ns):
+        """The record of the failover that began after *since_ns* and is over by now, or soon will be. Raises NotSurvived."""
         deadline = time.monotonic() + _PATIENCE_S
         while True:
-            found = readiness.masters_failovers(readiness.group_of(self._emulator.status(), name))[had:]
-            if found:
-                return found[0]
+            found = readiness.masters_failover(readiness.group_of(self._emulator.status(), name), since_ns)
+            if found is not None:
+                return found
             if time.monotonic() > deadline:
                 raise NotSurvived("no failover is on record")
             time.sleep(_POLL_S)

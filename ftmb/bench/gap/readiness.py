@@ -6,9 +6,9 @@ def group_of(status, name):
     return next(group for group in status["groups"] if group["name"] == name)
 
 
-def masters_failovers(group):
-    """The failovers of the group's master, oldest first."""
-    return [failover for failover in group["failovers"] if failover["role"] == "master"]
+def masters_failover(group, since_ns):
+    """The first failover of the group's master that began after *since_ns* (CLOCK_MONOTONIC) and is over; None: there is none."""
+    return next((failover for failover in group["failovers"] if failover["role"] == "master" and failover["at_ns"] > since_ns), None)
 
 
 def is_whole(status, name):

@@ -27,3 +27,9 @@ def test_a_store_that_has_nothing_or_says_nothing_has_no_checkpoint():
     silent = status()
     silent["hosts"][0]["beat"] = []
     assert readiness.checkpoint(silent, "nat1") is None and readiness.checkpoint(status(), "nat1") == 7
+
+
+def test_a_kill_s_failover_is_the_first_of_the_master_after_it():
+    group = {"failovers": [{"role": "master", "at_ns": 5}, {"role": "store", "at_ns": 12}, {"role": "master", "at_ns": 14}, {"role": "master", "at_ns": 30}]}
+    assert readiness.masters_failover(group, 10)["at_ns"] == 14
+    assert readiness.masters_failover(group, 30) is None
