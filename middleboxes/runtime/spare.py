@@ -6,6 +6,7 @@ import threading
 from ..core.checkpoint import Assembler
 from ..core.frames import HOP_ACK, WORKERS_MAX, FrameError
 from ..core.master import Master
+from ..core.messages import MOVED
 from ..core.recovery import Recovery
 from ..functions import load
 from ..sdk import Port
@@ -148,7 +149,8 @@ class SpareRole(Role):
         store = self._peers["store"]
         if store.channel.established:
             store.send({"t": "subscribe", "group": self.group, "have": self._core.checkpoint_id, "follow": False})
-        self.node.bundles.begin(self.group, epoch, {name: args[name] for name in PEERS}, args["stored"])
+        if args["cause"] != MOVED:
+            self.node.bundles.begin(self.group, epoch, {name: args[name] for name in PEERS}, args["stored"], args["cause"])
 
     def _all_loaded(self):
         """The store has nothing newer: what it has is loaded."""
