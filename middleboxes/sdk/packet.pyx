@@ -22,14 +22,13 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy
 
+from .words cimport add_to_checksum, is_zero, long_word, set_long_word, set_word, sum_of, word
+
 cimport cython
 
 from struct import pack
 
 from .views import Arp, Ipv4, Tcp
-
-cdef extern from "<arpa/inet.h>" nogil:
-    uint16_t ntohs(uint16_t number)
 
 ETHERTYPE_IPV4 = 0x0800
 ETHERTYPE_ARP = 0x0806
@@ -55,60 +54,6 @@ cdef enum:
     ARP_END = 42
     MORE_FRAGMENTS = 0x2000
     FRAGMENT_OFFSET = 0x1FFF
-
-
-# --- numbers in network order
-
-cdef inline uint16_t word(const uint8_t *at) noexcept nogil:
-    return at[0] << 8 | at[1]
-
-
-cdef inline uint32_t long_word(const uint8_t *at) noexcept nogil:
-    return <uint32_t> word(at) << 16 | word(at + 2)
-
-
-cdef inline void set_word(uint8_t *at, uint16_t number) noexcept nogil:
-    at[0], at[1] = number >> 8, number & 0xFF
-
-
-cdef inline void set_long_word(uint8_t *at, uint32_t number) noexcept nogil:
-    set_word(at, number >> 16)
-    set_word(at + 2, number & 0xFFFF)
-
-
-cdef inline void add_to_checksum(uint8_t *at, int64_t change) noexcept nogil:
-    """Add *change* (old minus new of what is summed up) to the checksum there."""
-    set_word(at, (word(at) + change) % 0xFFFF)
-
-
-cdef uint64_t sum_of(const uint8_t *at, Py_ssize_t size) noexcept nogil:
-    """What the 16-bit words of *size* bytes add up to, below 65535; an odd last byte is the upper one of its word."""
-    cdef uint64_t total = 0
-    cdef uint32_t words
-    cdef uint16_t last
-    # the order of bytes within words does not matter to the sum, only to what is made of it (RFC 1071, 2 B)
-    while size >= 4:
-        memcpy(&words, at, 4)
-        total += words
-        at += 4
-        size -= 4
-    if size >= 2:
-        memcpy(&last, at, 2)
-        total += last
-        at += 2
-        size -= 2
-    total = ntohs(total % 0xFFFF)
-    if size:
-        total += <uint32_t> at[0] << 8
-    return total % 0xFFFF
-
-
-cdef uint8_t is_zero(const uint8_t *at, Py_ssize_t size) noexcept nogil:
-    cdef Py_ssize_t index
-    for index in range(size):
-        if at[index]:
-            return False
-    return True
 
 
 def checksum(data):
