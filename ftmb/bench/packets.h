@@ -119,6 +119,7 @@ static inline void prepare(unsigned char *f, const unsigned char *gateway, const
     put16(f + 12, ETH_P_IP);
     f[14] = 0x45;
     put16(f + 16, bytes - 14);
+    f[20] = 0x40;       /* don't fragment, as hosts send */
     f[22] = 64;
     f[23] = 17;
     put32(f + 30, to);

@@ -4,6 +4,8 @@ It keeps nothing itself: it works on three declared variables of a function, a M
 contents. A use is noted once a second at most, and apart from the content: a checkpoint then has a few bytes for it, not the content again.
 """
 
+from itertools import islice, takewhile
+
 from .accounting import NS_PER_S
 
 
@@ -36,6 +38,12 @@ class ContentStore:
         """Note a use of what is there under *name*."""
         if now_ns - self._used[name] >= NS_PER_S:
             self._used.touch(name, now_ns)
+
+    def older(self, name, limit):
+        """Up to *limit* names of what was not used since *name* was, the longest unused first; none if that is not there."""
+        if name not in self._contents:
+            return []
+        return list(islice(takewhile(lambda other: other != name, self._used), limit))
 
     def remove(self, name):
         """Forget what is there under *name*, if anything."""

@@ -109,17 +109,18 @@ class RoutedHop(Ipv6Router):
                 self.drop("nd_not_local")
         elif not to_us or is_multicast(header.destination):
             self.drop("not_for_us")
-        elif local or header.destination in self.own:
+        else:
+            self.route_packet6(packet, header, ctx)
+
+    def route_packet6(self, packet, header, ctx):
+        """Take *packet*, which came in at ``ctx.port``, by its Ipv6 *header*: to us, on its way, or dropped."""
+        hop = self.route(header.destination)
+        if header.destination in self.own or self.is_own(header.destination, ctx.port):
             if header.routing is not None and header.routing[1]:
                 self.drop("routing_header")
             else:
                 self.take_own(packet, header, packet.five_tuple(), ctx)
-        else:
-            self._route6(packet, header, ctx)
-
-    def _route6(self, packet, header, ctx):
-        hop = self.route(header.destination)
-        if is_link_local(header.source) and hop is not None:
+        elif is_link_local(header.source) and hop is not None:
             self.drop("scope")
             self.send_error(*BEYOND_SCOPE, packet, ctx)
         elif not self.came_right(header.source, ctx.port) or hop is not None and hop[0] == ctx.port:

@@ -1,7 +1,8 @@
 """Redundancy elimination in packets: Finder sees what of a content the peer has already, Rebuilder puts a packet together again.
 
-After Spring and Wetherall (SIGCOMM 2000, section 3): a few windows of each content are looked up, and what they find is extended to both sides as far as it
-agrees, so a match need not begin or end at any mark. Unlike there, only what the peer says that it has is referred to: so the stores need not be equal.
+After Spring and Wetherall (A protocol-independent technique for eliminating redundant network traffic, SIGCOMM 2000): a few windows of each
+content are looked up, and what they find is extended to both sides as far as it agrees, so a match need not begin or end at any mark. Unlike there, only
+what the peer says that it has is referred to: so the stores need not be equal.
 """
 
 from typing import NamedTuple
@@ -10,12 +11,15 @@ from .fingerprints import WINDOW_BYTES, anchors, common_prefix, common_suffix, c
 
 #: a match that is shorter saves too little
 MATCH_BYTES_MIN = 40
+#: what is forgotten in one go
+OLDER_MAX = 256
 _OFFSET_BITS = 16
 _OFFSET_MASK = (1 << _OFFSET_BITS) - 1
 
 
 class Found(NamedTuple):
-    """What is known of a content: its *name*, *references* (at, length, name of what the peer has, offset there), rising, and *fresh*: (slot, at) of other anchors."""
+    """What is known of a content: its *name*, *references* (at, length, name of what the peer has, offset there), rising, and *fresh*, other
+    anchors (slot, at)."""
 
     name: int
     references: list
@@ -64,8 +68,14 @@ class Finder:
         if self._store.get(name) is not None and self._acknowledged.get(name) != generation:
             self._acknowledged[name] = generation
 
-    def forget(self, name, _generation):
-        """The peer's store has not, or has no longer, the content of that *name*."""
+    def lacks(self, name):
+        """The peer's store has no longer the content of that *name*: so it made room, and what was used before it will be gone, too."""
+        for older in self._store.older(name, OLDER_MAX):
+            self.forget(older)
+        self.forget(name)
+
+    def forget(self, name):
+        """Refer no more to the content of that *name*."""
         self._acknowledged.pop(name, None)
         self._store.remove(name)
 

@@ -60,10 +60,10 @@ class WanSession:
         self._session["have"] = b""
         self._session["told_ns"] = ctx.now_ns
 
-    def missing(self, names, ctx):
-        """Tell that the own store has not the contents of these *names* (ints)."""
-        # one that was referred to twice is told once
-        self._tell(MISSING, self.believed, b"".join(map(wan_messages.name_bytes, dict.fromkeys(names))), ctx)
+    def complain(self, kind, names, ctx):
+        """Tell that contents of these *names* (ints), if any, are MISSING from the own store, or WRONG."""
+        if names:       # each once, though it was referred to twice
+            self._tell(kind, self.believed, b"".join(map(wan_messages.name_bytes, dict.fromkeys(names))), ctx)
 
     def refuse(self, generation, ctx):
         """Tell that the own store has another *generation* than this."""
@@ -73,7 +73,7 @@ class WanSession:
         self._send(wan_messages.control(self._key, kind, self.generation(ctx), believed, names), ctx)
 
     def take(self, message, ctx):
-        """Take a HAVE, MISSING or RESYNC of the peer. Raises MessageError."""
+        """Take a HAVE, MISSING, WRONG or RESYNC of the peer. Raises MessageError."""
         kind, generation, believed, names = wan_messages.parse_control(self._key, message)
         self._session["heard_ns"] = ctx.now_ns
         known = self.believed
@@ -84,8 +84,12 @@ class WanSession:
         if kind == RESYNC:
             return
         if generation == self.believed:
-            learn = self._finder.acknowledge if kind == HAVE else self._finder.forget
             for name in names:
-                learn(name, generation)
+                if kind == HAVE:
+                    self._finder.acknowledge(name, generation)
+                elif kind == MISSING:
+                    self._finder.lacks(name)
+                else:
+                    self._finder.forget(name)
         if believed not in (0, self.generation(ctx)):
             self.refuse(believed, ctx)

@@ -9,6 +9,7 @@ from collections import Counter
 from ..core.frames import HOP_ACK, HOP_INPUT, by_hop
 from ..core.recovery import LiveBuffer
 from .agent import Agent
+from .bundles import Bundles
 from .connection import Connection, Listener
 from .faults import Faults
 from .input_logger import InputLoggerRole
@@ -25,7 +26,7 @@ EARLY_GROUPS_MAX = 16
 #: batches read at most before a fence: as much as a socket's queue can hold
 DRAIN_BATCHES_MAX = 4096
 #: requests for a master, and its methods that carry them out
-MASTER_REQUESTS = {"use-store": "use_store", "use-output-logger": "use_output_logger", "stop": "stop"}
+MASTER_REQUESTS = {"use-store": "use_store", "use-output-logger": "use_output_logger", "stop": "stop", "bundle": "bundle"}
 
 
 class Node:
@@ -56,6 +57,7 @@ class Node:
         self._listener = Listener(self.loop, self._service, key, self._service_message, self.log,
                                   self._service_closed)
         self.agent = Agent(self, settings["controller"], settings["heartbeat_interval_ms"])
+        self.bundles = Bundles(self, settings.get("bundles"), key)
 
     def run(self):
         """Serve until ``restart``, or until the process is told to stop."""
@@ -65,6 +67,7 @@ class Node:
         gc.freeze()
         gc.disable()
         self.loop.run()
+        self.bundles.close()
 
     def log(self, text):
         """A line in the node's log."""

@@ -12,6 +12,7 @@ from .packet6 import pseudo_header6
 ARP_REQUEST, ARP_REPLY = 1, 2
 BROADCAST = b"\xff" * 6
 NO_MAC = bytes(6)
+DONT_FRAGMENT = 0x4000
 
 
 def arp(operation, sender_mac, sender, target_mac, target, destination_mac=None):
@@ -22,9 +23,10 @@ def arp(operation, sender_mac, sender, target_mac, target, destination_mac=None)
                                                sender_mac, sender, target_mac, target)
 
 
-def ipv4(destination_mac, source_mac, protocol, source, destination, payload, ttl=64, identification=0, fragment=0,
+def ipv4(destination_mac, source_mac, protocol, source, destination, payload, ttl=64, identification=0, fragment=DONT_FRAGMENT,
          tos=0, options=b""):
-    """An IPv4 frame around *payload*. *fragment*: flags and offset as in the header; *options*: a multiple of 4 bytes."""
+    """An IPv4 frame around *payload*. *fragment*: flags and offset as in the header, by default
+    "don't fragment", so that the Identification need not be unique (RFC 6864); *options*: a multiple of 4 bytes."""
     header_words = 5 + len(options) // 4
     def header(header_checksum):
         return pack("!BBHHHBBHII", 0x40 | header_words, tos, header_words * 4 + len(payload), identification,

@@ -44,6 +44,7 @@ cdef enum:
     # where things are in an Ethernet frame with an IPv4 header
     IPV4_AT = 14
     LENGTH_AT = 16
+    IDENTIFICATION_AT = 18
     FRAGMENT_AT = 20
     TTL_AT = 22
     PROTOCOL_AT = 23
@@ -52,6 +53,7 @@ cdef enum:
     DESTINATION_AT = 30
     NO_OPTIONS_END = 34
     ARP_END = 42
+    DONT_FRAGMENT = 0x4000
     MORE_FRAGMENTS = 0x2000
     FRAGMENT_OFFSET = 0x1FFF
 
@@ -352,6 +354,20 @@ cdef class Packet:
         # ICMP has no pseudo header: the sum of an echo reply that is all zero is 0xffff
         if not word(header + 2) and is_zero(header, self._end() - self._transport):
             set_word(header + 2, 0xFFFF)
+
+    @property
+    def is_atomic(self):
+        """Whether an IPv4 packet is no fragment and never becomes one (RFC 6864, section 4)."""
+        return (self._size() >= NO_OPTIONS_END
+                and word(self._bytes() + FRAGMENT_AT) & (DONT_FRAGMENT | MORE_FRAGMENTS | FRAGMENT_OFFSET) == DONT_FRAGMENT)
+
+    def set_identification(self, uint16_t number):
+        """Rewrite the Identification of an IPv4 packet. Raises ValueError if it is none."""
+        if self._size() < NO_OPTIONS_END:
+            raise ValueError("only an IPv4 packet has an Identification")
+        cdef uint8_t *frame = self._writable()
+        add_to_checksum(frame + IPV4_CHECKSUM_AT, <int64_t> word(frame + IDENTIFICATION_AT) - number)
+        set_word(frame + IDENTIFICATION_AT, number)
 
     def forward(self, bytes destination_mac not None, bytes source_mac not None):
         """Set the Ethernet addresses and take 1 off the TTL, which the caller has seen to be above 1."""

@@ -80,3 +80,10 @@ class TestStore:
         self.store.remove(1)
         self.store.remove(1)
         assert self.store.get(1) is None and self.size.value == 0 and not self.used and not self.victims
+
+    def test_what_was_not_used_since_another_was(self):
+        for name in (1, 2, 3):
+            self.store.add(name, b"x", name * NS_PER_S)
+        self.store.touch(1, 9 * NS_PER_S)
+        assert self.store.older(1, 9) == [2, 3] and self.store.older(3, 9) == [2] and self.store.older(1, 1) == [2]
+        assert self.store.older(2, 9) == self.store.older(7, 9) == []

@@ -105,7 +105,7 @@ def test_witnesses_stamp_what_comes_after_extension_headers():
         assert seen.five_tuple() and seen.transport_data()[:8] == number.to_bytes(8, "big") and seen.transport_checksum_ok()
 
 
-def test_the_wan_optimiser_passes_ipv6_on_as_it_is():
+def test_the_wan_optimiser_passes_ipv6_on_as_it_is_while_its_peer_is_silent():
     ports = (Port("lan", *INSIDE6[1:]), Port("wan", *OUTSIDE6[1:]))
     net = Bench6("monitor", know=())
     net.ctx = LbContext()

@@ -5,14 +5,19 @@ import random
 import pytest
 
 from middleboxes.functions import wan_messages
-from middleboxes.functions.wan_messages import DATA, HAVE, MISSING, RESYNC, WAN_PORT, MessageError
+from middleboxes.functions.wan_messages import DATA, HAVE, MISSING, RESYNC, WAN_PORT, WRONG, MessageError
 from middleboxes.sdk.build import NO_MAC, icmp, ipv4, udp
+from middleboxes.sdk.build6 import icmp6, ipv6
 from middleboxes.sdk.packet import ICMP, UDP
+from middleboxes.sdk.packet6 import ICMPV6
 
+from .hop6_scenario import ip6
 from .nat_scenario import ip
-from .wan_pair import CLIENT, SERVER, Pair, Source, datagram, passed
+from .wan_pair import CLIENT, CLIENT6, SERVER, SERVER6, Pair, Source, datagram, datagram6, passed
 
 KEY = b"key"
+#: of a pair without key
+SECRET = wan_messages.secret("", 1500)
 
 
 def between(data, source="10.9.0.1", destination="10.9.0.2", source_port=0xC000):
@@ -53,7 +58,7 @@ def test_data_says_which_pieces_make_the_packet():
         wan_messages.parse_data(message, 199)
 
 
-@pytest.mark.parametrize("kind", [HAVE, MISSING, RESYNC])
+@pytest.mark.parametrize("kind", [HAVE, MISSING, WRONG, RESYNC])
 def test_control_round_trip(kind):
     names = [] if kind == RESYNC else [1, 2, (1 << 48) - 1]
     message = wan_messages.control(KEY, kind, 5, 6, b"".join(map(wan_messages.name_bytes, names)))
@@ -67,7 +72,7 @@ def test_control_round_trip(kind):
 
 
 @pytest.mark.parametrize("message", [
-    wan_messages.control(KEY, HAVE, 0, 0), wan_messages.control(KEY, RESYNC, 1, 1, bytes(6)), wan_messages.control(KEY, 0x15, 1, 1)])
+    wan_messages.control(KEY, HAVE, 0, 0), wan_messages.control(KEY, RESYNC, 1, 1, bytes(6)), wan_messages.control(KEY, 0x16, 1, 1)])
 def test_a_control_message_that_nobody_sends_is_refused(message):
     with pytest.raises(MessageError, match="of no known kind"):
         wan_messages.parse_control(KEY, message)
@@ -115,28 +120,46 @@ def test_two_contents_of_one_name_are_not_mixed_up():
     assert pair.far.received[1] == passed(again)
 
 
+def test_a_damaged_packet_costs_what_it_was_made_of_and_no_more():
+    """The sender goes on to refer to what it used before that."""
+    pair, contents = Pair(), [random.Random(number).randbytes(600) for number in range(3)]
+    for content in contents:
+        pair.send(pair.near, datagram(CLIENT, SERVER, content))
+        pair.tick(seconds=1)
+    pair.send(pair.near, datagram(CLIENT, SERVER, contents[2]), run=False)
+    (_, frame), = pair.channel
+    pair.channel = [(pair.far, frame[:60] + bytes((frame[60] ^ 1,)) + frame[61:])]
+    pair.run()
+    assert pair.far.drops == {"check_failed": 1}
+    assert list(pair.near.state("sent").values()) == list(pair.far.state("received").values()) == contents[:2]
+
+
 def test_a_reference_beyond_the_content_is_missing():
     pair, content, _, _ = warm_pair()
     name, = pair.far.state("received")
     packet = datagram(CLIENT, SERVER, content)
-    to_far(pair, between(wan_messages.data(b"", pair.near.state("session")["believed"], packet, [(28, 600, name, 1)])))
+    to_far(pair, between(wan_messages.data(SECRET, pair.near.state("session")["believed"], packet, [(28, 600, name, 1)])))
     assert len(pair.far.received) == 1 and pair.far.drops == {"missing": 1}
 
 
 @pytest.mark.parametrize("inner, reason", [
     (datagram("10.9.0.1", SERVER, b"x" * 200), "not_remote"), (datagram("192.0.2.9", SERVER, b"x" * 200), "not_remote"),
     (between(b"\x11" + bytes(50)), "not_remote"), (b"no packet at all", "not_remote"), (datagram(CLIENT, SERVER, b"x" * 1500), "malformed_message"),
-    (datagram(CLIENT, "10.9.0.77", b"x" * 200), "no_route")])
+    (datagram(CLIENT, "10.9.0.77", b"x" * 200), "no_route"), (datagram6("2001:db8:9::1", SERVER6, b"x" * 200), "not_remote"), (b"`" + bytes(60), "not_remote"),
+    (datagram6(CLIENT6, "2001:db8:9::77", b"x" * 200), "no_route"),
+    (ipv6(NO_MAC, NO_MAC, ICMPV6, ip6(CLIENT6), ip6("2001:db8:9::2"), icmp6(ip6(CLIENT6), ip6("2001:db8:9::2"), 136, 0, 0, bytes(16)), 255)[14:], "to_own")],
+    ids=["the peer's own", "not remote", "another datagram", "noise", "too large", "no route", "the peer's own IPv6", "unsound IPv6", "no route for IPv6",
+         "Neighbor Discovery"])
 def test_a_rebuilt_packet_is_believed_no_more_than_any(inner, reason):
-    """Right by its check, as of a peer that is not what it should be: of other sources, a datagram in a datagram, too large."""
+    """Right by its check, as of a peer that is not what it should be: of other sources, a datagram in a datagram, too large, Neighbor Discovery."""
     pair, _, _, _ = warm_pair()
-    to_far(pair, between(wan_messages.data(b"", pair.near.state("session")["believed"], inner, [])))
+    to_far(pair, between(wan_messages.data(SECRET, pair.near.state("session")["believed"], inner, [])))
     assert len(pair.far.received) == 1 and pair.far.drops == {reason: 1}
 
 
 def test_who_is_not_the_peer_is_not_heard():
     pair, _, _, frame = warm_pair()
-    for packet in (between(frame[42:], "10.9.0.3"), between(wan_messages.control(b"", MISSING, 1, 1), "10.9.0.3")):
+    for packet in (between(frame[42:], "10.9.0.3"), between(wan_messages.control(SECRET, MISSING, 1, 1), "10.9.0.3")):
         to_far(pair, packet)
     assert pair.far.drops == {"to_own": 2}
     pair.send(pair.far, between(frame[42:], SERVER))

@@ -1,31 +1,42 @@
 """Two WAN optimisers back to back, and the channel between them, which may lose, repeat and reorder; one thread, no clock.
 
-10.0.0.0/24 - near - 10.9.0.0/24 - far - 192.0.2.0/24. Packets go in at one end, and what came out at the other is kept, without its Ethernet header.
+10.0.0.0/24 and 2001:db8:1::/64 - near - 10.9.0.0/24 and 2001:db8:9::/64 - far - 192.0.2.0/24 and 2001:db8:2::/64. Packets go in at one end,
+and what came out at the other is kept, without its Ethernet header.
 """
 
 import itertools
 import random
+from collections import Counter
 
 from middleboxes.functions.wan_optimiser import WanOptimiser
-from middleboxes.sdk import Packet, Port
+from middleboxes.sdk import Packet, Packet6, Port
 from middleboxes.sdk.build import ARP_REPLY, ARP_REQUEST, NO_MAC, arp, icmp, ipv4, tcp, udp
+from middleboxes.sdk.build6 import NEIGHBOR_SOLICITATION, OVERRIDE, SOLICITED, fragment, icmp6, ipv6, neighbor_advertisement, neighbor_solicitation
 from middleboxes.sdk.conformance import Machine
 from middleboxes.sdk.packet import ICMP, TCP, UDP
+from middleboxes.sdk.packet6 import ICMPV6
 
+from .hop6_scenario import ip6
 from .nat_scenario import NS_PER_S, START_NS, ip, mac
 
-NEAR = (Port.parse("lan", "02:00:5e:00:01:01", "10.0.0.254/24"), Port.parse("wan", "02:00:5e:00:01:02", "10.9.0.1/24"))
-FAR = (Port.parse("lan", "02:00:5e:00:02:01", "192.0.2.254/24"), Port.parse("wan", "02:00:5e:00:02:02", "10.9.0.2/24"))
-NEAR_PARAMETERS = {"peer": "10.9.0.2", "routes": [["192.0.2.0/24", "10.9.0.2"]]}
-FAR_PARAMETERS = {"peer": "10.9.0.1", "routes": [["10.0.0.0/24", "10.9.0.1"]]}
+NEAR = (Port.parse("lan", "02:00:5e:00:01:01", "10.0.0.254/24", ["2001:db8:1::fe/64"]),
+        Port.parse("wan", "02:00:5e:00:01:02", "10.9.0.1/24", ["2001:db8:9::1/64"]))
+FAR = (Port.parse("lan", "02:00:5e:00:02:01", "192.0.2.254/24", ["2001:db8:2::fe/64"]),
+       Port.parse("wan", "02:00:5e:00:02:02", "10.9.0.2/24", ["2001:db8:9::2/64"]))
+NEAR_LAN, FAR_LAN = ("10.0.0.0/24", "2001:db8:1::/64"), ("192.0.2.0/24", "2001:db8:2::/64")
+NEAR_PARAMETERS = {"peer": "10.9.0.2", "routes": [[FAR_LAN[0], "10.9.0.2"], [FAR_LAN[1], "2001:db8:9::2"]], "remote": FAR_LAN}
+FAR_PARAMETERS = {"peer": "10.9.0.1", "routes": [[NEAR_LAN[0], "10.9.0.1"], [NEAR_LAN[1], "2001:db8:9::1"]], "remote": NEAR_LAN}
+#: by the IPv6 addresses that they have besides
+PEERS6 = {"near": {"peer": "2001:db8:9::2"}, "far": {"peer": "2001:db8:9::1"}}
 CLIENT, SERVER = "10.0.0.1", "192.0.2.1"
+CLIENT6, SERVER6 = "2001:db8:1::1", "2001:db8:2::1"
 
 
 class End:
     """A box under the real core, its host on the LAN, what that host sent and received (IP packets)."""
 
-    def __init__(self, ports, parameters, host, workers):
-        self.ports, self.host = {port.name: port for port in ports}, host
+    def __init__(self, ports, parameters, host, host6, workers):
+        self.ports, self.host, self.host6 = {port.name: port for port in ports}, host, host6
         # each with random numbers of its own
         self._seeds = itertools.count(1)
         self.make = lambda: Machine(WanOptimiser, parameters, ports, workers, next(self._seeds), self._event)
@@ -68,8 +79,8 @@ class Pair:
         self.rng = random.Random(seed)
         self.faults = lose, repeat, reorder
         self.now_ns = START_NS
-        self.near = End(NEAR, {**NEAR_PARAMETERS, **parameters, **(near or {})}, CLIENT, workers)
-        self.far = End(FAR, {**FAR_PARAMETERS, **parameters, **(far or {})}, SERVER, workers)
+        self.near = End(NEAR, {**NEAR_PARAMETERS, **parameters, **(near or {})}, CLIENT, CLIENT6, workers)
+        self.far = End(FAR, {**FAR_PARAMETERS, **parameters, **(far or {})}, SERVER, SERVER6, workers)
         self.channel = []           # [(the end that it goes to, frame)]
         self.after_each = lambda: None
         for end in (self.near, self.far):
@@ -81,9 +92,12 @@ class Pair:
 
     def introduce(self, end):
         """Its neighbours ask for the addresses of *end*, so that it knows theirs."""
-        for own, address, source in ((end.ports["lan"], ip(end.host), mac(end.host)),
-                                     (end.ports["wan"], self.other(end).ports["wan"].address, self.other(end).ports["wan"].mac)):
-            end.give(own.name, arp(ARP_REQUEST, source, address, NO_MAC, own.address), self.now_ns)
+        there = self.other(end).ports["wan"]
+        for name, address, address6, source in (("lan", ip(end.host), ip6(end.host6), mac(end.host)),
+                                                ("wan", there.address, there.addresses6[0][0], there.mac)):
+            own = end.ports[name]
+            end.give(name, arp(ARP_REQUEST, source, address, NO_MAC, own.address), self.now_ns)
+            end.give(name, neighbor_solicitation(source, address6, own.addresses6[0][0], own.mac), self.now_ns)
 
     def lose_state(self, end):
         """*end* dies and begins from nothing."""
@@ -94,7 +108,8 @@ class Pair:
         """The host of *end* sends *packet* (an IP packet to the other host); deliver all that follows."""
         end.sent.append(packet)
         own = end.ports["lan"]
-        self._came_out(end, end.give("lan", own.mac + mac(end.host) + b"\x08\x00" + packet, self.now_ns))
+        ether_type = b"\x86\xdd" if packet[0] >> 4 == 6 else b"\x08\x00"
+        self._came_out(end, end.give("lan", own.mac + mac(end.host) + ether_type + packet, self.now_ns))
         self.after_each()
         if run:
             self.run()
@@ -110,18 +125,23 @@ class Pair:
     def _came_out(self, end, emitted):
         lose, repeat, _ = self.faults
         for port, frame in emitted:
-            message = Packet(frame).arp()
-            if message is not None:
-                if message.operation == ARP_REQUEST:
-                    self._answer(end, port, message)
+            answer = self._answer(end, port, frame)
+            if answer is not None:
+                self._came_out(end, end.give(port, answer, self.now_ns))
             elif port == "lan":
                 end.received.append(frame[14:])
             elif self.rng.random() >= lose:
                 self.channel += [(self.other(end), frame)] * (1 + (self.rng.random() < repeat))
 
-    def _answer(self, end, port, message):
-        neighbour = mac(end.host) if port == "lan" else self.other(end).ports["wan"].mac
-        self._came_out(end, end.give(port, arp(ARP_REPLY, neighbour, message.target, message.sender_mac, message.sender), self.now_ns))
+    def _answer(self, end, port, frame):
+        """What a neighbour answers who is asked for its MAC address in *frame*; None if nobody is asked."""
+        neighbour, own = mac(end.host) if port == "lan" else self.other(end).ports["wan"].mac, end.ports[port]
+        if frame[12:14] == b"\x08\x06":
+            message = Packet(frame).arp()
+            return arp(ARP_REPLY, neighbour, message.target, message.sender_mac, message.sender)
+        if frame[12:14] == b"\x86\xdd" and frame[20] == ICMPV6 and frame[54] == NEIGHBOR_SOLICITATION:
+            return neighbor_advertisement(own.mac, frame[22:38], neighbour, frame[62:78], SOLICITED | OVERRIDE)
+        return None
 
     def run(self):
         """Deliver until nothing is on the way; some of it late, if the channel reorders."""
@@ -139,7 +159,9 @@ def exchange(pair, source, packets, spacing=3):
     """Both hosts send packets of *source*, so many at random, with ticks between."""
     for _ in range(packets):
         end = pair.near if pair.rng.random() < 0.6 else pair.far
-        pair.send(end, source.packet(end.host, pair.other(end).host), run=pair.rng.random() < 0.7)
+        other = pair.other(end)
+        ends = (end.host, other.host) if pair.rng.random() < 0.6 else (end.host6, other.host6)
+        pair.send(end, source.packet(*ends), run=pair.rng.random() < 0.7)
         if pair.rng.randrange(spacing) == 0:
             pair.tick()
     pair.run()
@@ -147,14 +169,46 @@ def exchange(pair, source, packets, spacing=3):
 
 def passed(packet):
     """*packet* (IP, without options) as it arrives: two hops further."""
+    if packet[0] >> 4 == 6:
+        return packet[:7] + bytes((packet[7] - 2,)) + packet[8:]
     return ipv4(NO_MAC, NO_MAC, packet[9], *(int.from_bytes(packet[at:at + 4], "big") for at in (12, 16)), packet[20:], ttl=packet[8] - 2, tos=packet[1],
                 identification=int.from_bytes(packet[4:6], "big"), fragment=int.from_bytes(packet[6:8], "big"))[14:]
+
+
+def arrived_right(pair, exactly=False):
+    """Assert that each host received only what the other one sent; how many of the packets did not arrive."""
+    lost = 0
+    for end in (pair.near, pair.far):
+        sent, received = Counter(map(passed, pair.other(end).sent)), Counter(end.received)
+        if exactly:
+            assert received == sent
+        assert not set(received) - set(sent), "something arrived that nobody sent"
+        lost += sum((sent - received).values())
+    return lost
+
+
+def comes_with_repetition(pair, source):
+    """Assert that a packet comes through if it is repeated once, now that the network loses nothing."""
+    pair.faults = 0, 0, 0
+    pair.tick()
+    for _ in range(20):
+        packet, before = source.packet(CLIENT, SERVER), len(pair.far.received)
+        for _ in range(2):
+            if len(pair.far.received) == before:
+                pair.send(pair.near, packet)
+        assert pair.far.received[before:] == [passed(packet)]
 
 
 def datagram(source, destination, data, number=0, **header):
     """An IP packet with UDP *data*; *number* makes it one of its own."""
     source, destination = ip(source), ip(destination)
     return ipv4(NO_MAC, NO_MAC, UDP, source, destination, udp(source, 4000 + number % 7, destination, 53, data), identification=number & 0xFFFF, **header)[14:]
+
+
+def datagram6(source, destination, data, number=0, **header):
+    """An IPv6 packet with UDP *data*; *number* makes it one of its own."""
+    source, destination = ip6(source), ip6(destination)
+    return ipv6(NO_MAC, NO_MAC, UDP, source, destination, udp(source, 4000 + number % 7, destination, 53, data), flow_label=number, **header)[14:]
 
 
 class Source:
@@ -185,15 +239,21 @@ class Source:
         """An IP packet, mostly TCP or UDP; its identification makes it one of its own."""
         rng, data = self.rng, self.content()
         self.number += 1
-        address, to = ip(source), ip(destination)
+        is_ipv6 = ":" in source
+        address, to = map(ip6 if is_ipv6 else ip, (source, destination))
         kind = rng.choice((TCP, TCP, TCP, TCP, UDP, UDP, ICMP, 47))
-        fragment = rng.choice((0,) * 20 + (0x2000, 0x0010))
         if kind == TCP:
             payload = tcp(address, 4000 + self.number % 5, to, 80, 16, data, rng.getrandbits(32), rng.getrandbits(32),
                           options=rng.choice((b"", b"\x01\x01\x08\x0a" + rng.randbytes(8))))
         elif kind == UDP:
             payload = udp(address, 5000 + self.number % 5, to, 443, data)
+        elif kind == ICMP:
+            payload = icmp6(address, to, 128, 0, rng.getrandbits(32), data) if is_ipv6 else icmp(8, 0, rng.getrandbits(32), data)
         else:
-            payload = icmp(8, 0, rng.getrandbits(32), data) if kind == ICMP else data
+            payload = data
+        if is_ipv6:
+            extensions = rng.choice(((),) * 20 + (((60, b"\0\1\4\0\0\0\0"),), ((44, fragment(0, True, self.number)),), ((44, fragment(160, False, 7)),)))
+            return ipv6(NO_MAC, NO_MAC, ICMPV6 if kind == ICMP else kind, address, to, payload, rng.choice((64, 3)), rng.choice((0, 0xB8)), self.number,
+                        extensions)[14:]
         return ipv4(NO_MAC, NO_MAC, kind, address, to, payload, ttl=rng.choice((64, 3)), tos=rng.choice((0, 0xB8)), identification=self.number & 0xFFFF,
-                    fragment=fragment)[14:]
+                    fragment=rng.choice((0,) * 20 + (0x2000, 0x0010)))[14:]

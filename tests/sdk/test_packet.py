@@ -299,6 +299,23 @@ def test_what_is_not_arp_for_ipv4_over_ethernet_is_none(frame):
     assert Packet(frame).arp() is None
 
 
+@pytest.mark.parametrize("fragment, atomic", [(0x4000, True), (0, False), (0x2000, False), (0x6000, False), (0x4001, False), (0xC000, True)])
+def test_an_atomic_packet_is_no_fragment_and_never_becomes_one(fragment, atomic):
+    assert Packet(ipv4(MAC_B, MAC_A, 17, A, B, b"data", fragment=fragment)).is_atomic == atomic
+    assert not Packet(b"short").is_atomic
+
+
+def test_an_identification_is_rewritten_with_its_checksum():
+    rng = random.Random(6)
+    for _ in range(1000):
+        number = rng.getrandbits(16)
+        packet = Packet(ipv4(MAC_B, MAC_A, 17, A, B, b"data", identification=rng.getrandbits(16), fragment=rng.getrandbits(16)))
+        packet.set_identification(number)
+        assert packet.data[18:20] == number.to_bytes(2, "big") and not checksum(packet.data[14:34]) % 0xFFFF
+    with pytest.raises(ValueError):
+        Packet(b"short").set_identification(1)
+
+
 def test_no_bytes_make_a_view_raise_and_what_is_sound_can_be_rewritten():
     rng = random.Random(21)
     sound = 0
