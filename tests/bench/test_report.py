@@ -13,7 +13,7 @@ from ftmb.errors import UsageError
 
 def measured(per_second, cpu_us, p50_us):
     return {"per_second": per_second, "lost": 0, "cpu_us": cpu_us, "traffic_cpu_us": 4.0,
-            "latency": {"rate": 1000, "lost": 0, "p50_us": p50_us, "p99_us": 2 * p50_us, "p999_us": 3 * p50_us, "max_us": 4 * p50_us}}
+            "latency": {"rate": 1000, "lost": 0, "cpu_us": {"master": 3.0}, "p50_us": p50_us, "p99_us": 2 * p50_us, "p999_us": 3 * p50_us, "max_us": 4 * p50_us}}
 
 
 def one_round(protected_per_second):
