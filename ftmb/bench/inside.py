@@ -2,7 +2,6 @@
 
 import gc
 import time
-import tracemalloc
 from contextlib import contextmanager
 from itertools import islice
 
@@ -163,22 +162,6 @@ def determinants(workers, count=20_000, flows=100):
     return {"workers": workers, "bytes_per_packet": sent / count}
 
 
-def memory(count=10_000):
-    """Bytes that Python takes for a logged packet of 64 bytes at the loggers, and for a flow at the master."""
-    logger, master = InputLogger(GROUP_ID, _MAC, 1, 1, 1 << 40), nat_master()
-    frames = [bytes(bytearray(frame)) for frame in frames_of(100, count)]
-    tracemalloc.start()
-    try:
-        for frame in frames:
-            logger.accept(0, bytes(bytearray(frame)), 2 * _NS)
-        logged = tracemalloc.get_traced_memory()[0]
-        fill(master, count)
-        flow = tracemalloc.get_traced_memory()[0] - logged
-    finally:
-        tracemalloc.stop()
-    return {"logged_packet_bytes": logged / count, "flow_bytes": flow / count}
-
-
 def path(count=BATCH, flows=1, frame_bytes=64):
     """(input logger, master, output logger, *count* packets): the cores of the three roles, as they are once traffic flows."""
     master, outputs = nat_master(), OutputLogger(GROUP_ID, _MAC, 1, 2, 1)
@@ -229,4 +212,4 @@ def everything(is_quick):
     rows = [pauses(flows, rounds) for flows in sizes] + [pauses(CHANGES_FLOWS, rounds, changed) for changed in CHANGES]
     return {"changed_max": CHANGED_MAX, "pauses": rows,
             "replay": replay(10_000 if is_quick else 50_000), "determinants": [determinants(1), determinants(4)],
-            "cores": [cores(frame_bytes, 200 if is_quick else 2000) for frame_bytes in (64, 1500)], "memory": memory()}
+            "cores": [cores(frame_bytes, 200 if is_quick else 2000) for frame_bytes in (64, 1500)]}
