@@ -93,6 +93,15 @@ class Controller:
 
 
 @dataclass
+class Bundles:
+    """Where nodes leave bundles of failovers, and how many with how many bytes at most."""
+
+    directory: str
+    count_max: int = 8
+    bytes_max: int = 256 << 20
+
+
+@dataclass
 class Configuration:
     """Everything that one emulated deployment consists of."""
 
@@ -104,6 +113,7 @@ class Configuration:
     groups: dict
     controller: Controller
     management: ipaddress.IPv4Network = ipaddress.IPv4Network("10.254.0.0/24")
+    bundles: Optional[Bundles] = None
 
 
 _CONTROLLER_RANGES = {
@@ -115,6 +125,7 @@ _GROUP_RANGES = {
     "workers": (1, WORKERS_MAX), "checkpoint_interval_ms": (1, 3_600_000), "tick_interval_ms": (1, 3_600_000),
     "log_bytes_max": (1 << 16, 1 << 34),
 }
+_BUNDLES_RANGES = {"count_max": (1, 10_000), "bytes_max": (1 << 20, 1 << 40)}
 _GROUP_CHOICES = {"on_loss": ("block", "last-checkpoint", "empty"), "spare": ("warm", "cold")}
 
 
@@ -145,7 +156,7 @@ def load(name_or_file):
 def read(text, source):
     """The Configuration in *text*; *source* names the file in errors. Raises document.ConfigurationError."""
     root = document.compose(text, source)
-    top = document.fields(root, "the configuration", ("network", "groups"), ("controller",))
+    top = document.fields(root, "the configuration", ("network", "groups"), ("controller", "bundles"))
     configuration = _network(top["network"], source)
     configuration.groups = {name: _group(name, node)
                             for name, node in document.mapping(top["groups"], "groups").items()}
@@ -153,6 +164,8 @@ def read(text, source):
         document.fail(top["groups"], "groups: at least one group is needed")
     if "controller" in top:
         configuration.controller = _controller(top["controller"])
+    if "bundles" in top:
+        configuration.bundles = _bundles(top["bundles"])
     consistency.check(configuration, root)
     return configuration
 
@@ -245,6 +258,14 @@ def _controller(node):
     allowed = [entry.name for entry in dataclass_fields(Controller)]
     got = document.fields(node, "controller", optional=allowed)
     return Controller(**_numbers("controller", got, _CONTROLLER_RANGES))
+
+
+def _bundles(node):
+    got = document.fields(node, "bundles", ("directory",), tuple(_BUNDLES_RANGES))
+    directory = document.string(got["directory"], "bundles: directory")
+    if not directory or "\0" in directory:
+        document.fail(got["directory"], "bundles: directory must name a directory")
+    return Bundles(directory, **_numbers("bundles", got, _BUNDLES_RANGES))
 
 
 def _texts(node, what):

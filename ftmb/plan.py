@@ -219,6 +219,9 @@ class _Planner:
             }
             if links.ports:
                 files[name]["ports"] = links.ports
+            if self.configuration.bundles is not None:
+                files[name]["bundles"] = {**vars(self.configuration.bundles),
+                                          "directory": str(Path(self.configuration.bundles.directory).absolute())}
             if self.faults is not None:
                 files[name]["faults"] = {**self.faults, "seed": self.faults["seed"] + number}
         return files

@@ -225,19 +225,22 @@ cdef class Map(Ordered, Variable):
 
     def apply(self, removed, items):
         cdef uint32_t place
+        cdef Py_hash_t hash
+        cdef Py_ssize_t number
         for key in removed:
             place = self._find(key, PyObject_Hash(key))
             if place:
                 self._remove(place)
-        pairs = iter(items)
-        for key, value in zip(pairs, pairs):
+        for number in range(0, len(items) - 1, 2):
+            key, value = items[number], items[number + 1]
             if self._holds_numbers:
                 self._check_value(value)
-            place = self._find(key, PyObject_Hash(key))
+            hash = PyObject_Hash(key)       # tuples do not keep theirs
+            place = self._find(key, hash)
             if place:
                 self._replace(entry_at(self, place), value)
             else:
-                self._insert(key, PyObject_Hash(key), value)
+                self._insert(key, hash, value)
 
 
 cdef class IdleTimers(Map):
@@ -278,16 +281,11 @@ cdef class IdleTimers(Map):
         return keys
 
 
-class Counter(Variable):
-    """A number that is added to."""
+cdef class Sum:
+    """The number of a Counter."""
 
-    __slots__ = ("name", "value", "_changed", "scope", "domain")
-
-    def __init__(self, scope="shared", domain="shared"):
-        super().__init__(scope, domain)
-        if scope == "flow":
-            raise StateError("a counter has no keys: its scope is 'shared' or 'worker'")
-        self.value, self._changed = 0, False
+    cdef public object name, scope, domain, value
+    cdef bint _changed
 
     def add(self, amount=1):
         """Add *amount* and return the new value."""
@@ -296,6 +294,17 @@ class Counter(Variable):
         self.value = value
         self._changed = True
         return value
+
+
+cdef class Counter(Sum, Variable):
+    """A number that is added to."""
+
+    def __init__(self, scope="shared", domain="shared"):
+        Variable.__init__(self, scope, domain)
+        self.name = Variable.name
+        if scope == "flow":
+            raise StateError("a counter has no keys: its scope is 'shared' or 'worker'")
+        self.value = 0
 
     def cut(self):
         changed, self._changed = self._changed, False

@@ -10,8 +10,11 @@ each worker of a master with several.
     spare          SpareRole           prefetches checkpoints; recovers and becomes a MasterRole
     output_logger  OutputLoggerRole    outputs -> ports; acknowledgements
     store          StoreRole           checkpoints
-    loop           descriptors, timers, work in slices
+    bundles        what a node does so that failovers leave bundles
+    bundler        python -m middleboxes.runtime.bundler: the process beside it that fetches and writes one
+    loop           descriptors, timers, work in slices (compiled)
     link           raw packet sockets
+    batches        many frames with one system call (compiled)
     faults         fault switches: a bad network between the roles
     connection     authenticated TCP connections
 

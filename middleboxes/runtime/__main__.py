@@ -19,6 +19,7 @@ def read_settings(path):
                        ("data_interface", str), ("heartbeat_interval_ms", int)):
         if not isinstance(settings.get(name), kind):
             raise ValueError(f"{path}: {name!r} must be given, as {kind.__name__}")
+    _check_bundles(path, settings.get("bundles"))
     with open(settings["key_file"], encoding="ascii") as file:
         try:
             key = bytes.fromhex(file.read().strip())
@@ -27,6 +28,17 @@ def read_settings(path):
     if len(key) != 32:
         raise ValueError(f"{settings['key_file']}: the key has {len(key)} bytes, it must have 32")
     return settings, key
+
+
+def _check_bundles(path, bundles):
+    """Raise ValueError unless *bundles* of a node file is None, or says where bundles are kept and how many."""
+    if bundles is None:
+        return
+    if not isinstance(bundles, dict) or set(bundles) != {"directory", "count_max", "bytes_max"} or not isinstance(bundles["directory"], str):
+        raise ValueError(f"{path}: 'bundles' must have 'directory', 'count_max' and 'bytes_max'")
+    for name in ("count_max", "bytes_max"):
+        if type(bundles[name]) is not int or bundles[name] < 1:
+            raise ValueError(f"{path}: 'bundles.{name}' must be a number from 1 on")
 
 
 def main():

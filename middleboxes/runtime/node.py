@@ -9,6 +9,7 @@ from collections import Counter
 from ..core.frames import HOP_ACK, HOP_INPUT, by_hop
 from ..core.recovery import LiveBuffer
 from .agent import Agent
+from .bundles import Bundles
 from .connection import Connection, Listener
 from .faults import Faults
 from .input_logger import InputLoggerRole
@@ -16,7 +17,7 @@ from .link import data_links, exclude
 from .loop import Loop
 from .master import MasterRole
 from .output_logger import OutputLoggerRole
-from .role import RoleError, check_positions
+from .role import ROLE_FAILURES, RoleError, check_positions
 from .spare import SpareRole, build_master
 from .store import StoreRole
 
@@ -25,7 +26,7 @@ EARLY_GROUPS_MAX = 16
 #: batches read at most before a fence: as much as a socket's queue can hold
 DRAIN_BATCHES_MAX = 4096
 #: requests for a master, and its methods that carry them out
-MASTER_REQUESTS = {"use-store": "use_store", "use-output-logger": "use_output_logger", "stop": "stop"}
+MASTER_REQUESTS = {"use-store": "use_store", "use-output-logger": "use_output_logger", "stop": "stop", "bundle": "bundle"}
 
 
 class Node:
@@ -56,6 +57,7 @@ class Node:
         self._listener = Listener(self.loop, self._service, key, self._service_message, self.log,
                                   self._service_closed)
         self.agent = Agent(self, settings["controller"], settings["heartbeat_interval_ms"])
+        self.bundles = Bundles(self, settings.get("bundles"), key)
 
     def run(self):
         """Serve until ``restart``, or until the process is told to stop."""
@@ -65,6 +67,7 @@ class Node:
         gc.freeze()
         gc.disable()
         self.loop.run()
+        self.bundles.close()
 
     def log(self, text):
         """A line in the node's log."""
@@ -268,7 +271,10 @@ class Node:
     def _hand_over(self, group_id, frames):
         role = self._takers.get(group_id)
         if role is not None and role.taking:
-            role.guarded(role.inputs)(frames)
+            try:
+                role.inputs(frames)
+            except ROLE_FAILURES as error:
+                self.fail(role, error)
         elif group_id in self._buffers or len(self._buffers) < EARLY_GROUPS_MAX:
             buffer = self.buffer(group_id)
             for frame in frames:
@@ -279,7 +285,11 @@ class Node:
         touched = []
         for (group_id, hop), some in by_hop(frames):
             for role in self._by_id.get(group_id, ()):
-                role.guarded(role.frames)(hop, some)
+                try:
+                    role.frames(hop, some)
+                except ROLE_FAILURES as error:
+                    self.fail(role, error)
+                    continue
                 if role.role == "output-logger" and role not in touched:
                     touched.append(role)
         for role in touched:

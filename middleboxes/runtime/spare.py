@@ -6,6 +6,7 @@ import threading
 from ..core.checkpoint import Assembler
 from ..core.frames import HOP_ACK, WORKERS_MAX, FrameError
 from ..core.master import Master
+from ..core.messages import MOVED
 from ..core.recovery import Recovery
 from ..functions import load
 from ..sdk import Port
@@ -27,6 +28,7 @@ def build_master(node, group, epoch, args, on_event):
     ports = [Port.parse(port["name"], port["mac"], port["address"], port.get("address6", ())) for port in args["ports"]]
     seeds = [int.from_bytes(os.urandom(8), "big") for _ in range(workers)]
     instances = function.instances(args["parameters"], ports, workers, threading.Lock)
+    on_event = node.bundles.watched(group, args, on_event)
     if workers > 1:
         on_event = EventRelay(node.loop, on_event)
     return Master(instances, args["group_id"], node.mac, epoch, seeds, on_event=on_event)
@@ -147,6 +149,8 @@ class SpareRole(Role):
         store = self._peers["store"]
         if store.channel.established:
             store.send({"t": "subscribe", "group": self.group, "have": self._core.checkpoint_id, "follow": False})
+        if args["cause"] != MOVED:
+            self.node.bundles.begin(self.group, epoch, {name: args[name] for name in PEERS}, args["stored"], args["cause"])
 
     def _all_loaded(self):
         """The store has nothing newer: what it has is loaded."""

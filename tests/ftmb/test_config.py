@@ -109,6 +109,12 @@ def test_single_has_the_hosts_that_users_know():
     ("rest_port: 8081", "rest_port: 16653", 20, "rest_port 16653 is already openflow_port"),
     ("rest_port: 8081", "suspect_after_ms: 99", 20, "at least twice heartbeat_interval_ms"),
     ("  links:", "  management: 10.254.0.0/29\n  links:", 3, "10.254.0.0/29 has too few addresses"),
+    # where bundles are left
+    ("controller:\n", "bundles: {}\ncontroller:\n", 19, "bundles: 'directory' is missing"),
+    ("controller:\n", "bundles: {directory: 7}\ncontroller:\n", 19, "bundles: directory must be text"),
+    ("controller:\n", "bundles: {directory: ''}\ncontroller:\n", 19, "bundles: directory must name a directory"),
+    ("controller:\n", "bundles: {directory: x, count_max: 0}\ncontroller:\n", 19, "bundles: count_max must be a whole number from 1"),
+    ("controller:\n", "bundles: {directory: x, size: 0}\ncontroller:\n", 19, "unknown key 'size' (allowed: directory, count_max, bytes_max)"),
     # not YAML
     ("[m1, m2]", "[m1, m2", 19, ""),
 ])
@@ -117,6 +123,12 @@ def test_mistakes_are_named_with_their_line(old, new, line, message):
     with pytest.raises(ConfigurationError) as caught:
         read(GOOD.replace(old, new, 1))
     assert str(caught.value).startswith(f"file.yaml:{line}: ") and message in str(caught.value)
+
+
+def test_bundles_are_left_only_if_they_are_wanted():
+    assert read(GOOD).bundles is None
+    got = read(GOOD.replace("controller:", "bundles: {directory: x, bytes_max: 1048576}\ncontroller:")).bundles
+    assert (got.directory, got.count_max, got.bytes_max) == ("x", 8, 1 << 20)
 
 
 def second_group(*changes):

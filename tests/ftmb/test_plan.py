@@ -1,6 +1,7 @@
 """A plan resolves a configuration to interfaces, addresses and files that fit together."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -126,6 +127,15 @@ def test_faults_come_into_every_node_file_each_with_a_seed_of_its_own():
     got = plan.make(config.load("single"), "/run/x", faults={"seed": 7, "loss": 0.1})
     faults = [content["faults"] for content in got.node_files.values()]
     assert {fault["loss"] for fault in faults} == {0.1} and len({fault["seed"] for fault in faults}) == len(faults)
+
+
+def test_every_node_knows_where_bundles_are_left_wherever_it_runs():
+    assert all("bundles" not in content for content in made().node_files.values())
+    configuration = config.load("single")
+    configuration.bundles = config.Bundles("here", 3, 1 << 20)
+    got = plan.make(configuration, "/run/x")
+    told = [content["bundles"] for content in got.node_files.values()]
+    assert told == [{"directory": str(Path("here").absolute()), "count_max": 3, "bytes_max": 1 << 20}] * len(configuration.nodes)
 
 
 def test_ipv6_of_hosts_and_ports_and_addresses_that_functions_add():

@@ -1,7 +1,7 @@
 """Good messages, to make bad ones of."""
 
 ADDRESS = ["127.0.0.1", 9]
-PORTS = [{"name": "inside", "mac": "02:00:5e:00:01:01", "address": "10.0.0.254/24", "peer": None},
+PORTS = [{"name": "inside", "mac": "02:00:5e:00:01:01", "address": "10.0.0.254/24", "address6": ["2001:db8:1::fe/64"], "peer": None},
          {"name": "outside", "mac": "02:00:5e:00:01:02", "address": "192.0.2.254/24", "peer": None}]
 LOGGER = {"group_id": 1, "workers": 1, "ports": []}
 INPUT_LOGGER = {**LOGGER, "function": "nat", "tick_interval_ms": 100, "log_bytes_max": 10_000, "start": [0], "start_ns": 0, "master_epoch": 1}
@@ -12,8 +12,8 @@ SERVICES = [{"t": "subscribe", "group": "nat", "have": 0, "follow": True}, {"t":
             {"t": "stored", "group": "nat", "id": 1}, {"t": "beat", "roles": []}]
 REQUESTS = [("store", {}), ("input-logger", INPUT_LOGGER), ("output-logger", {**LOGGER, "covered_from": 0}), ("master", {**MASTER, "start": [0], "inputs_from": 1}),
             ("spare", {**MASTER, "input_logger": ADDRESS, "output_logger": ADDRESS}), ("fence", {"role": "store"}),
-            ("recover", {"stored": [0], "input_logger": ADDRESS, "output_logger": ADDRESS, "store": ADDRESS, "cold": True, "inputs_from": 1}),
-            ("use-store", {"store": ADDRESS}), ("use-output-logger", {}), ("stop", {}), ("restart", {}), ("retire", {"role": "master"})]
+            ("recover", {"stored": [0], "input_logger": ADDRESS, "output_logger": ADDRESS, "store": ADDRESS, "cold": True, "inputs_from": 1, "cause": "x"}),
+            ("use-store", {"store": ADDRESS}), ("use-output-logger", {}), ("stop", {}), ("bundle", {"store": ADDRESS, "input_logger": ADDRESS, "output_logger": ADDRESS}), ("restart", {}), ("retire", {"role": "master"})]
 
 MESSAGES = [
     {"t": "hello", "node": "m1", "boot": 1, "service": ["10.0.0.1", 9778], "roles": [{"group": "nat", "role": "master", "epoch": 3}]},
