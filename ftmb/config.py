@@ -104,7 +104,8 @@ _GROUP_RANGES = {
     "workers": (1, WORKERS_MAX), "checkpoint_interval_ms": (1, 3_600_000), "tick_interval_ms": (1, 3_600_000),
     "log_bytes_max": (1 << 16, 1 << 34),
 }
-_GROUP_CHOICES = {"on_loss": ("block", "last-checkpoint", "empty"), "spare": ("warm", "cold")}
+SPARES = ("warm", "cold", "hot")
+_GROUP_CHOICES = {"on_loss": ("block", "last-checkpoint", "empty"), "spare": SPARES}
 
 
 def names():

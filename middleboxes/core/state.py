@@ -72,9 +72,17 @@ class Variable:
         """Apply changes from a checkpoint: removed keys, then a flat list key, value, key, value ..."""
         raise NotImplementedError
 
+    def put_back(self, changes):
+        """Undo cuts: *changes* [(removed, dirty), ...] in the order of their cuts, and then what changed since, are one record again."""
+        raise NotImplementedError
+
     def reset(self):
         """Forget everything, changes too: a base checkpoint follows."""
         raise NotImplementedError
+
+    def shrink(self, keys_max):
+        """Forget *keys_max* keys, whichever: a ``reset`` in slices. Returns whether there are more."""
+        return False
 
 
 class Map(dict, Variable):
@@ -99,8 +107,10 @@ class Map(dict, Variable):
             check_value(self.name, value)
         if key not in self:
             check_value(self.name, key)
-            # an inserted key is the last one here, so it is the last one in the delta
+            # an inserted key is the last one here, so it is the last one in the delta; told as removed, too, it comes
+            # last wherever between its cuts the delta is applied to (docs/protocol.md, rule 25)
             self._dirty.pop(key, None)
+            self._removed[key] = None
         self._dirty[key] = value
         super().__setitem__(key, value)
 
@@ -130,12 +140,27 @@ class Map(dict, Variable):
         super().clear()
         self._dirty, self._removed = {}, {}
 
+    def shrink(self, keys_max):
+        pop = super().popitem
+        for _ in range(min(keys_max, len(self))):
+            pop()
+        return bool(self)
+
     update = setdefault = clear = popitem = __ior__ = _refuse
 
     def cut(self):
         changes = self._removed, self._dirty
         self._removed, self._dirty = {}, {}
         return changes
+
+    def put_back(self, changes):
+        removed, dirty = {}, {}
+        for gone, changed in (*changes, self.cut()):
+            for key in gone:
+                dirty.pop(key, None)
+            removed.update(gone)
+            dirty.update(changed)
+        self._removed, self._dirty = removed, dirty
 
     def everything(self):
         return dict(self)
@@ -196,6 +221,9 @@ class Counter(Variable):
     def cut(self):
         changed, self._changed = self._changed, False
         return {}, ({None: self.value} if changed else {})
+
+    def put_back(self, changes):
+        self._changed = self._changed or any(dirty for _, dirty in changes)
 
     def everything(self):
         return {None: self.value}

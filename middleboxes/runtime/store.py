@@ -14,7 +14,7 @@ class StoreRole(Role):
         self._folded = Folded()
         self._folded.epoch = epoch
         self._assemblers = {}       # connection -> Assembler of the checkpoint under way
-        self._followers = set()
+        self._followers = {}        # connection -> whether it wants headers only
         self._bytes = 0
 
     def counters(self):
@@ -33,14 +33,14 @@ class StoreRole(Role):
             self._take(connection, message)
         elif message["t"] == "subscribe":
             if message["follow"]:
-                self._followers.add(connection)
-            connection.pump(self._feed(message["have"], end=not message["follow"]))
+                self._followers[connection] = message["headers"]
+            connection.pump(self._feed(message["have"], message["headers"], end=not message["follow"]))
         else:
             super().message(connection, message)
 
     def disconnected(self, connection):
         self._assemblers.pop(connection, None)
-        self._followers.discard(connection)
+        self._followers.pop(connection, None)
 
     def _take(self, connection, message):
         """A chunk; the last message of a checkpoint carries none and commits it."""
@@ -73,16 +73,17 @@ class StoreRole(Role):
         self._bytes = sum(map(len, chunks))
         self._folded.fold(chunks, checkpoint)
         connection.send({"t": "stored", "group": self.group, "id": self._folded.id})
-        for follower in list(self._followers):      # one that can't be reached any more leaves the set meanwhile
-            follower.pump(self._chunks(self._folded.id, message["base"], chunks))
+        for follower, headers in list(self._followers.items()):     # one that can't be reached any more leaves meanwhile
+            follower.pump(self._chunks(self._folded.id, message["base"], chunks[:1] if headers else chunks))
+        self.work(self._folded.fold_slice)
 
     def _chunks(self, number, base, chunks):
         for data in chunks:
             yield {"t": "chunk", "group": self.group, "id": number, "base": base, "last": False, "data": data}
         yield {"t": "chunk", "group": self.group, "id": number, "base": base, "last": True, "data": b""}
 
-    def _feed(self, have, end):
-        for number, base, chunks in self._folded.since(have):
+    def _feed(self, have, headers, end):
+        for number, base, chunks in self._folded.headers_since(have) if headers else self._folded.since(have):
             yield from self._chunks(number, base, chunks)
         if end:
             yield {"t": "chunk", "group": self.group, "id": 0, "base": 0, "last": True, "data": b""}
