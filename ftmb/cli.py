@@ -97,6 +97,16 @@ def _move(parser):
     parser.add_argument("--json", action="store_true", help="tell the result as JSON")
 
 
+def _drain(parser):
+    parser.add_argument("host", metavar="HOST", help="a node of the network")
+
+
+def _decide(parser):
+    parser.add_argument("group", metavar="GROUP", help="a group whose state is lost")
+    parser.add_argument("policy", metavar="POLICY", choices=commands.POLICIES,
+                        help="last-checkpoint: go on from the last durable checkpoint; empty: begin anew")
+
+
 def _nothing(_parser):
     """A command without arguments."""
 
@@ -149,6 +159,9 @@ _PARSERS = {
     "kill": (commands.kill, "kill whoever has a role now", "ftmb kill nat master --how host", _kill),
     "move": (commands.move, "move a group's master to another node, without losing a packet",
              "ftmb move nat --to m3 --reload", _move),
+    "drain": (commands.drain, "give a node's roles to others, and no new ones to it", "ftmb drain m1", _drain),
+    "undrain": (commands.undrain, "let a drained node have roles again", "ftmb undrain m1", _drain),
+    "decide": (commands.decide, "say how a group goes on whose state is lost", "ftmb decide nat last-checkpoint", _decide),
     "heal": (commands.heal, "undo hang, link and host; dead processes start anew, links between switches come up", "ftmb heal m1", _heal),
     "new-function": (commands.new_function, "write a network function that works, its test and a configuration, as a place to begin",
                      "ftmb new-function talkers && pytest test_talkers.py", _new_function),

@@ -14,6 +14,8 @@ from .new_function import write as write_function
 
 STATES = ("protected", "recovering", "unprotected", "lost")
 _COLOURS = {"protected": "32", "recovering": "33", "unprotected": "33", "lost": "31"}
+_POLICIES = {"last-checkpoint": "from its last durable checkpoint; what came after that is lost", "empty": "with empty state"}
+POLICIES = tuple(_POLICIES)
 _POLL_S = 0.05
 _NOT_FOUND = 127        # as a shell says it
 
@@ -86,6 +88,27 @@ def move(arguments):
     return 1 if "error" in result else 0
 
 
+def drain(arguments):
+    """``ftmb drain``"""
+    client.drain(arguments.host)
+    print(f"{arguments.host} gives its roles to others and gets no new ones")
+    return 0
+
+
+def undrain(arguments):
+    """``ftmb undrain``"""
+    client.drain(arguments.host, undo=True)
+    print(f"{arguments.host} may have roles again")
+    return 0
+
+
+def decide(arguments):
+    """``ftmb decide``"""
+    client.decide(arguments.group, arguments.policy)
+    print(f"{arguments.group} goes on {_POLICIES[arguments.policy]}")
+    return 0
+
+
 def heal(arguments):
     """``ftmb heal``"""
     healed = client.heal(arguments.host)["healed"]
@@ -138,12 +161,16 @@ def _table(now):
         lines += _group_lines(group)
     width = max(len(host["name"]) for host in now["hosts"])
     lines.append("hosts")
-    lines += [f"  {host['name']:{width}}  {host['role']:14} {'' if host['alive'] else 'dead'}".rstrip()
+    lines += [f"  {host['name']:{width}}  {host['role']:14} {_condition(host)}".rstrip()
               for host in now["hosts"]]
     lines += [f"{name} is down" for name in now["links_down"]]
     controller = now["controller"]
     lines.append(f"controller {'alive' if controller['alive'] else 'dead'}: {', '.join(controller.get('apps', []))}")
     return "\n".join(lines)
+
+
+def _condition(host):
+    return "" if host["alive"] and not host.get("drained") else "drained" if host["alive"] else "dead"
 
 
 def _group_lines(group):

@@ -113,6 +113,11 @@ def names():
     return sorted(path.stem for path in CONFIGURATIONS.glob("*.yaml"))
 
 
+def readiness():
+    """How ready a group's spare may be kept (the key ``spare``)."""
+    return _GROUP_CHOICES["spare"]
+
+
 def load(name_or_file):
     """The Configuration of that name, or in that file. Raises UsageError."""
     named = name_or_file in names()

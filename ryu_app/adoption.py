@@ -27,6 +27,9 @@ def step(context, group, now_ns):
         counters = context.nodes[name].counters(group.name, "master")
         group.epoch = max(group.epoch, counters.get("inputs_from", 0), counters.get("change", 0))
     master = _master(context, group, reported)
+    for _, name in reported.get("output-logger", []):
+        # one that began and that the master was not told of waits for an epoch not below its own
+        group.epoch = max(group.epoch, context.nodes[name].counters(group.name, "output-logger").get("covered_from", 0))
     logs = {role: name for role in LOGS for name in [_log(context, group, role, reported, master)] if name is not None}
     if master is not None or len(logs) == len(LOGS):
         _adopt(context, group, logs, reported, master, now_ns)
@@ -70,7 +73,11 @@ def _log(context, group, role, reported, master):
             low = max(low, counters.get("inputs_from", 0))
         if top < low:
             return None             # it was replaced already
-    elif role == "store" and names:
+    if role == "output-logger":
+        # one that waits for its first checkpoint lacks what left before: without the master the former one is needed
+        begun = [name for name in names if not context.nodes[name].counters(group.name, role).get("covered_from")]
+        names = begun or (names if master is not None else [])
+    elif role == "store" and master is None and names:
         # two of the same master: the one that has its last checkpoint
         return max(names, key=lambda name: context.nodes[name].counters(group.name, role).get("checkpoint", 0))
     return names[0] if len(names) == 1 else None

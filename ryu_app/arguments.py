@@ -21,6 +21,9 @@ def role_arguments(context, group, role, start=None, start_ns=0, hot=False):
     if role in ("input-logger", "output-logger"):
         for item, port in zip(args["ports"], spec.ports):
             item["peer"] = {"group": port.peer[0], "port": port.peer[1]} if port.peer else None
+    if role == "output-logger":
+        # until it is over, the former one has the role should the master die (docs/protocol.md, rule 20)
+        args["covered_from"] = group.epoch if role in group.replacing else 0
     if role == "input-logger":
         args.update(function=spec.function, tick_interval_ms=spec.tick_interval_ms, log_bytes_max=spec.log_bytes_max,
                     start_ns=start_ns, master_epoch=group.master_epoch)

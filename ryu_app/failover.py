@@ -46,6 +46,7 @@ def _attempt(context, group, now_ns):
     recovery.asked.clear()
     recovery.waiting = set(LOGS)
     recovery.stored, recovery.sent, recovery.checkpoint = None, False, None
+    recovery.covered_from, recovery.begins_after = 0, None
     recovery.counters, recovery.idle_ticks = None, 0
     recovery.fenced_ns = recovery.redirected_ns = None
     _choose(context, group, now_ns)

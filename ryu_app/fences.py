@@ -80,22 +80,42 @@ def answered(context, group, pending, result, now_ns):
     """*pending.role* refuses the old epochs, or began anew. False if the *result* does not tell what it should."""
     recovery, role, workers = group.recovery, pending.role, group.spec.workers
     if role == "store":
-        told = {"checkpoint": 0, "positions": [], "change": 0, "last_ns": 0} if pending.do == "store" else result
+        told = {"checkpoint": 0, "positions": [], "covers": {}, "change": 0, "last_ns": 0} if pending.do == "store" else result
         if not _is_checkpoint(told, workers):
             return False
         if not _told(context, group, told):
             return True
     elif role == "output-logger" and not recovery.salvage:
-        stored = result.get("stored")
-        if not isinstance(stored, list) or len(stored) != workers:
+        stored, covered_from = result.get("stored"), result.get("covered_from")
+        if not isinstance(stored, list) or len(stored) != workers or type(covered_from) is not int:
             return False
-        recovery.stored = stored
+        recovery.stored, recovery.covered_from = stored, covered_from
+    elif role == "input-logger" and not recovery.salvage:
+        begins_after = result.get("begins_after")
+        if not isinstance(begins_after, list) or [type(n) for n in begins_after] != [int] * workers:
+            return False
+        recovery.begins_after = begins_after
     group.holders[role].acked = True
     recovery.waiting.discard(role)
     recovery.mark(f"{role} {'fenced' if pending.do == 'fence' else 'begun anew'}", now_ns)
     if not recovery.waiting - {"switch"}:
         recovery.fenced_ns = now_ns
+        recovery.beyond = recovery.beyond or _missing(recovery)
     return True
+
+
+def _missing(recovery):
+    """What the loggers lack that the state after the last checkpoint needs; None: nothing.
+
+    Whoever decided their replacement knows it already. This is for a controller that came in the middle of one.
+    """
+    if recovery.salvage or not recovery.checkpoint["checkpoint"]:
+        return None
+    if recovery.covered_from > recovery.checkpoint["covers"]["output-logger"]:
+        return "the output logger had just begun, and lacks what left before"
+    if any(begin > n for begin, (n, _) in zip(recovery.begins_after, recovery.checkpoint["positions"])):
+        return "the input logger had just begun, and lacks inputs after the last checkpoint"
+    return None
 
 
 def _told(context, group, told):
@@ -112,7 +132,7 @@ def _told(context, group, told):
         if told["change"] >= doubt.epoch:
             continue                    # it was over, only not told: the new one protects the group
         if role == "output-logger":
-            # no checkpoint since it began: the former one has what counts (docs/architecture.md, known limits, says what may slip)
+            # no checkpoint since it began, so nothing left by it: the former one has what counts
             replacement.take_back(group, doubt)
             context.steer()
         else:
@@ -126,9 +146,11 @@ def _told(context, group, told):
 
 
 def _is_checkpoint(told, workers):
-    """Whether it is {"checkpoint": id, "positions": [n, k] per worker, "change": epoch, "last_ns"}; id 0: there is none."""
+    """Whether it is {"checkpoint": id, "positions": [n, k] per worker, "covers", "change": epoch, "last_ns"}; id 0: there is none."""
     if any(type(told.get(name)) is not int for name in ("checkpoint", "change", "last_ns")):
         return False
-    positions = told.get("positions")
+    positions, covers = told.get("positions"), told.get("covers")
+    if not isinstance(covers, dict) or told["checkpoint"] and type(covers.get("output-logger")) is not int:
+        return False
     return isinstance(positions, list) and (told["checkpoint"] == 0 or len(positions) == workers and all(
         isinstance(item, (list, tuple)) and [type(value) for value in item] == [int, int] for item in positions))

@@ -26,6 +26,8 @@ class Recovery:
     asked: Set[str] = field(default_factory=set)
     token: Optional[int] = None
     stored: Optional[list] = None       # R, as the output logger told it
+    covered_from: int = 0               # of the output logger: it needs a checkpoint that covers this epoch of it
+    begins_after: Optional[list] = None             # of the input logger: it has no inputs up to here
     cold: bool = True
     sent: bool = False
     prepared: bool = False              # the target was asked to become a spare, or is one

@@ -62,7 +62,7 @@ def parsed(path, source):
     lines += [f"from {match[1]} import {match[2]}" if match[1] else f"import {match[2]}" for match in CIMPORT.finditer(source)
               if (match[1] or match[2]).split(".")[0] not in CIMPORTED]
     lines += [f"{name}(...)" for name in sorted(EVALUATING_CALLS) if re.search(rf"(?<![\w.]){name}\(", source)]
-    docstring = re.match(r'"""[^"]+"""', source)
+    docstring = re.match(r'""".+?"""', source, re.DOTALL)
     return ast.parse("\n".join([docstring[0] if docstring else "...", *lines]))
 
 

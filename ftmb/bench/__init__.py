@@ -7,5 +7,10 @@
 - ``systems``    what is compared: limit, plain, protected, Linux's NAT
 - ``plain``      the process of ``plain``: the function in the runtime, unprotected
 - ``inside``     what needs no network: checkpoints, replay, memory, bytes of determinants
-- ``measure``, ``report``, ``plots``   rounds; table and ratios; SVG
+- ``measure``, ``report``   rounds; table and ratios
+- ``plots``, ``charts``     which charts there are; bars and lines as SVG
+- ``packets.h``  what the programs in C share
+- ``growth``   ``--growth``: what a packet costs as rates, flows and groups grow
+- ``iperf``    ``--iperf``: what iperf3 gets through
+- ``gap/``       ``--gap``: what a client feels when the master dies
 """

@@ -3,8 +3,9 @@
 import statistics
 import time
 
+from ..emulator.processes import cpu_ns
 from . import systems
-from .programs import cpu_ns, traffic
+from .programs import traffic
 
 FRAMES_BYTES = (64, 512, 1500)
 FLOWS = 100
@@ -13,25 +14,31 @@ WINDOW = 512
 #: the rate of latency measurements, as a part of protected's throughput
 MODERATE = 0.5
 _RATE_MIN = 1000
-#: flows are opened at so many times the rate that is measured
+#: flows are opened at so many times the rate that is measured, and at so many a second at least
 _OPENING = 2
+_OPENING_PPS = 20_000
 _SETTLE_S = 0.3
 
 
 def capacity(wire, running, frame_bytes, seconds, flows=FLOWS):
     """Throughput with a full window: frames a second received and CPU us for each, by role and of the traffic itself."""
-    before = {role: cpu_ns(pid) for role, pid in running.pids.items()}
-    result = traffic(wire, running.link, frame_bytes, flows, "window", WINDOW, seconds)
-    received = max(1, result["received"])
-    cpu_us = {role: (cpu_ns(pid) - before[role]) / 1000 / received for role, pid in running.pids.items()}
-    return {"per_second": result["per_second"], "lost": max(0, result["sent"] - result["received"]),
+    result, cpu_us = _traffic(wire, running, frame_bytes, flows, "window", WINDOW, seconds)
+    return {"per_second": result["per_second"], "received": result["received"], "lost": max(0, result["sent"] - result["received"]),
             "cpu_us": cpu_us, "traffic_cpu_us": result["cpu_us"]}
 
 
+def _traffic(wire, running, frame_bytes, flows, mode, amount, seconds):
+    """(what ``traffic`` gives, {role: CPU us for each frame that arrived})."""
+    before = {role: cpu_ns(pid) for role, pid in running.pids.items()}
+    result = traffic(wire, running.link, frame_bytes, flows, mode, amount, seconds)
+    received = max(1, result["received"])
+    return result, {role: (cpu_ns(pid) - before[role]) / 1000 / received for role, pid in running.pids.items()}
+
+
 def latency(wire, running, frame_bytes, rate, seconds, flows=FLOWS):
-    """One-way latency at *rate* frames a second: percentiles in us, and frames lost."""
-    result = traffic(wire, running.link, frame_bytes, flows, "rate", max(_RATE_MIN, int(rate)), seconds)
-    return {"rate": rate, "lost": max(0, result["sent"] - result["received"]),
+    """One-way latency at *rate* frames a second: percentiles in us, frames lost, and CPU us for each by role."""
+    result, cpu_us = _traffic(wire, running, frame_bytes, flows, "rate", max(_RATE_MIN, int(rate)), seconds)
+    return {"rate": rate, "lost": max(0, result["sent"] - result["received"]), "cpu_us": cpu_us,
             **{name: result[name] for name in ("p50_us", "p99_us", "p999_us", "max_us")}}
 
 
@@ -82,18 +89,24 @@ def ratios(rounds, frame_bytes):
 
 
 def checkpoints_and_latency(wire, rate, seconds, flows, rounds):
-    """p99.9 of the latency with checkpoints and without, in turns: {"on_us", "off_us", "ratio"} of *flows* flows."""
-    found = {"on": [], "off": []}
+    """Latency and CPU time of *flows* flows with checkpoints and without, in turns.
+
+    {"flows", "rate", "on", "off": as ``latency``, "ratio": of the p99.9, "cpu_us": per packet at full load, with checkpoints},
+    medians of *rounds*.
+    """
+    found, full = {"on": [], "off": []}, []
     for _ in range(rounds):
         for name, interval_ms in (("on", systems.CHECKPOINT_INTERVAL_MS), ("off", systems.NO_CHECKPOINTS_MS)):
             with systems.protected(wire, interval_ms) as running:
                 # once through all flows first: opening them is not what is measured
-                opening = int(_OPENING * rate)
+                opening = max(int(_OPENING * rate), _OPENING_PPS)
                 traffic(wire, running.link, FRAMES_BYTES[0], flows, "rate", opening, 1.2 * flows / opening)
-                found[name].append(latency(wire, running, FRAMES_BYTES[0], rate, seconds, flows)["p999_us"])
-    pairs = list(zip(found["on"], found["off"]))
-    return {"flows": flows, "rate": rate, "on_us": statistics.median(found["on"]), "off_us": statistics.median(found["off"]),
-            "ratio": statistics.median(on / off for on, off in pairs)}
+                found[name].append(latency(wire, running, FRAMES_BYTES[0], rate, seconds, flows))
+                if name == "on":
+                    full.append(capacity(wire, running, FRAMES_BYTES[0], seconds, flows)["cpu_us"])
+    ratio = statistics.median(on["p999_us"] / off["p999_us"] for on, off in zip(found["on"], found["off"]))
+    return {"flows": flows, "rate": rate, **{name: medians(rounds) for name, rounds in found.items()}, "ratio": ratio,
+            "cpu_us": medians(full)}
 
 
 def idle_percent(wire, seconds):

@@ -64,7 +64,7 @@ class Nodes:
     def _assign(self, interval_ms, workers, function, parameters):
         common = {"group_id": GROUP_ID, "workers": workers, "ports": PORTS}
         self._request("store", {})
-        self._request("output-logger", common)
+        self._request("output-logger", {**common, "covered_from": 0})
         self._request("master", {**common, "function": function, "parameters": parameters, "start": [0] * workers,
                                  "checkpoint_interval_ms": interval_ms, "inputs_from": 0, "store": [ADDRESSES["st"], _SERVICE_PORT]})
         self._until(lambda: "protected" in self._events)

@@ -1,4 +1,4 @@
-"""Programs that the bench compiles, starts and ends: each dies with it, and its CPU time can be read."""
+"""Programs that the bench compiles, starts and ends: each dies with it."""
 
 import json
 import os
@@ -13,22 +13,22 @@ from topologies.network import die_with_parent
 from ..errors import UsageError
 from .network import INSIDE_MAC, OUTSIDE_MAC, PREFIX, enter
 
-_SOURCE = Path(__file__).with_name("wire.c")
+_SOURCES = Path(__file__).parent
 _END_S = 5.0
 TRAFFIC_MORE_S = 10.0       # a run of traffic is given this much more than it is asked to last
 
 
 @contextmanager
-def compiled():
-    """The path of ``wire``, compiled into a directory of its own. Raises UsageError."""
+def compiled(source="wire.c"):
+    """The path of the program *source*, compiled into a directory of its own. Raises UsageError."""
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
         raise UsageError("bench: no C compiler for the forwarders and the traffic; mend: apt-get install gcc libc6-dev")
     with tempfile.TemporaryDirectory(prefix="ftmb-bench-") as directory:
-        path = os.path.join(directory, "wire")
-        done = subprocess.run([compiler, "-O2", "-o", path, str(_SOURCE)], capture_output=True, text=True, check=False)
+        path = os.path.join(directory, Path(source).stem)
+        done = subprocess.run([compiler, "-O2", "-o", path, str(_SOURCES / source)], capture_output=True, text=True, check=False)
         if done.returncode:
-            raise UsageError(f"bench: {compiler} can't compile {_SOURCE.name}: {done.stderr.strip()}")
+            raise UsageError(f"bench: {compiler} can't compile {source}: {done.stderr.strip()}")
         yield path
 
 
@@ -47,15 +47,6 @@ def stop(processes):
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-def cpu_ns(pid):
-    """CPU time that a process took so far, all its threads, in ns."""
-    total_ns = 0
-    for task in os.listdir(f"/proc/{pid}/task"):
-        with open(f"/proc/{pid}/task/{task}/schedstat", encoding="ascii") as file:
-            total_ns += int(file.read().split()[0])
-    return total_ns
 
 
 def traffic(wire, link, frame_bytes, flows, mode, amount, seconds):

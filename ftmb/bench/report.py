@@ -20,7 +20,7 @@ def lines(result):
         text.append(f"idle: all roles together take {result['idle_percent']:.1f} % of one processor (target: below 3)")
     if "checkpoints" in result:
         part = result["checkpoints"]
-        text.append(f"latency p99.9 at {part['flows']} flows, checkpoints on / off: {part['on_us']:.0f} / {part['off_us']:.0f} us"
+        text.append(f"latency p99.9 at {part['flows']} flows, checkpoints on / off: {part['on']['p999_us']:.0f} / {part['off']['p999_us']:.0f} us"
                     f" = {part['ratio']:.2f} (target: at most 2)")
     return text + result["notes"]
 

@@ -10,7 +10,8 @@ import sys
 from ..demo.progress import Progress
 from ..errors import UsageError
 from ..running import check_writable, write_json
-from . import inside, measure, plots, report, systems
+from . import growth, inside, iperf, measure, plots, report, systems
+from .gap import run as gap
 from .network import network
 from .programs import compiled
 
@@ -19,6 +20,8 @@ _QUICK_ROUNDS, _QUICK_SECONDS = 1, 0.6
 _QUICK_FRAMES_BYTES = (64, 1500)
 _IDLE_S = 5.0
 _LATENCY_FLOWS = 100_000
+#: what is measured in place of the price of protection
+_PARTS = {"gap": gap, "growth": growth, "iperf": iperf}
 _LATENCY_RATE, _LATENCY_S = 10_000, 3.0
 
 
@@ -26,18 +29,32 @@ def add_arguments(parser):
     """Declare the options of ``ftmb bench``."""
     parser.add_argument("--quick", action="store_true", help="one short round, two sizes, without a switch only")
     parser.add_argument("--json", metavar="FILE", help="write the result to FILE")
-    parser.add_argument("--plots", metavar="DIRECTORY", help="write the plots (SVG) into DIRECTORY")
+    parser.add_argument("--plots", metavar="DIRECTORY", help="write the plots (SVG) into DIRECTORY (--iperf has none)")
+    parts = parser.add_mutually_exclusive_group()
+    parts.add_argument("--gap", action="store_true", help="instead: what a client feels when the master dies, and where the time goes")
+    parts.add_argument("--growth", action="store_true", help="instead: what a packet costs as rates, flows, new flows and groups grow")
+    parts.add_argument("--iperf", action="store_true", help="instead: what iperf3 gets through a protected NAT")
+    gap.add_arguments(parser)
 
 
 def main(args, stream=None):
     """Run the benchmark that *args* ask for; return the exit code. Raises UsageError."""
-    progress = Progress(stream or sys.stdout)
     check_writable(args.json)
     if args.plots and not os.path.isdir(args.plots):
         raise UsageError(f"--plots: {args.plots!r} is no directory")
+    args.machine = {"processors": os.cpu_count(), "kernel": platform.release(), "python": platform.python_version()}
+    if not args.gap:
+        gap.refuse_options(args)
+    for name, part in _PARTS.items():
+        if getattr(args, name):
+            return part.main(args)
+    return _price(args, Progress(stream or sys.stdout))
+
+
+def _price(args, progress):
+    """What protection costs, beside its limits."""
     names = [name for name in systems.ALL if name != "linux" or systems.linux_nat_is_there()]
-    result = {"machine": {"processors": os.cpu_count(), "kernel": platform.release(), "python": platform.python_version()},
-              "quick": args.quick, "paths": {}, "notes": []}
+    result = {"machine": args.machine, "quick": args.quick, "paths": {}, "notes": []}
     if "linux" not in names:
         result["notes"].append("Linux's own NAT was left out: nft is not installed (apt-get install nftables)")
     with compiled() as wire:

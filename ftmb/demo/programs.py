@@ -27,10 +27,12 @@ class Program:
     """
 
     def __init__(self, popen, host, module, *arguments, package="ftmb.demo.traffic"):
-        self.name = f"{module} in {host}"
+        self._start(popen, host, module, [sys.executable, "-m", f"{package}.{module}", *map(str, arguments)])
+
+    def _start(self, popen, host, what, argv):
+        self.name = f"{what} in {host}"
         self._stderr = tempfile.TemporaryFile()
         self._rest = b""
-        argv = [sys.executable, "-m", f"{package}.{module}", *map(str, arguments)]
         # a session of its own: Ctrl-C is for the demo, which then ends its programs itself
         self._process = popen(host, argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._stderr,
                               start_new_session=True)
@@ -81,6 +83,13 @@ class Program:
         self._process.wait()
         for file in (self._process.stdin, self._process.stdout, self._stderr):
             _close(file)
+
+
+class Compiled(Program):
+    """As Program, of an executable file, at *path*, instead of a module."""
+
+    def __init__(self, popen, host, path, *arguments):
+        self._start(popen, host, os.path.basename(path), [path, *map(str, arguments)])
 
 
 def _last_words(file):

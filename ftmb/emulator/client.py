@@ -101,20 +101,42 @@ def move(group, to=None, reload=False):
 
     {"group", "master", "failover"}, or {"group", "error": why it did not hold}. Raises UsageError: it was not begun.
     """
-    answer = rest.move(_ask("rest_port"), _RUNDIR.key.read_text(encoding="ascii").strip(), group, to, reload)
+    code, value = _order("groups", group, "move", to=to, reload=reload)
+    return {"group": group, "error": value["error"]} if code in _NOT_HELD else value
+
+
+def drain(node, undo=False):
+    """Give the roles of *node* to others and no new ones to it; *undo*: it may have roles again. Raises UsageError."""
+    code, value = _order("nodes", node, "undrain" if undo else "drain")
+    if code in _NOT_HELD:
+        raise UsageError(value["error"])
+
+
+def decide(group, policy):
+    """What to do with *group*, whose state is lost: "last-checkpoint" or "empty". Raises UsageError."""
+    code, value = _order("groups", group, "decide", policy=policy)
+    if code in _NOT_HELD:
+        raise UsageError(value["error"])
+
+
+def _order(kind, name, action, **fields):
+    """What the controller answers: 200 or one of _NOT_HELD, and a map. Raises UsageError: it was refused."""
+    answer = rest.order(_ask("rest_port"), _RUNDIR.key.read_text(encoding="ascii").strip(), kind, name, action, **fields)
     if answer is None:
         raise UsageError("the controller does not answer: `ftmb heal controller` brings a dead one back")
-    code, value = answer
-    if code == 200:
-        return value
-    if code in _NOT_HELD:
-        return {"group": group, "error": value["error"]}
-    raise UsageError(value["error"])
+    if answer[0] != 200 and answer[0] not in _NOT_HELD:
+        raise UsageError(answer[1]["error"])
+    return answer
 
 
 def memory():
     """{node: resident bytes of its process}, 0 for one that is dead."""
     return _ask("memory")
+
+
+def cpu():
+    """{node, or "controller": CPU time of its process so far, in ns}, 0 for one that is dead."""
+    return _ask("cpu")
 
 
 def save_logs(directory):

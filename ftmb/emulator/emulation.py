@@ -67,7 +67,7 @@ class Emulation:
     def operations(self):
         """{name: function} for the server."""
         return {"status": self.status, "kill": self.kill, "heal": self.heal, "rest_port": self.rest_port,
-                "memory": self.memory}
+                "memory": self.memory, "cpu": self.cpu}
 
     def rest_port(self):
         """Where the controller's REST interface is, for what takes too long to be asked through us."""
@@ -86,6 +86,11 @@ class Emulation:
     def memory(self):
         """{node: resident bytes of its process}."""
         return {name: node.process.resident_bytes() for name, node in self._nodes.items()}
+
+    def cpu(self):
+        """{node, or "controller": CPU time of its process so far, in ns}."""
+        return {name: process.cpu_ns() for name, process in
+                [("controller", self._controller), *((name, node.process) for name, node in self._nodes.items())]}
 
     def kill(self, group, role, how="process", node=None):
         """Kill whoever has *role* in *group* now (``-`` and ``controller``: the controller; ``-`` and ``link:s1-s2``: that

@@ -62,6 +62,10 @@ class Process:
         with open(f"/proc/{self._popen.pid}/statm", encoding="ascii") as file:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
+    def cpu_ns(self):
+        """CPU time that it took so far, in ns; 0 if it does not run."""
+        return cpu_ns(self._popen.pid) if self.is_running() else 0
+
     def log_tail(self):
         """The last lines of its log, indented, or nothing."""
         try:
@@ -71,6 +75,15 @@ class Process:
         except FileNotFoundError:
             return ""
         return "\n".join(f"    {line}" for line in lines[-_LOG_LINES:])
+
+
+def cpu_ns(pid):
+    """CPU time that process *pid* took so far, all its threads, in ns."""
+    total_ns = 0
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{task}/schedstat", encoding="ascii") as file:
+            total_ns += int(file.read().split()[0])
+    return total_ns
 
 
 def controller(rundir, settings, applications):

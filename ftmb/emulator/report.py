@@ -49,7 +49,8 @@ def compose(status, alive, nodes, controller_alive, kills, homes, links_down):
         node = told.get(name, {})
         # A node that was mended is there once the controller has heard it.
         is_heard = node.get("alive", True) or not controller_alive
-        hosts.append({"name": name, "role": roles.get(name, "idle"), "alive": is_alive and is_heard, "beat": node.get("beat", [])})
+        hosts.append({"name": name, "role": roles.get(name, "idle"), "alive": is_alive and is_heard,
+                      "drained": node.get("drained", False), "beat": node.get("beat", [])})
     groups = [{**group, "state": state(group, alive), "homes": homes[group["name"]],
                "failovers": corrected(group["failovers"], kills)} for group in status["groups"]]
     controller = {**status.get("controller", {}), "alive": controller_alive}
@@ -65,7 +66,8 @@ def state(group, alive):
         return group["state"]
     if not alive[group["master"]]:
         return "recovering"
-    holders = [holder(group, role) for role in ROLES]
+    # a cold spare has no name: the controller says whether somebody stands by
+    holders = [name for name in (holder(group, role) for role in ROLES) if name is not None]
     return "protected" if all(alive[name] for name in holders) else "unprotected"
 
 

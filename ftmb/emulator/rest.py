@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 _ANSWER_BYTES_MAX = 8 << 20
 #: the controller answers when a move is over, or after 30 s
-_MOVE_TIMEOUT_S = 40
+_ORDER_TIMEOUT_S = 40
 
 
 def fetch_status(port, timeout_s=2):
@@ -15,14 +15,14 @@ def fetch_status(port, timeout_s=2):
     return answer[1] if answer is not None and answer[0] == 200 else None
 
 
-def move(port, key, group, to, reload):
-    """POST /ftmb/groups/NAME/move with *key* (hex text): (HTTP status, JSON value), or None while nobody answers.
+def order(port, key, kind, name, action, **fields):
+    """POST /ftmb/*kind*/*name*/*action* with *key* (hex text): (HTTP status, JSON value), or None while nobody answers.
 
-    Returns when the controller says that the move is over, or that it is not.
+    Of a move: returns when the controller says that it is over, or that it is not.
     """
-    body = json.dumps({"to": to, "reload": reload})
     headers = {"X-FTMB-Key": key, "Content-Type": "application/json"}
-    return _request(port, _MOVE_TIMEOUT_S, "POST", f"/ftmb/groups/{quote(group, safe='')}/move", body, headers)
+    path = f"/ftmb/{kind}/{quote(name, safe='')}/{action}"
+    return _request(port, _ORDER_TIMEOUT_S, "POST", path, json.dumps(fields), headers)
 
 
 def _request(port, timeout_s, method, path, body=None, headers=None):

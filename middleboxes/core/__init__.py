@@ -3,9 +3,13 @@
     frames        NSH frames between input logger, master and output logger
     determinants  what repeats an execution: encoding, the log at both ends, the recoverable prefix
     partition     which worker gets a frame
+    ipv6          the chain of extension headers of an IPv6 packet
     inputlog      InputLogger: number, timestamp, log, forward
     master        Master: steps, replayed steps, checkpoint cuts
-    state         declared state that knows its changes (what authors use through middleboxes.sdk)
+    step          what a step sees as ctx; emitting (compiled): the part that each packet asks for
+    ordered       the table that state is kept in: in order, and never growing all at once (compiled)
+    state         declared state that knows its changes (what authors use through middleboxes.sdk; compiled)
+    kinds       sets, records, and maps that forget what is not used
     sharing       which worker sees which variables, and the order in which workers have the shared ones
     checkpoint    chunks of a checkpoint, the store's fold
     outputlog     OutputLogger: output commit, duplicates, fencing

@@ -133,7 +133,7 @@ class Follower:
         return done
 
     def _repeat(self, number, item, extra):
-        outputs = self.master.repeat(number, item, extra)
+        outputs = self.master.repeat_step(number, item, extra)
         k = self.master.workers[number].k
         if outputs and k > self._covered[number]:
             self._kept.append((number, k, outputs))

@@ -1,8 +1,7 @@
 """The master: runs the middlebox, logs the order of what it did, and cuts checkpoints.
 
-A *step* is one input processed by one worker. Inputs of a worker are processed in rising n: what comes late or twice is
-dropped and counted (the network's doing), so a step's determinant is its n, plus what ``ctx.record`` gave.
-Replay is the same step with the determinant given instead of made.
+Each packet's path, the *steps*, is in middleboxes.core.steps (compiled). Replay is the same step with the determinant given
+instead of made.
 
 Bounds: at most ``unacknowledged_max`` steps of a worker are ahead of the output logger's acknowledgement, and UNDURABLE_MAX ahead
 of the last durable checkpoint; at a bound it takes no more inputs (``ready`` is False) until acknowledgements or a durable checkpoint come.
@@ -17,16 +16,14 @@ it: all that these change is the worker's own, or guarded as middleboxes.core.sh
 that only ``durable`` writes.
 """
 
-import traceback
-
 from .checkpoint import COVERED, Cut
-from .determinants import DeterminantLog, encode_extra, decode_extra
-from .frames import DETERMINANTS_INLINE_BYTES_MAX, PACKET, FrameError, OutputEncoder, decode_ack, encode_trim
+from .determinants import DeterminantLog, decode_extra
+from .frames import FrameError, OutputEncoder, decode_ack, encode_trim
 from .loading import load_in_slices
 from .state import StateError
-from .step import EVENT_CHARACTERS_MAX, ReplayError, StepContext
+from .step import ReplayError, StepContext
+from .steps import BATCH_BYTES_MAX, Steps, Worker
 
-BATCH_BYTES_MAX = 1200
 #: Steps beyond the last durable checkpoint, at most. Below what an output logger stores (its items_max), so that
 #: with the store away the master stops first: a full output log could never acknowledge the checkpoint that frees it.
 UNDURABLE_MAX = 1 << 19
@@ -36,21 +33,7 @@ RESENT_BATCHES_MAX = 16
 _NO_INPUTS = 1 << 32
 
 
-class Worker:
-    """One worker's position: *n* of its last input, *k* of its last step, and what the output logger lacks."""
-
-    def __init__(self, context, function, session):
-        self.n = self.k = 0
-        self.sent_k = 0           # determinants up to here were sent at least once
-        self.durable_k = 0        # steps up to here are in a durable checkpoint
-        self.last_ns = 0
-        self.context = context
-        self.function, self.session = function, session
-        self.log = DeterminantLog()
-        self.counters = {"steps": 0, "outputs": 0, "late_inputs": 0, "refused_inputs": 0, "function_errors": 0, "resent": 0}
-
-
-class Master:
+class Master(Steps):
     """The master of one group; frames in, frames out. *seeds*: one 64-bit number per worker (used when fresh).
 
     *function*: the middlebox; with several workers a list, one instance for each (Middlebox.instances).
@@ -62,20 +45,17 @@ class Master:
         self.state = function.whole_state
         if not len(functions) == len(seeds) == self.state.workers:
             raise StateError(f"{len(functions)} instances and {len(seeds)} seeds for {self.state.workers} workers")
+        names = tuple(function.ports)
+        numbers = {name: number for number, name in enumerate(names)}
+        workers = [Worker(StepContext(numbers, seed, on_event), instance, session)
+                   for seed, instance, session in zip(seeds, functions, self.state.sessions)]
+        super().__init__(workers, names, OutputEncoder(group_id, source), on_event)
         self.begin(epoch, 0)
         self.group_id, self.source = group_id, source
         self.unacknowledged_max = unacknowledged_max
         self.checkpoint_id = 0
-        self._durable = None            # positions of the last durable checkpoint
+        self._durable = None            # positions of the last durable checkpoint, and what it covers
         self._unlogged_id = None        # a new output logger: the last checkpoint cut before it was told of
-        self._names = tuple(function.ports)
-        numbers = {name: number for number, name in enumerate(self._names)}
-        self.workers = [Worker(StepContext(numbers, seed, on_event), instance, session)
-                        for seed, instance, session in zip(seeds, functions, self.state.sessions)]
-        self._encoder = OutputEncoder(group_id, source)
-        self._on_event = on_event
-        self._errors_told = set()
-
     # -- who is around it
 
     def begin(self, epoch, inputs_from):
@@ -135,62 +115,7 @@ class Master:
 
     def refuse(self, number):
         """Count an input for worker *number* whose epoch is below ``inputs_from``."""
-        self.workers[number].counters["refused_inputs"] += 1
-
-    def process(self, number, item):
-        """Process *item* (an Input) at worker *number*: the frames for the output logger."""
-        worker = self.workers[number]
-        if item.n <= worker.n:
-            worker.counters["late_inputs"] += 1
-            return ()
-        context, session = worker.context, worker.session
-        if session is None:
-            self._step(worker, item)
-            worker.log.append(item.n, encode_extra((), context.records) if context.records else None)
-        else:
-            self._shared_step(worker, item)
-            worker.log.append(item.n, encode_extra(session.accesses, context.records))
-        if not context.outputs:
-            return ()
-        return self._encode_outputs(number, worker)
-
-    def process_all(self, items):
-        """Process *items* at the only worker: the frames for the output logger, with the determinants of all steps.
-
-        The first output has them all, in one run as a rule: the others cost the output logger nothing but their release.
-        """
-        worker, made = self.workers[0], []
-        context, log = worker.context, worker.log
-        for item in items:
-            if item.n <= worker.n:
-                worker.counters["late_inputs"] += 1
-                continue
-            self._step(worker, item)
-            log.append(item.n, encode_extra((), context.records) if context.records else None)
-            if context.outputs:
-                made.append((worker.k, context.outputs))
-        if not made:
-            return self.flush_worker(0)
-        frames, determinants = self._determinants(0, worker)
-        encode, epoch = self._encoder.encode, self.epoch
-        for k, outputs in made:
-            worker.counters["outputs"] += len(outputs)
-            for j, (port, frame) in enumerate(outputs):
-                frames.append(encode(epoch, 0, k, j, port, (), determinants, frame))
-                determinants = b""
-        return frames
-
-    def flush(self):
-        """Frames with the determinants that no output carried; call at the end of each batch of inputs."""
-        frames = []
-        for number in range(len(self.workers)):
-            frames += self.flush_worker(number)
-        return frames
-
-    def flush_worker(self, number):
-        """``flush`` for one worker."""
-        worker = self.workers[number]
-        return self._batches(number, worker) if worker.sent_k < worker.k else []
+        self.workers[number].refused_inputs += 1
 
     def acknowledged(self, frame):
         """Take an ACK frame; returns determinants that are asked for again, and what is durable. Raises FrameError."""
@@ -204,83 +129,15 @@ class Master:
         worker.sent_k = max(worker.sent_k, k)
         if not resend:
             return []
-        worker.counters["resent"] += 1
+        worker.resent += 1
         frames, last, durable_k = [], worker.log.trimmed, worker.durable_k
-        if k < durable_k and self._durable is not None:
-            # its TRIM was lost, or the output logger is a new one
+        if (k < durable_k or not k) and self._durable is not None:
+            # its TRIM was lost, or the output logger is a new one, which waits for it even if there is nothing to trim
             frames = self._trims("output-logger")
         if last > max(k, durable_k):
             return frames           # of no use to a new output logger: it waits for the next checkpoint
         while last < worker.sent_k and len(frames) < RESENT_BATCHES_MAX:
             encoded, last = worker.log.encode(last, BATCH_BYTES_MAX)
-            frames.append(self._encoder.encode_batch(self.epoch, number, encoded))
-        return frames
-
-    def _shared_step(self, worker, item):
-        """A step that may use variables of all workers: what it took of them it has to the end."""
-        worker.session.begin()
-        try:
-            self._step(worker, item)
-        finally:
-            worker.session.end(worker.k)
-
-    def _step(self, worker, item):
-        context = worker.context
-        n, timestamp_ns, port, kind, frame = item
-        context.port = self._names[port] if port < len(self._names) else ""
-        context.now_ns = worker.last_ns = timestamp_ns
-        context.outputs, context.records = [], []
-        try:
-            if kind == PACKET:
-                worker.function.handle(frame, context)
-            else:
-                worker.function.tick(context)
-        except ReplayError:
-            raise
-        except Exception as error:  # a function's fault on one packet must not take down master after master
-            self._function_failed(worker, error)
-        worker.n = n
-        worker.k += 1
-        worker.counters["steps"] += 1
-
-    def _function_failed(self, worker, error):
-        """Count a step that raised, and tell the operator the first time at each place. Replay does the same."""
-        worker.counters["function_errors"] += 1
-        trace = traceback.extract_tb(error.__traceback__)[-1]
-        place = f"{trace.filename}:{trace.lineno}"
-        # two workers at once may tell one place twice, no more
-        if place not in self._errors_told and len(self._errors_told) < 100:
-            self._errors_told.add(place)
-            reason = ascii(str(error))[:EVENT_CHARACTERS_MAX]
-            self._on_event("function-error", f"{type(error).__name__}: {reason} at {place}; the step ends there")
-
-    def _encode_outputs(self, number, worker):
-        frames, determinants = self._determinants(number, worker)
-        encode, epoch, k = self._encoder.encode, self.epoch, worker.k
-        clock = () if worker.session is None else self._clock(number, worker.session.clock)
-        for j, (port, frame) in enumerate(worker.context.outputs):
-            frames.append(encode(epoch, number, k, j, port, clock, determinants, frame))
-            determinants = b""
-        worker.counters["outputs"] += len(worker.context.outputs)
-        return frames
-
-    def _determinants(self, number, worker):
-        """(frames before an output, what it carries itself) of the determinants that were not sent yet."""
-        determinants, last = worker.log.encode(worker.sent_k, DETERMINANTS_INLINE_BYTES_MAX)
-        if last < worker.k or len(determinants) > DETERMINANTS_INLINE_BYTES_MAX:
-            return self._batches(number, worker), b""
-        worker.sent_k = last
-        return [], determinants
-
-    def _clock(self, number, clock):
-        """The entries that release must wait for: of other workers, beyond what the output logger acknowledged."""
-        workers = self.workers
-        return [(other, k) for other, k in enumerate(clock) if other != number and k > workers[other].log.trimmed]
-
-    def _batches(self, number, worker):
-        frames = []
-        while worker.sent_k < worker.k:
-            encoded, worker.sent_k = worker.log.encode(worker.sent_k, BATCH_BYTES_MAX)
             frames.append(self._encoder.encode_batch(self.epoch, number, encoded))
         return frames
 
@@ -291,21 +148,18 @@ class Master:
 
         Raises ReplayError.
         """
-        outputs = self.repeat(number, item, extra)
+        outputs = self.repeat_step(number, item, extra)
         return self.resend(number, self.workers[number].k, outputs, released)
 
-    def repeat(self, number, item, extra):
+    def repeat_step(self, number, item, extra):
         """Repeat a step as its determinant says: its outputs [(port number, frame)]. Raises ReplayError."""
         worker = self.workers[number]
         accesses, records = decode_extra(extra)
         worker.context.begin_replay(records)
-        if worker.session is None:
-            self._step(worker, item)
-        else:
-            self._shared_step(worker, item)
-            if worker.session.accesses != accesses:
-                raise ReplayError(f"step {worker.k} of worker {number} had shared variables in another order than was logged:"
-                                  f" {worker.session.accesses}, logged is {accesses}")
+        self.repeat(worker, item)
+        if worker.session is not None and worker.session.accesses != accesses:
+            raise ReplayError(f"step {worker.k} of worker {number} had shared variables in another order than was logged:"
+                              f" {worker.session.accesses}, logged is {accesses}")
         worker.context.end_replay()
         if worker.context.records != records:
             raise ReplayError(f"step {worker.k} of worker {number} recorded other values than were logged")
@@ -346,7 +200,7 @@ class Master:
 
     def durable(self, cut):
         """*cut* is durable: returns the frames that let the loggers trim. The master's own logs wait for acknowledgements."""
-        self._durable = cut.positions
+        self._durable = cut.positions, cut.covers
         for worker, (_, k) in zip(self.workers, cut.positions):
             worker.durable_k = k
         if self._unlogged_id is not None and cut.id > self._unlogged_id:
@@ -354,7 +208,8 @@ class Master:
         return self._trims("input-logger") + self._trims("output-logger")
 
     def _trims(self, role):
-        return encode_trim(role, self.group_id, self.source, self.epoch, self._durable)
+        positions, covers = self._durable
+        return encode_trim(role, self.group_id, self.source, self.epoch, positions, covers[role])
 
     def take_changes(self):
         """[(variable, removed keys, {key: value} in order)]: what changed since the last cut."""
@@ -376,7 +231,7 @@ class Master:
 
     def follows(self, header):
         """The checkpoint with this *header* is the last durable one: the next cut is a delta on it."""
-        self._durable, self.checkpoint_id = header["positions"], header["id"]
+        self._durable, self.checkpoint_id = (header["positions"], header["covers"]), header["id"]
         for worker, (_, k) in zip(self.workers, header["positions"]):
             worker.durable_k = k
 

@@ -26,7 +26,8 @@ REQUESTS = {
     # the master of `master_epoch` says
     "input-logger": {"group_id": int, "workers": int, "ports": list, "function": str, "tick_interval_ms": int,
                      "log_bytes_max": int, "start": list, "start_ns": int, "master_epoch": int},
-    "output-logger": {"group_id": int, "workers": int, "ports": list},
+    # it stores and releases nothing before a checkpoint is durable that covers the epoch `covered_from`; 0: it need not wait
+    "output-logger": {"group_id": int, "workers": int, "ports": list, "covered_from": int},
     "master": {"group_id": int, "workers": int, "ports": list, "function": str, "parameters": dict,
                "checkpoint_interval_ms": int, "store": list, "start": list, "inputs_from": int},
     "spare": {"group_id": int, "workers": int, "ports": list, "function": str, "parameters": dict,

@@ -1,10 +1,12 @@
 """Which worker gets a frame, where the middlebox does not say it itself: both directions of a flow go to one.
 
 A fixed, seedless hash (CRC-32) of the sorted ends: addresses, with ports where TCP or UDP has them. Fragments go by their addresses,
-since only the first one has ports; frames that are not IP (ARP among them) go to worker 0.
+since only the first one has ports, and so do IPv6 packets whose headers are unsound; frames that are not IP (ARP among them) go to worker 0.
 """
 
 from zlib import crc32
+
+from . import ipv6
 
 _IPV4, _IPV6 = b"\x08\x00", b"\x86\xdd"
 _TCP, _UDP = 6, 17
@@ -19,8 +21,10 @@ def flow_worker(frame, port, workers):
         start = 14 + (frame[14] & 15) * 4
         whole = not (frame[20] & 0x3F or frame[21])     # neither "more fragments" nor an offset
     elif ethertype == _IPV6 and len(frame) >= 54:
-        protocol, source, destination = frame[20], frame[22:38], frame[38:54]
-        start, whole = 54, True         # a fragment has another header here, so no ports
+        source, destination = frame[22:38], frame[38:54]
+        end = ipv6.packet_end(frame)
+        chain = None if end is None else ipv6.walk(frame, end)
+        protocol, start, whole = (chain.protocol, chain.start, chain.is_whole) if chain else (0, 0, False)
     else:
         return 0
     if protocol in _WITH_PORTS and whole and len(frame) >= start + 4:

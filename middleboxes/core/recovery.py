@@ -184,7 +184,7 @@ class Recovery:
             frames.extend(self.master.replay(number, item, extra, self._released[number]))
         done = self._replay.run(budget, repeat, not self._inputs_missing)
         self.replayed += done
-        if budget > done and not self._inputs_missing and not self._replay.left:
+        if budget > done and not self._replay.left:
             self._catch_up(budget - done, frames)
         return frames
 
@@ -195,9 +195,9 @@ class Recovery:
                 frames += master.process(number, replay.take(number))
                 self.processed += 1
                 budget -= 1
-        if any(replay.inputs):
+        if self._inputs_missing or any(replay.inputs):
             frames += master.flush()
-            return
+            return                          # logged inputs are new steps as soon as they come, live ones after all of them
         if self._gap or self._overflowed():
             return                          # `again` says so: ask the input logger for the rest
         while budget > 0 and all(map(self._room, range(len(master.workers)))):

@@ -19,6 +19,7 @@ there. A Session belongs to its worker's thread.
 """
 
 from .checkpoint import CheckpointError
+from .kinds import ExpiringMap, Records, Set
 from .state import Counter, IdleTimers, Map, StateError, declared
 
 #: so that a step's accesses always fit its determinant
@@ -136,6 +137,37 @@ class SharedIdleTimers(SharedMap):
     expired = _through(IdleTimers.expired)
 
 
+class SharedSet(SharedMap):
+    """A Set of all workers."""
+
+    __slots__ = ()
+
+    add = _through(Set.add)
+    discard = _through(Set.discard)
+
+
+class SharedRecords(SharedMap):
+    """Records of all workers."""
+
+    __slots__ = ()
+
+    put = _through(Records.put)
+    find = _through(Records.find)
+    change = _through(Records.change)
+
+
+class SharedExpiringMap(SharedMap):
+    """An ExpiringMap of all workers."""
+
+    __slots__ = ()
+
+    put = _through(ExpiringMap.put)
+    use = _through(ExpiringMap.use)
+    peek = _through(ExpiringMap.peek)
+    oldest = _through(ExpiringMap.oldest)
+    expire = _through(ExpiringMap.expire)
+
+
 class SharedCounter(_Accessor):
     """A Counter of all workers."""
 
@@ -145,7 +177,8 @@ class SharedCounter(_Accessor):
     value = property(_through(lambda counter: counter.value))
 
 
-_ACCESSORS = {Map: SharedMap, IdleTimers: SharedIdleTimers, Counter: SharedCounter}
+_ACCESSORS = {Map: SharedMap, IdleTimers: SharedIdleTimers, Counter: SharedCounter, Set: SharedSet, Records: SharedRecords,
+              ExpiringMap: SharedExpiringMap}
 
 
 class View:

@@ -1,13 +1,12 @@
 """One step of a worker: what the middlebox sees as ``ctx``, and the bounds of what it may do with it."""
 
 from .channel import pack, unpack
+from .emitting import Emitting
 from .state import check_value
 
-_MASK = (1 << 64) - 1
 EVENT_CHARACTERS_MAX = 1000
 
-#: bounds of one step, the same in replay; all that it records must fit determinants.EXTRA_BYTES_MAX
-OUTPUTS_MAX = 1 << 16
+#: bounds of one step, the same in replay (outputs: middleboxes.core.emitting); all that it records must fit determinants.EXTRA_BYTES_MAX
 RECORDS_MAX = 32
 RECORDED_BYTES_MAX = 4096
 _REASON_CHARACTERS_MAX = 24
@@ -21,32 +20,15 @@ class RecordError(Exception):
     """A ``ctx.record`` gave no value: its function raised, or the value is too large or of a kind that can't be kept."""
 
 
-class StepContext:
+class StepContext(Emitting):
     """What one worker's steps see as ``ctx`` (documented in middleboxes.sdk.middlebox.Context)."""
 
-    __slots__ = ("port", "now_ns", "outputs", "records", "random_state", "_replayed", "_numbers", "_on_event", "_replaying")
+    __slots__ = ("_replayed", "_on_event", "_replaying")
 
     def __init__(self, numbers, random_state, on_event):
-        self.port, self.now_ns = "", 0
-        self.outputs, self.records = [], []
-        self.random_state = random_state
-        self._numbers, self._on_event = numbers, on_event
+        super().__init__(numbers, random_state)
+        self._on_event = on_event
         self._replaying, self._replayed = False, None
-
-    def emit(self, port, frame):
-        # checked here: the fault is the function's, on this packet, and must not surface in the master
-        if type(frame) is not bytes:
-            raise TypeError(f"a frame is bytes, not {type(frame).__name__}")
-        if len(self.outputs) == OUTPUTS_MAX:
-            raise ValueError(f"more than {OUTPUTS_MAX} outputs in one step")
-        self.outputs.append((self._numbers[port], frame))
-
-    def random(self):
-        # splitmix64 (Steele, Lea, Flood 2014): 64 bits of state, in the checkpoint
-        self.random_state = state = (self.random_state + 0x9E3779B97F4A7C15) & _MASK
-        mixed = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
-        mixed = ((mixed ^ (mixed >> 27)) * 0x94D049BB133111EB) & _MASK
-        return mixed ^ (mixed >> 31)
 
     def record(self, fn):
         if len(self.records) == RECORDS_MAX:

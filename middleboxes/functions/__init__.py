@@ -6,6 +6,7 @@
 - ``load_balancer``   spreads flows to virtual addresses over backends (layer 4)
 - ``monitor``         accounting per host and per flow
 - ``rate_limiter``    token buckets per host
+- ``wan_optimiser``   one of a pair that sends as references what the other one has seen before
 - ``sequencer``       a router that numbers datagrams: a witness, whose every packet shows whether state went back
 - ``shared_counter``  a router that counts datagrams per source and in total: another witness
 - ``router``          not a function: what functions with IPv4 addresses of their own share (ARP, next hops, ICMP errors)
@@ -15,7 +16,8 @@
 What these are made of: ``routes`` (static routes), ``port_pool`` (which external port next), ``nat_options``, ``nat_sessions``, ``nat_fragments``, ``nat_log``, ``tcp_sessions`` (when a connection is over),
 ``tcp_window`` (whether a segment fits), ``connections`` (bounded table of flows), ``firewall_rules``, ``quoted`` and ``icmp_errors``
 (errors and the packets that they quote), ``accounting`` (bounded counts), ``ipfix`` and ``exporter`` (flow records to a collector); ``signatures``, ``streams`` (of the IDS); of the load balancer: ``services``, ``maglev``, ``backend_health``,
-``balanced_errors``.
+``balanced_errors``; of the WAN optimiser: ``fingerprints``, ``content_store``, ``redundancy`` (what is known already), ``wan_messages`` (on the wire), ``wan_session``
+(what the pair knows of each other).
 """
 
 import importlib
@@ -31,7 +33,8 @@ FUNCTIONS = {"firewall": "middleboxes.functions.firewall:Firewall",
              "nat": "middleboxes.functions.nat:Nat",
              "rate-limiter": "middleboxes.functions.rate_limiter:RateLimiter",
              "sequencer": "middleboxes.functions.sequencer:Sequencer",
-             "shared-counter": "middleboxes.functions.shared_counter:SharedCounter"}
+             "shared-counter": "middleboxes.functions.shared_counter:SharedCounter",
+             "wan-optimiser": "middleboxes.functions.wan_optimiser:WanOptimiser"}
 
 
 #: entry points of other packages: "name = package.module:Class"

@@ -1,6 +1,7 @@
 """Exporter: collects IPFIX records and sends them, as packets of the function itself."""
 
 from ..sdk.build import NO_MAC, ipv4, udp
+from ..sdk.build6 import ipv6
 from ..sdk.packet import UDP
 from . import ipfix
 
@@ -9,7 +10,7 @@ RECORDS_WAITING_MAX = 512
 
 
 class Exporter:
-    """Messages of *router* (an Ipv4Router with the Maps ``waiting`` and ``export``) to *collector* (address) or None.
+    """Messages of *router* (an Ipv6Router with the Maps ``waiting`` and ``export``) to *collector* (address of either kind) or None.
 
     ``export``: "sequence" -> records sent, "template_ns" -> when the template was sent last.
     """
@@ -18,6 +19,7 @@ class Exporter:
         self._router, self._collector, self._port, self._domain = router, collector, port, domain
         self._template_interval_ns = template_interval_ns
         self.wanted = collector is not None
+        self._with_ipv6 = any(own.addresses6 for own in router.port.values())
 
     @property
     def full(self):
@@ -40,9 +42,10 @@ class Exporter:
         for number in list(waiting):
             del waiting[number]
         while records or is_due:
-            some, records = records[:ipfix.RECORDS_MAX], records[ipfix.RECORDS_MAX:]
+            count = ipfix.fitting(records)
+            some, records = records[:count], records[count:]
             sequence = export.get("sequence", 0)
-            self._emit(ipfix.message(some, sequence, self._domain, ctx.now_ns, is_due), ctx)
+            self._emit(ipfix.message(some, sequence, self._domain, ctx.now_ns, is_due, self._with_ipv6), ctx)
             export["sequence"] = sequence + len(some)
             if is_due:
                 export["template_ns"], is_due = ctx.now_ns, False
@@ -52,6 +55,9 @@ class Exporter:
         if hop is None:
             self._router.drop("collector_no_route")
             return
-        source = self._router.port[hop[0]].address
+        if isinstance(self._collector, bytes):
+            source, make = self._router.source_for(hop[0], self._collector), ipv6
+        else:
+            source, make = self._router.port[hop[0]].address, ipv4
         datagram = udp(source, self._port, self._collector, self._port, message)
-        self._router.transmit_to(ipv4(NO_MAC, NO_MAC, UDP, source, self._collector, datagram), *hop, ctx)
+        self._router.transmit_to(make(NO_MAC, NO_MAC, UDP, source, self._collector, datagram), *hop, ctx)

@@ -1,4 +1,4 @@
-"""Firewall: a stateful IPv4 packet filter between two or more zones, each a port; a routed hop (see ``hop``) without translation.
+"""Firewall: a stateful packet filter for IPv4 and IPv6 between two or more zones, each a port; a routed hop (see ``hop``) without translation.
 
 Ports: two or more, of any names; each is a zone.
 
@@ -22,32 +22,38 @@ with a SYN alone; each further segment must fit the connection's state, sequence
 RFC 7323), else it is dropped (``tcp_window``) and changes nothing. A reset that fits passes, but ends the connection only if its sequence number is exact
 (RFC 5961, 3.2). A SYN for an established connection passes and changes nothing, so that a host that has lost it learns so by the challenge
 (RFC 5961, 4). A connection is established once its opener has confirmed the answer, so forged SYNs never get the long timeout. ICMP errors pass if they quote a packet of a known flow
-on its way back to its sender, for TCP one with a sequence number that is in flight (RFC 5927, 4.1); redirects and source quench never. Packets of a flow
+on its way back to its sender, for TCP one with a sequence number that is in flight (RFC 5927, 4.1); redirects and source quench never. Of ICMPv6 these errors are destination unreachable, packet
+too big, time exceeded and parameter problem (RFC 4890, 4.3.1), echo is put to the rules, Neighbor Discovery is the hop's own (``hop``), and the rest is dropped (``icmp_type``). Packets of a flow
 with a wrong transport checksum are dropped, since its receiver would not see them.
+
+Fragments follow the first of them, which is treated as a packet (``firewall_fragments``; checksums can't be looked at then); TCP in fragments is dropped. IPv6 extension headers
+pass, and what comes after them is put to the rules; but a routing header of type 0 is dropped (``routing_header_0``, RFC 5095). ESP, AH and their like are
+tracked by addresses.
 
 The table is bounded; who makes room for a new flow is told by the victim policy of ``connections``: idle longest of the least committed, of the newcomer's class first,
 never an established TCP connection (``evicted_...``; ``connections_full`` if there is nothing else).
 
 State: flows (one map, keyed by flow, so each worker has its own), idle times by class, ``rule_counts``: rule -> (flows begun, packets,
-octets of IP) of all its packets in both directions, per worker; ARP (``router``), ``drops`` by reason.
+octets of IP) of all its packets in both directions, per worker; ``fragmented``; ARP and neighbours (``router``, ``router6``), ``drops`` by reason.
 
-Several workers: both directions of a flow, and ICMP errors about it, go to one worker.
+Several workers: all between two addresses, and ICMP errors about it, goes to one worker.
 
-Limits: IPv4 only; fragments are dropped (``fragment``), since only the first has ports; TCP options but the window scale are not looked at; no application-level gateways (FTP and its like).
+Limits: TCP options but the window scale are not looked at; no application-level gateways (FTP and its like); packets with segments left in a routing header of another type than 0 seem to have wrong checksums and are dropped.
 """
 
 from ..sdk import IdleTimers, Map
 from ..sdk.build import NO_MAC, ipv4, tcp
-from ..sdk.packet import ICMP, ICMP_ECHO_REPLY, TCP, UDP, checksum
+from ..sdk.build6 import ipv6
+from ..sdk.packet import TCP, UDP, checksum
 from .connections import ANSWERED, CLOSING, ECHO, ESTABLISHED, OPENING, UNANSWERED, ConnectionTable
+from .families import V6, family_of
+from .firewall_fragments import Fragments, key_of
 from .firewall_rules import take_rules
 from .hop import RoutedHop
-from .quoted import ERRORS_FOR_HOSTS, Quoted, partition_by_quoted
+from .quoted import Quoted, partition_by_hosts
 from .tcp_sessions import ACK, RST, SYN, is_closed, is_established, next_state, opens
 from .tcp_window import ACKED, END, WINDOW, after, follow, opened, resets, sound_flags
 
-#: ICMP type and code: communication administratively prohibited (RFC 1812, 5.2.7.1)
-PROHIBITED = 3, 13
 #: bit of a TCP state beside those of tcp_sessions: the opener has confirmed the answer
 _CONFIRMED = 32
 
@@ -61,11 +67,14 @@ class Firewall(RoutedHop):
     name = "firewall"
     default_action = "drop"
     ports = None
-    partition = staticmethod(partition_by_quoted)
+    partition = staticmethod(partition_by_hosts)
     victims = {**RoutedHop.victims, **dict.fromkeys(
         ("connections", "unanswered_used", "echo_used", "opening_used", "closing_used", "answered_used"),
         "the flow idle longest makes room: of the newcomer's class if that has any, else of the least committed; never established TCP"),
-        "established_used": "none: the newcomer is refused (connections_full)"}
+        "established_used": "none: the newcomer is refused (connections_full)",
+        **dict.fromkeys(("fragmented", "fragmented_used"), "the packet whose first fragment came longest ago makes room")}
+    #: whether fragments may follow their first one
+    passes_fragments = True
 
     # flow -> (class, number of its rule, TCP state, opener's side, answerer's side); sides as in tcp_window, () for other protocols
     connections = Map(scope="flow")
@@ -75,6 +84,8 @@ class Firewall(RoutedHop):
     closing_used = IdleTimers(scope="flow")
     answered_used = IdleTimers(scope="flow")
     established_used = IdleTimers(scope="flow")
+    fragmented = Map(scope="flow")          # see firewall_fragments
+    fragmented_used = IdleTimers(scope="flow")
     rule_counts = Map(scope="worker")       # name of a rule -> (flows, packets, octets)
 
     def configure_hop(self, taken):
@@ -86,6 +97,7 @@ class Firewall(RoutedHop):
             self.connections, (self.unanswered_used, self.echo_used, self.opening_used, self.closing_used, self.answered_used,
                                self.established_used), max(1, connections_max // self.worker_count),
             (unanswered, echo, transitory, transitory, answered, established), self.flow_ended)
+        self.fragments = Fragments(self.fragmented, self.fragmented_used, self.worker_count)
 
     def inspect(self, packet, key, value, from_opener, ctx):
         """Whether a packet of the flow *key*, whose state will be *value*, passes; what does not changes no state. For subclasses."""
@@ -95,48 +107,67 @@ class Firewall(RoutedHop):
         """The flow *key* is forgotten. For subclasses."""
 
     def pass_on(self, packet, header, flow, hop, ctx):
-        if flow is None:
-            if header.fragment_offset or header.more_fragments:
-                self.drop("fragment")
-                return
-            if header.protocol == ICMP:
-                self._icmp_error(packet, header, hop, ctx)
-                return
-            if header.protocol in (TCP, UDP):
-                self.drop("malformed")
-                return
-            flow = (header.protocol, header.source, 0, header.destination, 0)
-        elif not packet.transport_checksum_ok():
+        family = family_of(header.source)
+        if family is V6 and header.routing is not None and header.routing[0] == 0:
+            self.drop("routing_header_0")
+        elif header.fragment_offset or header.more_fragments:
+            self._fragment(packet, header, hop, ctx)
+        elif flow is None and header.protocol == family.icmp:
+            self._icmp_error(packet, header, family, hop, ctx)
+        elif flow is None and header.protocol in (TCP, UDP, family.foreign):
+            self.drop("malformed")
+        elif flow is not None and not packet.transport_checksum_ok():
             self.drop("checksum")
-            return
-        if flow[0] == TCP:
+        elif header.protocol == TCP:
             self._tcp(packet, header, flow, hop, ctx)
         else:
-            self._datagram(packet, header, flow, hop, ctx)
+            self._datagram(packet, header, flow or (header.protocol, header.source, 0, header.destination, 0), hop, ctx)
+
+    def _fragment(self, packet, header, hop, ctx):
+        """A part of a packet: the first one is treated as a packet, the others follow it."""
+        flow, first_bytes = packet.five_tuple(first_fragment=True), header.payload_end - header.payload_start
+        family, key = family_of(header.source), key_of(packet, header, ctx.port)
+        if header.protocol == TCP or not self.passes_fragments:
+            self.drop("fragment")
+        elif header.fragment_offset:
+            rule, reason = self.fragments.judge(key, header.fragment_offset)
+            if rule is None:
+                self.drop(reason)
+            else:
+                self._count(rule, header)
+                self.send_on(packet, hop, ctx)
+        elif flow is None and header.protocol in (UDP, family.icmp, family.foreign):
+            self.drop("fragment")       # not even the ports in it, or an error in parts
+        else:
+            rule = self._datagram(packet, header, flow or (header.protocol, header.source, 0, header.destination, 0), hop, ctx)
+            if rule is not None:
+                self.fragments.opened(key, rule, first_bytes, ctx.now_ns)
 
     # --- flows
 
     def _datagram(self, packet, header, flow, hop, ctx):
-        """UDP, ICMP echo, and protocols without ports."""
+        """UDP, ICMP echo, and protocols without ports; the number of the rule if it passed, else None."""
         key, value, from_opener = self.table.find(flow)
-        if flow[0] == ICMP:
-            is_reply = packet.icmp_type == ICMP_ECHO_REPLY
+        family = family_of(header.source)
+        if flow[0] == family.icmp:
+            is_reply = packet.icmp_type == family.echo_reply
             if from_opener == is_reply:         # also a reply to nothing, and a request that meets one the other way round
                 self.drop("icmp_unknown")
-                return
+                return None
         if value is None:
-            kind = ECHO if flow[0] == ICMP else UNANSWERED
+            kind = ECHO if flow[0] == family.icmp else UNANSWERED
             rule = self._admit(packet, header, flow, hop, kind, ctx)
             if rule is None:
-                return
+                return None
             value = (kind, rule, 0, (), ())
         elif not from_opener and value[0] == UNANSWERED:
             value = (ANSWERED, *value[1:])
         if not self.inspect(packet, key, value, from_opener, ctx):
-            return
+            return None
         self.table.put(key, value, ctx.now_ns)
         self._count(value[1], header)
         self.send_on(packet, hop, ctx)
+        return value[1]
 
     def _tcp(self, packet, header, flow, hop, ctx):
         segment = packet.tcp()
@@ -201,24 +232,25 @@ class Firewall(RoutedHop):
     def _reject(self, packet, header, flow, ctx):
         """Tell the sender of a new flow that it is not allowed."""
         if flow[0] != TCP:
-            self.send_error(*PROHIBITED, packet, ctx)
+            self.send_error(*family_of(header.source).prohibited, packet, ctx)
             return
         segment = packet.tcp()
         length = segment.data_bytes + 1     # the SYN
         _, source, source_port, destination, destination_port = flow
         reset = tcp(destination, destination_port, source, source_port, RST | ACK,
                     acknowledgment=segment.sequence + length & 0xFFFFFFFF, window=0)
-        self.transmit(ipv4(NO_MAC, NO_MAC, TCP, destination, source, reset), source, ctx)
+        make = ipv6 if family_of(source) is V6 else ipv4
+        self.transmit(make(NO_MAC, NO_MAC, TCP, destination, source, reset), source, ctx)
 
-    def _icmp_error(self, packet, header, hop, ctx):
+    def _icmp_error(self, packet, header, family, hop, ctx):
         """An ICMP message that is no echo: an error about a packet of a known flow passes."""
         message = packet.data[header.payload_start:header.payload_end]
-        if len(message) < 8 or message[0] not in ERRORS_FOR_HOSTS:
+        if len(message) < 8 or message[0] not in family.errors:
             self.drop("icmp_type")
-        elif checksum(message) % 0xFFFF:
+        elif not packet.transport_checksum_ok() if family is V6 else checksum(message) % 0xFFFF:
             self.drop("checksum")
         else:
-            value = self._quoted_flow(Quoted(message[8:]), header)
+            value = self._quoted_flow(Quoted(message[8:], family, first_fragment=True), header)
             if value is None:
                 self.drop("icmp_unknown")
                 return
@@ -243,6 +275,7 @@ class Firewall(RoutedHop):
         """Forget flows that were idle for their timeout."""
         super().tick(ctx)
         self.table.expire(ctx.now_ns)
+        self.fragments.expire(ctx.now_ns)
 
 
 def _followed(value, segment, from_opener):

@@ -7,8 +7,9 @@ action                ``accept``, ``drop`` (silently) or ``reject`` (the sender 
                       "administratively prohibited"); the only key that is needed
 name                  for the counters; by default ``rule 1``, ``rule 2`` ... by position
 from, to              name of a port (zone), or a list of names
-protocol              ``tcp``, ``udp``, ``icmp`` (echo), a protocol number, or a list
-source, destination   an IPv4 prefix, or a list of prefixes
+protocol              ``tcp``, ``udp``, ``icmp`` (echo of IPv4), ``icmp6`` (echo of IPv6), a protocol number, or a list; of
+                      IPv6 it is what comes after the extension headers
+source, destination   an IPv4 or IPv6 prefix, or a list of prefixes of both; without one a rule is for both
 source_ports,         a port, a range as text (``"8000-8099"``), or a list; such a rule fits TCP and UDP only
 destination_ports
 ====================  ==========================================================================================
@@ -18,18 +19,19 @@ from typing import NamedTuple
 
 from ..sdk import Parameters
 from ..sdk.packet import ICMP, TCP, UDP
+from ..sdk.packet6 import ICMPV6
 
 ACTIONS = ("accept", "drop", "reject")
 RULES_MAX = 1024
 _ITEMS_MAX = 256
 _KEYS = ("action", "name", "from", "to", "protocol", "source", "destination", "source_ports", "destination_ports")
-_PROTOCOLS = {"tcp": TCP, "udp": UDP, "icmp": ICMP}
+_PROTOCOLS = {"tcp": TCP, "udp": UDP, "icmp": ICMP, "icmp6": ICMPV6}
 #: the rule that decides where no other fits
 DEFAULT_RULE = "default"
 
 
 class Rule(NamedTuple):
-    """A rule; None fits everything. Prefixes are (network, mask), ports (first, last)."""
+    """A rule; None fits everything. Addresses are Prefixes, ports (first, last)."""
 
     name: str
     action: str
@@ -53,7 +55,7 @@ class Rule(NamedTuple):
 
 
 def _in_networks(address, networks):
-    return networks is None or any(address & mask == network for network, mask in networks)
+    return networks is None or any(prefix.has(address) for prefix in networks)
 
 
 def _in_ranges(protocol, port, ranges):
@@ -116,7 +118,7 @@ def _protocols(taken):
 
 def _networks(taken, name):
     items = _items(taken, name)
-    return None if items is None else tuple(taken.parse_network(name, item) for item in items)
+    return None if items is None else tuple(taken.parse_prefix(name, item) for item in items)
 
 
 def _ranges(taken, name):

@@ -16,7 +16,7 @@ watched_max                    16384    sources and, apart, targets that are wat
 
 Behaviour: streams are put together from segments (``streams``), so a signature is found wherever it is cut, also if segments come out of order or twice. An
 early segment is passed on and waits here for those before it; if too many wait (16 of a stream, or 16 KiB), further ones are dropped (``out_of_order``) and come
-again. What the firewall would drop (wrong checksum, outside the window, fragments) is not looked at, since it does not arrive either. A signature with the action
+again. What the firewall would drop (wrong checksum, outside the window, fragments: here all of them) is not looked at, since it does not arrive either. A signature with the action
 ``drop`` drops the packet that completes it (``signature``), and each repetition; an early part may have passed, the whole never does.
 
 Alerts are events to the operator, given once through any failover: ``ids-signature`` once for each flow and signature, ``ids-port-scan`` and
@@ -35,6 +35,7 @@ from ..sdk.packet import TCP, UDP
 from . import streams
 from .accounting import NS_PER_S, Accounts
 from .connections import ESTABLISHED
+from .families import address_text
 from .firewall import Firewall
 from .signatures import take_signatures
 from .tcp_sessions import SYN
@@ -47,6 +48,7 @@ class Ids(Firewall):
 
     name = "ids"
     default_action = "accept"
+    passes_fragments = False
     victims = {**Firewall.victims, "streams": "as connections", "alerted": "as connections",
                **dict.fromkeys(("scans", "scans_used", "floods", "floods_used"), "who was quiet longest is forgotten")}
 
@@ -127,14 +129,14 @@ class Ids(Firewall):
 
     def _watch_source(self, key, ctx):
         """Note that a source begins a flow."""
-        source, target = key[1], crc32(b"%d %d" % key[3:])
+        source, target = key[1], _target_hash(*key[3:])
         begin_ns, targets, told = self.scan_accounts.get(source) or (ctx.now_ns, (), False)
         if ctx.now_ns - begin_ns >= self.window_ns:
             begin_ns, targets, told = ctx.now_ns, (), False
         if target not in targets and not told:
             targets = (*targets, target)
         if len(targets) > self.scan_targets_max:
-            self._alert("ids-port-scan", f"{_dotted(source)}: more than {self.scan_targets_max} targets", ctx)
+            self._alert("ids-port-scan", f"{address_text(source)}: more than {self.scan_targets_max} targets", ctx)
             targets, told = (), True
         self.scan_accounts.set(source, (begin_ns, targets, told), ctx.now_ns)
 
@@ -151,7 +153,7 @@ class Ids(Firewall):
         if ctx.now_ns - begin_ns >= self.window_ns:
             begin_ns, syns, told = ctx.now_ns, 0, False
         if syns >= self.flood_syns_max and not told:
-            self._alert("ids-syn-flood", f"{_dotted(target[0])}:{target[1]}: more than {self.flood_syns_max} connections are not confirmed", ctx)
+            self._alert("ids-syn-flood", f"{address_text(target[0])}:{target[1]}: more than {self.flood_syns_max} connections are not confirmed", ctx)
             told = True
         self.flood_accounts.set(target, (begin_ns, syns + 1, told), ctx.now_ns)
 
@@ -168,9 +170,11 @@ class Ids(Firewall):
                     accounts.remove(key)
 
 
-def _dotted(address):
-    return ".".join(map(str, address.to_bytes(4, "big")))
-
-
 def _flow_text(key):
-    return f"{_dotted(key[1])}:{key[2]} > {_dotted(key[3])}:{key[4]}"
+    return f"{address_text(key[1])}:{key[2]} > {address_text(key[3])}:{key[4]}"
+
+
+def _target_hash(address, port):
+    if isinstance(address, bytes):
+        return crc32(address + port.to_bytes(2, "big"))
+    return crc32(b"%d %d" % (address, port))

@@ -26,18 +26,22 @@ back: source) address and port are rewritten, checksums brought up to date. ICMP
 down or comes back is told as an event (``backend-down``, ``backend-up``). Echo requests to virtual addresses are answered.
 
 State: flows (keyed by flow, each worker has its own), what is back to front of them (``returns``), idle times by class, ``sticky``, ``health``, ``backend_counts``: backend -> (flows, packets,
-octets of IP), per worker; ARP (``router``), ``drops`` by reason. Victims: of the flows as ``connections`` says; of ``sticky`` the client longest without a new flow.
+octets of IP), per worker; ARP and neighbours (``router``, ``router6``), ``drops`` by reason. Victims: of the flows as ``connections`` says; of ``sticky`` the client longest without a new flow.
 
-Limits: IPv4 only; traffic that belongs to no service is dropped (``no_service``), so backends begin no connections through it; fragments are dropped (``fragment``); a flow whose addresses at its backend are another one's
+Both kinds of IP are balanced, each for itself: a service with an IPv6 address has backends with IPv6 addresses.
+
+Limits: traffic that belongs to no service is dropped (``no_service``), so backends begin no connections through it; fragments are dropped (``fragment``); a flow whose addresses at its backend are another one's
 is dropped (``conflict``); if no backend is up, new flows are dropped (``no_backend``).
 """
 
 from ..sdk import IdleTimers, Map
 from ..sdk.build import NO_MAC, icmp, ipv4
-from ..sdk.packet import ICMP, ICMP_ECHO_REPLY, ICMP_ECHO_REQUEST, TCP
+from ..sdk.build6 import icmp6, ipv6
+from ..sdk.packet import TCP
 from .backend_health import BackendHealth
 from .balanced_errors import partition_by_client, translate
 from .connections import ANSWERED, CLOSING, ESTABLISHED, OPENING, UNANSWERED, ConnectionTable
+from .families import V6, address_text, family_of
 from .hop import RoutedHop
 from .maglev import places_of
 from .router import NS_PER_S
@@ -80,7 +84,7 @@ class LoadBalancer(RoutedHop):
 
     def configure_hop(self, taken):
         self.services = take_services(taken, self)
-        self.all_backends = sorted({backend for service in self.services.values() for backend in service.backends})
+        self.all_backends = sorted({backend for service in self.services.values() for backend in service.backends}, key=_in_order)
         for _, address, _ in self.services:
             if address not in self.own:
                 self.add_own(address, "clients")
@@ -102,11 +106,12 @@ class LoadBalancer(RoutedHop):
     # --- packets
 
     def take_own(self, packet, header, flow, ctx):
+        family = family_of(header.source)
         if flow is not None and (flow[0], *flow[3:]) in self.services:
             self._to_service(packet, header, flow, ctx)
-        elif flow is not None and flow[0] == ICMP and packet.icmp_type == ICMP_ECHO_REPLY and ctx.port == "backends":
+        elif flow is not None and flow[0] == family.icmp and packet.icmp_type == family.echo_reply and ctx.port == "backends":
             self._probe_answered(flow, ctx)
-        elif flow is None and header.protocol == ICMP and ctx.port == "clients" and not header.fragment_offset:
+        elif flow is None and header.protocol == family.icmp and ctx.port == "clients" and not header.fragment_offset:
             translate(self, packet, header, ctx)
         elif flow is None and (header.fragment_offset or header.more_fragments):
             self.drop("fragment")
@@ -116,7 +121,7 @@ class LoadBalancer(RoutedHop):
     def pass_on(self, packet, header, flow, hop, ctx):
         if ctx.port == "clients":
             self.drop("no_service")
-        elif flow is None and header.protocol == ICMP:
+        elif flow is None and header.protocol == family_of(header.source).icmp:
             translate(self, packet, header, ctx)
         elif flow is None:
             self.drop("fragment" if header.fragment_offset or header.more_fragments else "no_service")
@@ -224,7 +229,7 @@ class LoadBalancer(RoutedHop):
         table = service.table
         if not table:
             return None
-        key = b"%d %d %d %d %d" % flow
+        key = b"%d %d %d %d %d" % flow if isinstance(flow[1], int) else b"%d %b %d %b %d" % flow
         for _, place in zip(range(_ATTEMPTS), places_of(key)):
             backend = service.backends[table[place]]
             if self.backend_health.is_up(backend, now_ns):
@@ -245,8 +250,7 @@ class LoadBalancer(RoutedHop):
 
     def _tell(self, backend, reason, which, ctx):
         if reason is not None:
-            address = ".".join(map(str, backend[0].to_bytes(4, "big")))
-            ctx.event(f"backend-{which}", f"{address}:{backend[1]}: {reason}")
+            ctx.event(f"backend-{which}", f"{address_text(backend[0])}:{backend[1]}: {reason}")
 
     def _probe_answered(self, flow, ctx):
         if flow[2] != _PROBE_IDENTIFIER:
@@ -264,12 +268,20 @@ class LoadBalancer(RoutedHop):
             return
         self.probes["last"], number = ctx.now_ns, self.probes.get("number", 0) + 1 & 0xFFFF
         self.probes["number"] = number
-        own = self.port["backends"].address
         for backend in self.all_backends:
             self._tell(backend, self.backend_health.probe_sent(backend), "down", ctx)
-        for address in sorted({address for address, _ in self.all_backends}):
-            request = icmp(ICMP_ECHO_REQUEST, 0, _PROBE_IDENTIFIER << 16 | number)
-            self.transmit(ipv4(NO_MAC, NO_MAC, ICMP, own, address, request), address, ctx)
+        for address in dict.fromkeys(address for address, _ in self.all_backends):
+            self._probe(address, number, ctx)
+
+    def _probe(self, address, number, ctx):
+        """Send an echo request to a backend."""
+        family, rest = family_of(address), _PROBE_IDENTIFIER << 16 | number
+        if family is V6:
+            ends = self.source_for("backends", address), address
+            frame = ipv6(NO_MAC, NO_MAC, family.icmp, *ends, icmp6(*ends, family.echo_request, 0, rest))
+        else:
+            frame = ipv4(NO_MAC, NO_MAC, family.icmp, self.port["backends"].address, address, icmp(family.echo_request, 0, rest))
+        self.transmit(frame, address, ctx)
 
     def _expire(self, ctx):
         for key, value in self.table.due(OPENING, ctx.now_ns):
@@ -280,3 +292,8 @@ class LoadBalancer(RoutedHop):
             longest_ns = max(service.sticky_ns for service in self.services.values())
             for entry in self.sticky_used.expired(ctx.now_ns, longest_ns, _EXPIRY_BATCH):
                 del self.sticky[entry], self.sticky_used[entry]
+
+
+def _in_order(backend):
+    """IPv4 first: addresses of both kinds can't be compared."""
+    return isinstance(backend[0], bytes), backend

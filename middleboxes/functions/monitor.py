@@ -9,15 +9,15 @@ flows_max                      65536    flows that are counted at a time
 hosts_max                      16384    addresses that are counted at a time
 flow_idle_timeout_s            300      a flow that was idle so long is closed
 flow_active_timeout_s          60       a flow is told to the collector at least so often
-collector                      none     address where IPFIX messages go (``ipfix``); without it none are made
+collector                      none     address (IPv4 or IPv6) where IPFIX messages go (``ipfix``); without it none are made
 collector_port                 4739     its UDP port
 observation_domain             1        IPFIX observation domain of the first worker; the next ones have the next numbers
 template_interval_s            30       time between repetitions of the template
 routes                         none     list of [prefix, next hop] (``routes``)
 =============================  =======  =======================================================================
 
-Behaviour: each IPv4 packet that is passed on is counted once, with the total length in its IP header, for its flow, its source and its
-destination. A flow is one direction: (protocol, source, source port, destination, destination port); the ports of ICMP echo are its
+Behaviour: each packet, of IPv4 or IPv6, that is passed on is counted once, with its length from the IP header on, for its flow, its source and its
+destination. Addresses of IPv6 are 16 bytes, what comes after its extension headers is the protocol. A flow is one direction: (protocol, source, source port, destination, destination port); the ports of ICMP echo are its
 identifier; where there are none (fragments, other protocols and ICMP types) they are None.
 
 Tables are bounded, each worker having its share of ``flows_max`` and ``hosts_max``. Victim policy: the entry that was idle longest (to 1 s)
@@ -31,11 +31,11 @@ and their sequence numbers go on. Records that wait for the next tick are bounde
 
 State: ``total`` (packets, octets), ``flows`` (keyed by flow, so each worker has its own): (first and last packet in ns, packets, octets, TCP flags seen, packets and
 octets told, first packet since, ns), ``told``: when a flow was told last, ``waiting``: records for the next tick, ``export``: sequence number and time of the template,
-``hosts``: (packets sent, octets sent, packets received, octets received), ``rest``; all but the flows are per worker, to be summed. ARP (``router``), ``drops``
+``hosts``: (packets sent, octets sent, packets received, octets received), ``rest``; all but the flows are per worker, to be summed. ARP and neighbours (``router``, ``router6``), ``drops``
 by reason.
 
-Limits: IPv4 only; counted is what is passed on, including the few packets whose next hop then does not answer (``arp_unanswered``,
-``arp_queue_full``); what claims to be TCP or UDP and is not (``malformed``) is dropped.
+Limits: counted is what is passed on, including the few packets whose next hop then does not answer (``arp_unanswered``,
+``arp_queue_full``, ``nd_...``); what claims to be TCP or UDP and is not (``malformed``) is dropped.
 """
 
 from ..sdk import IdleTimers, Map
@@ -75,7 +75,7 @@ class Monitor(RoutedHop):
         hosts_max = max(2, taken.integer("hosts_max", 16384, 2, 4_000_000) // share)
         self.idle_timeout_ns = taken.integer("flow_idle_timeout_s", 300, 1, 1_000_000) * NS_PER_S
         self.active_timeout_ns = taken.integer("flow_active_timeout_s", 60, 1, 1_000_000) * NS_PER_S
-        collector = taken.address("collector", None)
+        collector = taken.any_address("collector", None)
         self.exporter = Exporter(self, collector, taken.integer("collector_port", 4739, 1, 65535),
                                  taken.integer("observation_domain", 1, 0, 0xFFFF0000) + self.worker_number,
                                  taken.integer("template_interval_s", 30, 1, 3600) * NS_PER_S)

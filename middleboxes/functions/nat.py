@@ -1,4 +1,4 @@
-"""NAT: network address and port translation for TCP, UDP and ICMP (NAPT), as RFC 4787, 5382 and 5508 want it.
+"""NAT: network address and port translation for TCP, UDP and ICMP (NAPT), as RFC 4787, 5382, 5508 and 7857 want it.
 
 Ports: ``inside`` (its prefix is translated; hosts use the port's address as gateway) and ``outside``.
 
@@ -22,7 +22,8 @@ log_collector                  none     address where a syslog message about eac
 log_port                       514      UDP port of the collector
 tcp_sessions_max               60000    TCP connections at a time; at the limit new ones are refused
 tcp_established_timeout_s      7440     idle time of an established TCP connection (RFC 5382, REQ-5)
-tcp_transitory_timeout_s       240      idle time of one that is opening; life time of one that is closed
+tcp_opening_timeout_s          240      idle time of one that is opening
+tcp_closing_timeout_s          240      life time of one that is closed or was reset
 udp_timeout_s                  300      idle time of a UDP mapping (RFC 4787, REQ-5); outbound packets refresh it
 icmp_timeout_s                 60       idle time of an ICMP echo mapping (RFC 5508, REQ-2)
 =============================  =======  =======================================================================
@@ -32,10 +33,11 @@ as the same external address (REQ-2); external ports are random (RFC 6056), of t
 (REQ-4), no two mappings share one (REQ-3); fragments pass if the first one, which has the ports, comes first (REQ-14, ``nat_fragments``);
 inside hosts reach each other by external endpoints (hairpinning, REQ-9). A TCP mapping lives while it has a connection; only a SYN opens one, and any other segment
 of an unknown connection is dropped, never answered with RST. ICMP errors are translated with the packet that they
-quote (RFC 5508, REQ-3 to 5) and change no state. Echo requests to the NAT's own addresses are answered. The TTL
+quote (RFC 5508, REQ-3 to 5) and change no state. A RST is translated, and its session lives on for the closing timeout, in which the next segment
+revives it (RFC 7857, 2.2). A packet that may be fragmented gets an Identification of the NAT's own, since all inside hosts look like one (RFC 7857, 9; RFC 6864, 5.3.1). Echo requests to the NAT's own addresses are answered. The TTL
 is decremented; where it ends, the sender gets a time exceeded (at most 100 a second).
 
-State: mappings both ways, TCP sessions, idle timers, the port pools, contacts, fragmented packets, the number of the log's last message, ARP (see ``router``), ``drops`` by reason. The
+State: mappings both ways, TCP sessions, the last Identification, idle timers, the port pools, contacts, fragmented packets, the number of the log's last message, ARP (see ``router``), ``drops`` by reason. The
 time of last use is kept to 1 s, so that a busy flow doesn't change state with each packet.
 
 Limits: fragments that overtake their first one are dropped (``fragment_unknown``), and those from one inside host to another (``fragment``); port contiguity is
@@ -44,35 +46,19 @@ outside of the inside prefix is dropped, since no answer could reach it. Filteri
 TCP sequence numbers are not checked.
 """
 
-from ..sdk import IdleTimers, Map, Parameters
+from ..sdk import Counter, IdleTimers, Map, Parameters
 from ..sdk.build import NO_MAC
 from ..sdk.packet import ETHERTYPE_ARP, ETHERTYPE_IPV4, ICMP, ICMP_ECHO_REPLY, ICMP_ECHO_REQUEST, TCP, UDP
 from . import nat_fragments
 from .icmp_errors import translate_error
 from .nat_log import MappingLog
-from .nat_options import take_external_addresses, take_forwards
+from .nat_options import FILTERING, INTEGERS, PARAMETERS, take_external_addresses, take_forwards
 from .nat_sessions import NatSessions
 from .port_pool import PortPool
 from .router import MULTICAST, NS_PER_S, Ipv4Router
 from .routes import add_route, mask_of, take_routes
 from .tcp_sessions import opens
 
-_INTEGERS = {
-    # parameter: (default, least, most)
-    "first_port": (1024, 1, 65535),
-    "last_port": (65535, 1, 65535),
-    "mappings_max": (60_000, 1, 1_000_000),
-    "mappings_per_host_max": (60_000, 1, 1_000_000),
-    "contacts_max": (60_000, 1, 1_000_000),
-    "tcp_sessions_max": (60_000, 1, 1_000_000),
-    "tcp_established_timeout_s": (7440, 1, 1_000_000),
-    "tcp_transitory_timeout_s": (240, 1, 1_000_000),
-    "udp_timeout_s": (300, 1, 1_000_000),
-    "icmp_timeout_s": (60, 1, 1_000_000),
-    "log_port": (514, 1, 65535),
-}
-_PARAMETERS = (*_INTEGERS, "external_addresses", "outside_gateway", "routes", "filtering", "forwards", "log_collector")
-_FILTERING = ("endpoint-independent", "address-dependent", "address-and-port-dependent")
 #: mappings and sessions that one tick removes at most, of each kind
 _EXPIRY_BATCH = 1024
 
@@ -83,7 +69,7 @@ class Nat(Ipv4Router):
     ports = ("inside", "outside")
     victims = {**Ipv4Router.victims,
                **dict.fromkeys(("outbound", "inbound", "udp_used", "icmp_used"), "none: the newcomer is refused (mappings_full)"),
-               **dict.fromkeys(("sessions", "established_used", "transitory_used", "mapping_sessions"),
+               **dict.fromkeys(("sessions", "established_used", "opening_used", "closing_used", "mapping_sessions"),
                                "none: the newcomer is refused (tcp_sessions_full)"),
                **dict.fromkeys(("pool_places", "odd_places"), "none: the newcomer is refused (ports_exhausted)"),
                "host_mappings": "none: the newcomer is refused (mappings_full)",
@@ -96,7 +82,8 @@ class Nat(Ipv4Router):
     icmp_used = IdleTimers()    # key of outbound
     sessions = Map()            # (inside address, inside port, remote address, remote port) -> state
     established_used = IdleTimers()     # key of sessions
-    transitory_used = IdleTimers()      # key of sessions
+    opening_used = IdleTimers()         # key of sessions
+    closing_used = IdleTimers()         # key of sessions
     mapping_sessions = Map()    # (inside address, inside port) -> number of TCP sessions
     pool_places = Map()         # of even ports, see port_pool
     pool_used = Map()
@@ -107,11 +94,12 @@ class Nat(Ipv4Router):
     contacts_used = IdleTimers()
     fragmented = Map()          # see nat_fragments
     fragmented_used = IdleTimers()
+    identification = Counter()          # of the last packet that may be fragmented; its lower 16 bits are what it got
     log_number = Map()          # "last" -> number of the last message
 
     def configure(self, parameters):
-        taken = Parameters("nat", parameters, _PARAMETERS)
-        for name, bounds in _INTEGERS.items():
+        taken = Parameters("nat", parameters, PARAMETERS)
+        for name, bounds in INTEGERS.items():
             setattr(self, name, taken.integer(name, *bounds))
         if self.first_port > self.last_port:
             taken.fail(f"first_port {self.first_port} is above last_port {self.last_port}")
@@ -131,11 +119,12 @@ class Nat(Ipv4Router):
         self.forwards = take_forwards(taken, self)
         self.forwards_out = {(key[0], *inside): key[1:] for key, inside in self.forwards.items()}
         #: how much of a remote end must be known for it to be let in: 0 nothing, 1 its address, 2 its port, too
-        self.filtering = _FILTERING.index(taken.choice("filtering", _FILTERING[0], _FILTERING))
+        self.filtering = FILTERING.index(taken.choice("filtering", FILTERING[0], FILTERING))
         collector = taken.address("log_collector", None)
         self.log = collector and MappingLog(self, collector, self.log_port, self.log_number)
-        self.tcp = NatSessions(self.sessions, self.established_used, self.transitory_used, self.mapping_sessions, self.tcp_sessions_max,
-                               self.tcp_established_timeout_s, self.tcp_transitory_timeout_s)
+        self.tcp = NatSessions(self.sessions, self.mapping_sessions, self.tcp_sessions_max,
+                               (self.established_used, self.tcp_established_timeout_s), (self.opening_used, self.tcp_opening_timeout_s),
+                               (self.closing_used, self.tcp_closing_timeout_s))
         first, last = self.first_port, self.last_port
         self.pools = (PortPool(self.pool_places, self.pool_used, first + first % 2, last, 2),
                       PortPool(self.odd_places, self.odd_used, first | 1, last, 2))
@@ -212,6 +201,8 @@ class Nat(Ipv4Router):
         if self.filtering:
             self._note_contact((*key, *flow[3:3 + self.filtering]), ctx.now_ns)
         packet.set_source(*external)
+        if not packet.is_atomic:
+            packet.set_identification(self.identification.add() & 0xFFFF)
         return True
 
     def _note_contact(self, contact, now_ns):
@@ -314,7 +305,7 @@ class Nat(Ipv4Router):
             self._process_inbound(packet, flow, ctx)
         sent = packet.ipv4()
         if (sent.source, sent.destination) != (header.source, header.destination):
-            nat_fragments.learn(self, key, sent.source, sent.destination, ctx.now_ns)
+            nat_fragments.learn(self, key, (sent.source, sent.destination, packet.data[18:20]), ctx.now_ns)
 
     # --- mappings and sessions
 

@@ -18,30 +18,31 @@ def key_of(packet, header, port):
     return port, header.protocol, header.source, header.destination, packet.data[18:20]
 
 
-def learn(nat, key, source, destination, now_ns):
-    """The first fragment of *key* was translated to these addresses."""
+def learn(nat, key, sent, now_ns):
+    """The first fragment of *key* was sent with these (source, destination, Identification as 2 bytes)."""
     if key not in nat.fragmented and len(nat.fragmented) >= FRAGMENTED_MAX:
         oldest = next(iter(nat.fragmented_used))
         del nat.fragmented[oldest], nat.fragmented_used[oldest]
-    nat.fragmented[key] = source, destination
+    nat.fragmented[key] = sent
     nat.fragmented_used.touch(key, now_ns)
 
 
 def follow(nat, packet, header, ctx):
     """Translate a fragment that is not the first one, as the first one was."""
-    ends = nat.fragmented.get(key_of(packet, header, ctx.port))
-    if ends is None:
+    sent = nat.fragmented.get(key_of(packet, header, ctx.port))
+    if sent is None:
         nat.drop("fragment_unknown")
     elif header.ttl <= 1:
         nat.drop("ttl")
     else:
         packet.forward(NO_MAC, NO_MAC)
-        nat.transmit(_readdressed(packet.data, header.payload_start, *ends), ends[1], ctx)
+        nat.transmit(_readdressed(packet.data, header.payload_start, *sent), sent[1], ctx)
 
 
-def _readdressed(frame, payload_start, source, destination):
-    """*frame* with other addresses in its IPv4 header."""
+def _readdressed(frame, payload_start, source, destination, identification):
+    """*frame* with other addresses and another Identification in its IPv4 header."""
     head = bytearray(frame[:payload_start])
+    head[18:20] = identification
     head[_SOURCE:_DESTINATION + 4] = source.to_bytes(4, "big") + destination.to_bytes(4, "big")
     head[24:26] = b"\0\0"
     head[24:26] = checksum(bytes(head[14:])).to_bytes(2, "big")

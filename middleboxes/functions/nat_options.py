@@ -12,6 +12,24 @@ EXTERNAL_ADDRESSES_MAX = 256
 _PROTOCOLS = {"tcp": TCP, "udp": UDP}
 _FORWARD_KEYS = ("protocol", "external_address", "external_port", "inside_address", "inside_port")
 
+INTEGERS = {
+    # parameter: (default, least, most)
+    "first_port": (1024, 1, 65535),
+    "last_port": (65535, 1, 65535),
+    "mappings_max": (60_000, 1, 1_000_000),
+    "mappings_per_host_max": (60_000, 1, 1_000_000),
+    "contacts_max": (60_000, 1, 1_000_000),
+    "tcp_sessions_max": (60_000, 1, 1_000_000),
+    "tcp_established_timeout_s": (7440, 1, 1_000_000),
+    "tcp_opening_timeout_s": (240, 1, 1_000_000),
+    "tcp_closing_timeout_s": (240, 1, 1_000_000),
+    "udp_timeout_s": (300, 1, 1_000_000),
+    "icmp_timeout_s": (60, 1, 1_000_000),
+    "log_port": (514, 1, 65535),
+}
+PARAMETERS = (*INTEGERS, "external_addresses", "outside_gateway", "routes", "filtering", "forwards", "log_collector")
+FILTERING = ("endpoint-independent", "address-dependent", "address-and-port-dependent")
+
 
 def take_external_addresses(taken, nat):
     """The parameter ``external_addresses`` out of *taken* (Parameters), as ints. Raises ConfigurationError."""

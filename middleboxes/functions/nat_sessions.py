@@ -8,13 +8,14 @@ NS_PER_S = 1_000_000_000
 class NatSessions:
     """Sessions {(inside address, port, remote address, port): state} over the NAT's Maps and IdleTimers given.
 
-    *counts*: (inside address, port) -> number of sessions: a mapping lives while it has one.
+    *counts*: (inside address, port) -> number of sessions: a mapping lives while it has one. *established*, *opening*,
+    *closing*: (timers, timeout in s) of the sessions in that condition.
     """
 
-    def __init__(self, sessions, established_used, transitory_used, counts, sessions_max, established_timeout_s, transitory_timeout_s):
+    def __init__(self, sessions, counts, sessions_max, established, opening, closing):
         self._sessions, self._counts, self._sessions_max = sessions, counts, sessions_max
-        self._established_used, self._transitory_used = established_used, transitory_used
-        self._timeouts_ns = ((established_used, established_timeout_s * NS_PER_S), (transitory_used, transitory_timeout_s * NS_PER_S))
+        self._timeouts_ns = tuple((used, timeout_s * NS_PER_S) for used, timeout_s in (established, opening, closing))
+        self._established_used, self._opening_used, self._closing_used = (used for used, _ in self._timeouts_ns)
 
     @property
     def full(self):
@@ -38,15 +39,18 @@ class NatSessions:
         self._set(session, state, next_state(state, flags, from_inside), now_ns)
         return None
 
-    def _set(self, session, old_state, state, now_ns):
-        timers, others = self._transitory_used, self._established_used
+    def _timers(self, state):
         if is_established(state):
-            timers, others = others, timers
-        others.pop(session, None)
+            return self._established_used
+        return self._closing_used if is_closed(state) else self._opening_used
+
+    def _set(self, session, old_state, state, now_ns):
+        timers = self._timers(state)
         if state != old_state:
+            self._timers(old_state).pop(session, None)
             self._sessions[session] = state
             timers.touch(session, now_ns)
-        elif not is_closed(state) and now_ns - timers[session] >= NS_PER_S:
+        elif timers is not self._closing_used and now_ns - timers[session] >= NS_PER_S:
             timers.touch(session, now_ns)
 
     def expire(self, now_ns, limit):

@@ -7,7 +7,7 @@ Parameters (all have defaults):
 =============================  =======  =======================================================================
 bytes_per_s                    125000   what a host may send and, separately, receive: octets of IP per second
 burst_bytes                    62500    so much at once after a pause; at least one packet of 1500
-exempt                         none     list of inside prefixes without limit
+exempt                         none     list of inside prefixes without limit, of IPv4 and IPv6
 hosts_max                      16384    buckets at a time, two per host; with several workers each has its share
 routes                         none     list of [prefix, next hop] (``routes``)
 =============================  =======  =======================================================================
@@ -16,11 +16,11 @@ Behaviour: a packet that finds less tokens than it has octets is dropped (``rate
 bytes times ns of the input's time, without rounding: over any time t a host gets at most burst_bytes + t * bytes_per_s. A bucket that was not used since it is
 full again is forgotten. All tables full, the bucket that was used longest ago (to 1 s) makes room: its host begins with a full one again.
 
-State: ``buckets``, ``drops`` by reason, per worker; ``limited``: host -> packets dropped, per worker, forgotten with its bucket; ARP (``router``).
+State: ``buckets``, ``drops`` by reason, per worker; ``limited``: host -> packets dropped, per worker, forgotten with its bucket; ARP and neighbours (``router``, ``router6``).
 
 Several workers: all packets of an inside host go to one worker.
 
-Limits: IPv4 only.
+Limits: each IPv6 address is a host: one that takes ever new addresses of its prefix gets a new bucket for each.
 """
 
 from zlib import crc32
@@ -35,10 +35,12 @@ _EXPIRY_BATCH = 1024
 
 
 def partition_by_inside_host(frame, port, workers):
-    """The worker of the inside address of an IPv4 packet."""
-    if frame[12:14] != b"\x08\x00" or len(frame) < 34:
-        return 0
-    return crc32(frame[26:30] if port == "inside" else frame[30:34]) % workers
+    """The worker of the inside address of an IP packet."""
+    if frame[12:14] == b"\x08\x00" and len(frame) >= 34:
+        return crc32(frame[26:30] if port == "inside" else frame[30:34]) % workers
+    if frame[12:14] == b"\x86\xdd" and len(frame) >= 54:
+        return crc32(frame[22:38] if port == "inside" else frame[38:54]) % workers
+    return 0
 
 
 class RateLimiter(RoutedHop):
@@ -59,7 +61,7 @@ class RateLimiter(RoutedHop):
         self.bytes_per_s = taken.integer("bytes_per_s", 125_000, 1, 1 << 40)
         burst_bytes = taken.integer("burst_bytes", 62_500, 1500, 1 << 30)
         self.full = burst_bytes * NS_PER_S
-        self.exempt = [taken.parse_network("exempt", text) for text in taken.list("exempt", (), _EXEMPT_MAX)]
+        self.exempt = [taken.parse_prefix("exempt", text) for text in taken.list("exempt", (), _EXEMPT_MAX)]
         self.filling_ns = -(-self.full // self.bytes_per_s)
         hosts_max = max(2, taken.integer("hosts_max", 16384, 2, 4_000_000) // self.worker_count)
         self.accounts = Accounts(self.buckets, self.buckets_used, hosts_max, self._forgotten)
@@ -67,7 +69,7 @@ class RateLimiter(RoutedHop):
     def pass_on(self, packet, header, flow, hop, ctx):
         sends = ctx.port == "inside"
         host = header.source if sends else header.destination
-        if any(host & mask == network for network, mask in self.exempt) or self._takes((host, sends), header.payload_end - 14, ctx.now_ns):
+        if any(prefix.has(host) for prefix in self.exempt) or self._takes((host, sends), header.payload_end - 14, ctx.now_ns):
             self.send_on(packet, hop, ctx)
             return
         self.limited[host, sends] = self.limited.get((host, sends), 0) + 1

@@ -48,6 +48,8 @@ class Ipv4Router(Middlebox):
                "unresolved": "none: the newest frame is dropped (arp_queue_full)"}
 
     icmp_errors = Map()     # "window" -> (second, errors sent in it)
+    #: Routes6 of functions that speak IPv6, too (``router6``)
+    routes6 = None
 
     def configure_router(self, taken=None):
         """Take the addresses and prefixes of the ports, and ``routes`` out of *taken* (Parameters); then ``add_own``.
@@ -194,19 +196,24 @@ class Ipv4Router(Middlebox):
     def send_error(self, kind, code, packet, ctx):
         """Answer *packet* (it has an ipv4()) with an ICMP error from the address of the port where it came in."""
         header = packet.ipv4()
-        second, sent = self.icmp_errors.get("window", (0, 0))
-        if second != ctx.now_ns // NS_PER_S:
-            second, sent = ctx.now_ns // NS_PER_S, 0
         # RFC 1812, 4.3.2.7: never about ICMP errors, later fragments, or to what is not a host
         is_error = header.protocol == ICMP and packet.data[header.payload_start] in _ICMP_ERRORS
         if is_error or header.fragment_offset or self.route(header.source) is None:
             return
+        if self.may_send_error(ctx):
+            port = self.port[ctx.port]
+            self.transmit(icmp_error(kind, code, port.address, packet.data, port.mac), header.source, ctx)
+
+    def may_send_error(self, ctx):
+        """Whether one more ICMP error may be sent now; it is counted then."""
+        second, sent = self.icmp_errors.get("window", (0, 0))
+        if second != ctx.now_ns // NS_PER_S:
+            second, sent = ctx.now_ns // NS_PER_S, 0
         if sent >= ICMP_ERRORS_PER_S_MAX:
             self.drop("icmp_error_rate")
-            return
+            return False
         self.icmp_errors["window"] = (second, sent + 1)
-        port = self.port[ctx.port]
-        self.transmit(icmp_error(kind, code, port.address, packet.data, port.mac), header.source, ctx)
+        return True
 
     def answer_echo(self, packet, ctx):
         """Answer the ICMP echo request *packet*, which is for one of our addresses."""

@@ -1,4 +1,4 @@
-"""Sequencer: an IPv4 router that numbers the datagrams of a UDP port, over all flows and both directions.
+"""Sequencer: a router that numbers the datagrams of a UDP port, over all flows and both directions.
 
 A witness of the protection rather than a product: after any failover no number may be seen on two datagrams, no
 datagram under two numbers, and no number below one that was seen before. ``ftmb chaos`` looks for just that.

@@ -3,11 +3,12 @@
 The parameter ``services`` is a list of maps:
 
 ============  =======  ===================================================================================
-address       -        virtual IPv4 address, in the prefix of the port ``clients`` or another host's; answered with ARP
+address       -        virtual address (IPv4 or IPv6), in a prefix of the port ``clients`` or another host's; answered with
+                       ARP or Neighbor Discovery
 protocol      tcp      ``tcp`` or ``udp``
 port          -        port, 1 to 65535
 sticky_s      0        so long after its last new flow a client's next one goes to the same backend; 0: by the flow alone
-backends      -        list of maps: ``address``, in the prefix of ``backends`` or routed there; ``port`` (default: the
+backends      -        list of maps: ``address``, of the same kind, in a prefix of ``backends`` or routed there; ``port`` (default: the
                        service's); ``weight``, 0 to 100 (default 1; 0 drains: no new flows, those that are open go on)
 ============  =======  ===================================================================================
 """
@@ -46,25 +47,31 @@ def take_services(taken, router):
 
 def _service(name, given, router):
     taken = Parameters(name, given, ("address", "protocol", "port", "sticky_s", "backends"))
-    address = taken.address("address")
+    address = taken.any_address("address")
     on_link = router.on_link(address)
-    if address != router.port["clients"].address and (on_link == "backends" or not router.is_host(address)):
+    if router.own.get(address) != "clients" and (on_link == "backends" or not router.is_host(address)):
         taken.fail("address must be one that clients reach, and no backend's side's")
     key = (_PROTOCOLS[taken.choice("protocol", "tcp", tuple(_PROTOCOLS))], address, taken.integer("port", None, 1, 65535))
     sticky_s = taken.integer("sticky_s", 0, 0, 1_000_000)
-    backends = [_backend(f"{name}: backend {number}", each, key[2], router)
+    backends = [_backend(f"{name}: backend {number}", each, key, router)
                 for number, each in enumerate(taken.list("backends", (), BACKENDS_MAX), 1)]
     ends = tuple(end for end, _ in backends)
     if not ends or len(set(ends)) < len(ends):
         taken.fail("backends must be at least one, and none twice")
-    table = table_of(tuple((b"%d:%d" % end, weight) for end, weight in backends))
+    table = table_of(tuple((_name_of(*end), weight) for end, weight in backends))
     return Service(key, sticky_s * 1_000_000_000, ends, table)
 
 
-def _backend(name, given, port, router):
+def _name_of(address, port):
+    """What the places of a backend in the table depend on."""
+    return b"%d:%d" % (address, port) if isinstance(address, int) else address + b":%d" % port
+
+
+def _backend(name, given, key, router):
+    _, virtual, port = key
     taken = Parameters(name, given, ("address", "port", "weight"))
-    address = taken.address("address")
+    address = taken.any_address("address")
     hop = router.route(address)
-    if hop is None or hop[0] != "backends":
-        taken.fail("address must be a host behind the port backends")
+    if hop is None or hop[0] != "backends" or isinstance(address, bytes) != isinstance(virtual, bytes):
+        taken.fail("address must be a host behind the port backends, and of the same kind as the service's")
     return (address, taken.integer("port", port, 1, 65535)), taken.integer("weight", 1, 0, WEIGHT_MAX)

@@ -1,4 +1,4 @@
-"""SharedCounter: an IPv4 router that counts the datagrams of a UDP port, per source and in total, and writes both in.
+"""SharedCounter: a router that counts the datagrams of a UDP port, per source and in total, and writes both in.
 
 A witness of the protection, as ``sequencer``: it keeps many keys of state that change with each packet, and each
 packet that leaves tells them. No count may go back or be seen twice.

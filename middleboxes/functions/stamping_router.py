@@ -1,4 +1,4 @@
-"""StampingRouter: the base of the witnesses, an IPv4 router that writes numbers of its own into packets that it forwards.
+"""StampingRouter: the base of the witnesses, a router that writes numbers of its own into packets that it forwards.
 
 It is a plain hop (``hop``) between its two sides, without translation. A UDP datagram to or from ``stamped_port`` is *stamped*: the first
 bytes of its payload are overwritten with what the subclass gives, big-endian, and its checksum is kept right. All

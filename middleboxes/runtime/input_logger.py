@@ -3,7 +3,7 @@
 import time
 
 from ..core.feeding import InputFeed
-from ..core.frames import HOP_TRIM, FrameError, decode_trim
+from ..core.frames import HOP_TRIM, FrameError, addressed_to, decode_trim
 from ..core.inputlog import InputLogger
 from ..core.partition import flow_worker
 from ..functions import load
@@ -12,7 +12,6 @@ from .link import counts
 from .role import Role, RoleError, check_positions, open_ports
 
 FRAMES_PER_MESSAGE = 64
-_BROADCAST_BIT = 1
 
 
 def partition_of(function, names):
@@ -55,14 +54,13 @@ class InputLoggerRole(Role):
     def fence(self, epoch):
         self._core.fence(epoch)
         self.epoch = self._core.epoch
-        return {}
+        return {"begins_after": list(self._core.begins_after)}
 
     def take(self, number, frames):
         """*frames* came to port *number*: by its interface, or from the output logger of the group that it faces, on this node."""
-        now_ns, mac = time.time_ns(), self._macs[number]
-        wanted = [frame for frame in frames if frame[:6] == mac or frame and frame[0] & _BROADCAST_BIT]
+        wanted = addressed_to(frames, self._macs[number])
         self._filtered += len(frames) - len(wanted)
-        encoded = self._core.accept_all(number, wanted, now_ns)
+        encoded = self._core.accept_all(number, wanted, time.time_ns())
         if encoded:
             self.node.send_all(encoded)
             self._followers.wake()
@@ -81,9 +79,9 @@ class InputLoggerRole(Role):
         if hop != HOP_TRIM:
             return
         try:
-            trim = decode_trim(frame)
+            epoch, positions, _ = decode_trim(frame)
             self._followers.save()
-            self._core.trim(*trim)
+            self._core.trim(epoch, positions)
         except FrameError:
             self._bad_frames += 1
 

@@ -91,7 +91,6 @@ class Link:
             sock.close()
             raise LinkError(f"interface {interface} can't be opened: {error}") from error
         sock.setblocking(False)
-        self._send = sock.send
         self._batches = Batches(sock.fileno(), BATCH, FRAME_BYTES_MAX)
         self.fileno = sock.fileno
 
@@ -116,7 +115,7 @@ class Link:
                 raise
             return []
         self.counters["received"] += len(frames)
-        if len(max(frames, key=len)) == FRAME_BYTES_MAX:
+        if self._batches.longest == FRAME_BYTES_MAX:
             whole = [frame for frame in frames if len(frame) < FRAME_BYTES_MAX]
             self.counters["oversize"] += len(frames) - len(whole)
             return whole
@@ -130,20 +129,10 @@ class Link:
 
     def send(self, frame):
         """Send one frame; what the interface can't take is a network loss, counted."""
-        try:
-            self._send(frame)
-        except OSError as error:
-            if error.errno not in _LOSSES:
-                raise
-            self.counters["send_failed"] += 1
-        else:
-            self.counters["sent"] += 1
+        self.send_all([frame])
 
     def send_all(self, frames):
         """``send`` each of *frames* (a list), with as few system calls as possible."""
-        if len(frames) == 1:
-            self.send(frames[0])
-            return
         done = 0
         while done < len(frames):
             try:

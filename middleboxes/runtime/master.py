@@ -5,7 +5,7 @@ One worker runs in the loop; several have threads (middleboxes.runtime.workers),
 
 from contextlib import nullcontext
 
-from ..core.frames import HOP_ACK, FrameError, decode_input
+from ..core.frames import HOP_ACK, FrameError
 from .link import BATCH
 from .role import ROLE_FAILURES, Role, RoleError
 from .workers import WorkerThreads
@@ -39,7 +39,7 @@ class MasterRole(Role):
         self._connect()
 
     def counters(self):
-        counters = {**self.core.counters, "checkpoint": self.core.checkpoint_id, "bad_frames": self._bad_frames,
+        counters = {**self.core.counters, "checkpoint": self.core.checkpoint_id, "bad_frames": self._bad_frames + self.core.bad_frames,
                     "change": max(self._covers_told.values(), default=0), "k": [worker.k for worker in self.core.workers],
                     "stopped": self.core.stopped, "inputs_from": 0 if self.core.stopped else self.core.inputs_from,
                     "unacknowledged": max(map(self.core.ahead, range(len(self.core.workers)))),
@@ -87,24 +87,10 @@ class MasterRole(Role):
             if self._threads is None:
                 self._early += frames
             return                      # else the workers' sockets have them, too
-        core, items = self.core, []
-        for frame in frames:
-            try:
-                epoch, worker, item = decode_input(frame)
-            except FrameError:
-                self._bad_frames += 1
-                continue
-            if worker >= workers:
-                self._bad_frames += 1
-                continue
-            if epoch < core.inputs_from:
-                core.refuse(worker)
-                continue
-            items.append(item)
-        outputs = core.process_all(items)
+        outputs = self.core.take_all(frames)
         if outputs:
             self.node.send_all(outputs)
-        if not core.ready:
+        if not self.core.ready:
             self.node.hold_inputs()
 
     @property

@@ -6,7 +6,7 @@ import sys
 import time
 from collections import Counter
 
-from ..core.frames import HOP_ACK, HOP_INPUT
+from ..core.frames import HOP_ACK, HOP_INPUT, by_hop
 from ..core.recovery import LiveBuffer
 from .agent import Agent
 from .connection import Connection, Listener
@@ -30,17 +30,6 @@ SERVED_BY = {"checkpoint": "store", "subscribe": "store", "inputs": "input-logge
              "unfollow_determinants": "output-logger"}
 #: requests for a master, and its methods that carry them out
 MASTER_REQUESTS = {"use-store": "use_store", "use-output-logger": "use_output_logger", "stop": "stop"}
-
-
-def runs(frames, start, end):
-    """(their common bytes from *start* to *end*, frames) of each run of frames: nearly always one, since there is one group."""
-    first = 0
-    while first < len(frames):
-        common, last = frames[first][start:end], first + 1
-        while last < len(frames) and frames[last][start:end] == common:
-            last += 1
-        yield common, frames[first:last]
-        first = last
 
 
 class Node:
@@ -275,8 +264,8 @@ class Node:
 
     def _receive_inputs(self):
         frames = self._inputs.receive()
-        for path, some in runs(frames, 18, 21):
-            self._hand_over(int.from_bytes(path, "big"), some)
+        for (group_id, _), some in by_hop(frames):
+            self._hand_over(group_id, some)
         return bool(frames)
 
     def _hand_over(self, group_id, frames):
@@ -291,10 +280,9 @@ class Node:
     def _receive_others(self):
         frames = self._others.receive()
         touched = []
-        for path, some in runs(frames, 18, 22):
-            number = int.from_bytes(path, "big")
-            for role in self._by_id.get(number >> 8, ()):
-                role.guarded(role.frames)(number & 0xFF, some)
+        for (group_id, hop), some in by_hop(frames):
+            for role in self._by_id.get(group_id, ()):
+                role.guarded(role.frames)(hop, some)
                 if role.role == "output-logger" and role not in touched:
                     touched.append(role)
         for role in touched:

@@ -2,7 +2,7 @@
 
 from ..core.feeding import DeterminantFeed
 from ..core.frames import HOP_OUTPUT, HOP_TRIM, FrameError, decode_trim
-from ..core.outputlog import OutputLogger, pack_keys
+from ..core.outputlog import OutputLogger, by_port, pack_keys
 from .followers import Followers
 from .link import counts
 from .role import Role, check_positions, open_ports
@@ -16,9 +16,9 @@ class OutputLoggerRole(Role):
 
     role = "output-logger"
 
-    def __init__(self, node, group, epoch, group_id, workers, ports):
+    def __init__(self, node, group, epoch, group_id, workers, ports, covered_from):
         super().__init__(node, group, epoch, group_id)
-        self._core = OutputLogger(group_id, node.mac, workers, len(ports), epoch)
+        self._core = OutputLogger(group_id, node.mac, workers, len(ports), epoch, covered_from=covered_from)
         self._links = open_ports(node, group, ports, receive=False)
         self._peers = [port.get("peer") for port in ports]
         self._timer = None
@@ -28,6 +28,7 @@ class OutputLoggerRole(Role):
 
     def counters(self):
         return {**self._core.counters, **counts(self._links), "handed_over": self._handed_over, "waiting": self._core.waiting,
+                "covered_from": self._core.covered_from,
                 "determinants": sum(map(len, self._core.logs)), "remembered": self._core.remembered,
                 # frames of the master: that it is heard says more than that it beats
                 "heard": self._taken - self._core.counters["old_epoch"] - self._core.counters["bad_frames"], **self._followers.counters()}
@@ -41,7 +42,7 @@ class OutputLoggerRole(Role):
                 connection.pump(self._followed_end(messages))
         self._first_output_due = epoch > self.epoch
         self.epoch = self._core.epoch
-        return {"stored": stored}
+        return {"stored": stored, "covered_from": self._core.covered_from}
 
     def frames(self, hop, frames):
         if hop == HOP_OUTPUT:
@@ -65,8 +66,7 @@ class OutputLoggerRole(Role):
         """What may leave: to its ports, and in its order."""
         if not released:
             return
-        for number in range(len(self._links)):
-            packets = [packet for port, packet in released if port == number]
+        for number, packets in enumerate(by_port(released, len(self._links))):
             if packets:
                 self._let_out(number, packets)
         if self._first_output_due:
@@ -89,8 +89,14 @@ class OutputLoggerRole(Role):
         frames, again_ns = self._core.acknowledge(self.loop.now_ns())
         for frame in frames:
             self.node.send(frame)
-        self.loop.cancel(self._timer)
-        self._timer = self.loop.at(again_ns, self.acknowledge) if again_ns is not None else None
+        if self._timer is None or again_ns < self._timer[0]:
+            self.loop.cancel(self._timer)
+            self._timer = self.loop.at(again_ns, self._acknowledge_later)
+
+    def _acknowledge_later(self):
+        # an earlier timer is left where it is when there is more time: most acknowledgements go out with a batch
+        self._timer = None
+        self.acknowledge()
 
     def message(self, connection, message):
         if message["t"] == "determinants":

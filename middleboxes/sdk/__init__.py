@@ -16,16 +16,20 @@
 An author sees a class, ``process(packet, ctx)``, declared state, and nothing of the protocol:
 
 - ``middlebox``  the base class ``Middlebox``, ``Port``, ``ConfigurationError``, and what ``ctx`` offers
-- ``packet``     ``Packet``: lazily parsed views of a frame, rewriting with incremental checksums (RFC 1624)
+- ``packet``     ``Packet``: lazily parsed views of a frame, rewriting with incremental checksums (RFC 1624); compiled
+- ``packet6``    ``Packet6``: the same for IPv6
+- ``views``      the headers that they give: ``Ipv4``, ``Ipv6``, ``Tcp``, ``Arp``
 - ``parameters``  ``Parameters``: takes what the configuration gives, each value with its type checked
-- state          ``Map``, ``Counter``, ``IdleTimers`` (from middleboxes.core.state); with several workers each variable has a
-                 scope, and shared ones a domain: see ``Middlebox``
+- state          ``Map``, ``Counter``, ``IdleTimers`` (from middleboxes.core.state), ``Set``, ``Records``, ``ExpiringMap`` (kinds);
+                 with several workers each variable has a scope, and shared ones a domain: see ``Middlebox``
 """
 
+from ..core.kinds import ExpiringMap, Records, Set
 from ..core.state import Counter, IdleTimers, Map, StateError
 from .middlebox import ConfigurationError, Context, Middlebox, Port
 from .packet import Packet
-from .parameters import Parameters
+from .packet6 import Packet6
+from .parameters import Parameters, Prefix
 
-__all__ = ["ConfigurationError", "Context", "Counter", "IdleTimers", "Map", "Middlebox", "Packet", "Parameters", "Port",
-           "StateError"]
+__all__ = ["ConfigurationError", "Context", "Counter", "ExpiringMap", "IdleTimers", "Map", "Middlebox", "Packet", "Packet6",
+           "Parameters", "Port", "Prefix", "Records", "Set", "StateError"]

@@ -5,6 +5,10 @@ from typing import NamedTuple
 
 from ..core.sharing import NoLock, State
 from .packet import Packet
+from .packet6 import is_routable, link_local
+
+#: IPv6 addresses of a port
+ADDRESSES6_MAX = 8
 
 
 class ConfigurationError(ValueError):
@@ -12,24 +16,41 @@ class ConfigurationError(ValueError):
 
 
 class Port(NamedTuple):
-    """A port of a middlebox: its name, its MAC address (6 bytes), its IPv4 address (int) and prefix length (bits)."""
+    """A port of a middlebox: its name, its MAC address (6 bytes), its IPv4 address (int) and prefix length (bits).
+
+    *addresses6*: its IPv6 addresses, (16 bytes, prefix length in bits) each; without one the port speaks no IPv6, with one it has a
+    link-local address besides.
+    """
 
     name: str
     mac: bytes
     address: int
     prefix_length: int
+    addresses6: tuple = ()
+
+    @property
+    def link_local(self):
+        """The port's link-local IPv6 address (16 bytes), made of its MAC address."""
+        return link_local(self.mac)
 
     @classmethod
-    def parse(cls, name, mac, address):
-        """From text: Port.parse("inside", "02:00:5e:00:01:01", "10.0.0.254/24"). Raises ConfigurationError."""
+    def parse(cls, name, mac, address, addresses6=()):
+        """From text: Port.parse("inside", "02:00:5e:00:01:01", "10.0.0.254/24", ["2001:db8::1/64"]). Raises ConfigurationError."""
         try:
             interface = ipaddress.IPv4Interface(address)
             mac_bytes = bytes.fromhex(mac.replace(":", ""))
+            interfaces6 = [ipaddress.IPv6Interface(str(each)) for each in addresses6]
         except ValueError as error:
             raise ConfigurationError(f"port {name}: {error}") from error
         if len(mac_bytes) != 6:
             raise ConfigurationError(f"port {name}: {mac!r} is not a MAC address")
-        return cls(name, mac_bytes, int(interface.ip), interface.network.prefixlen)
+        found6 = tuple((each.ip.packed, each.network.prefixlen) for each in interfaces6)
+        if len(found6) > ADDRESSES6_MAX or len({each for each, _ in found6}) < len(found6):
+            raise ConfigurationError(f"port {name}: at most {ADDRESSES6_MAX} IPv6 addresses are possible, none twice")
+        for each, (packed, length) in zip(addresses6, found6):
+            if not is_routable(packed) or "/" not in each or "%" in each or length < 8:
+                raise ConfigurationError(f"port {name}: {each} is not a routable unicast IPv6 address with its prefix length")
+        return cls(name, mac_bytes, int(interface.ip), interface.network.prefixlen, found6)
 
 
 class Context:

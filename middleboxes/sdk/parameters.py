@@ -9,14 +9,30 @@
         taken.finish()          # what is left is a parameter that does not exist
 
 Every method raises ConfigurationError, whose message begins with the function's name and names the parameter, what it is and what is
-allowed. Addresses and networks become ints: an address, or (network, mask).
+allowed. IPv4 addresses and networks become ints: an address, or (network, mask). Where IPv6 is taken, too, an address of it becomes 16 bytes,
+and a network of either a Prefix.
 """
 
 import ipaddress
+from typing import NamedTuple
 
 from .middlebox import ConfigurationError
 
 _NO_DEFAULT = object()
+
+
+class Prefix(NamedTuple):
+    """An IPv4 or IPv6 prefix as numbers of *bits* (32 or 128) bits."""
+
+    network: int
+    mask: int
+    bits: int
+
+    def has(self, address):
+        """Whether *address* (an int, or 16 bytes) is in it; one of the other family never is."""
+        if isinstance(address, bytes):
+            return self.bits == 128 and int.from_bytes(address, "big") & self.mask == self.network
+        return self.bits == 32 and address & self.mask == self.network
 
 
 class Parameters:
@@ -79,6 +95,11 @@ class Parameters:
         value = self.any(name, default)
         return value if value is default else self.parse_address(name, value)
 
+    def any_address(self, name, default=_NO_DEFAULT):
+        """An IPv4 address as an int or an IPv6 address as 16 bytes; a *default* is returned as it is."""
+        value = self.any(name, default)
+        return value if value is default else self.parse_any_address(name, value)
+
     def network(self, name, default=_NO_DEFAULT):
         """An IPv4 prefix as (network, mask); a *default* is returned as it is."""
         value = self.any(name, default)
@@ -111,3 +132,26 @@ class Parameters:
         except ValueError as error:
             raise ConfigurationError(f"{self.name}: {name}: {error}") from error
         return int(network.network_address), int(network.netmask)
+
+    def parse_any_address(self, name, text):
+        """The IP address *text*, which is in the parameter *name*: an int (IPv4) or 16 bytes (IPv6)."""
+        if not isinstance(text, str):
+            self.fail(f"{name}: {text!r} is not an IP address")
+        if ":" not in text:
+            return self.parse_address(name, text)
+        if "%" in text:
+            self.fail(f"{name}: {text!r} has a zone, which is not possible here")
+        try:
+            return ipaddress.IPv6Address(text).packed
+        except ValueError as error:
+            raise ConfigurationError(f"{self.name}: {name}: {error}") from error
+
+    def parse_prefix(self, name, text):
+        """The prefix *text* (IPv4 or IPv6; an address stands for itself alone) as a Prefix."""
+        if not isinstance(text, str) or ":" not in text:
+            return Prefix(*self.parse_network(name, text), 32)
+        try:
+            network = ipaddress.IPv6Network(text)
+        except ValueError as error:
+            raise ConfigurationError(f"{self.name}: {name}: {error}") from error
+        return Prefix(int(network.network_address), int(network.netmask), 128)

@@ -1,6 +1,12 @@
 """What a packet costs in counts that no machine changes: calls, bytes on the wire, bytes kept. A regression shows here first."""
 
+import ctypes
+import gc
+import pathlib
+import shutil
+import subprocess
 import sys
+import sysconfig
 import tracemalloc
 
 import pytest
@@ -48,6 +54,40 @@ def test_calls_for_a_packet_at_each_role_stay_few():
     assert len(released) == inside.BATCH
     assert at_logger <= 8
     assert at_master - with_function <= 11      # what protection adds to the function's own
+    assert at_outputs <= 12
+
+
+@pytest.fixture
+def allocations(tmp_path):
+    """Calls a function: how often the interpreter asked its allocators meanwhile, for a packet of a batch, and what it gave."""
+    library = tmp_path / "allocations.so"
+    subprocess.run(["cc", "-O2", "-shared", "-fPIC", f"-I{sysconfig.get_paths()['include']}", "-o", library,
+                    pathlib.Path(__file__).with_name("allocations.c")], check=True)
+    hook = ctypes.PyDLL(str(library))
+
+    def count(function, *args):
+        hook.begin()
+        try:
+            result = function(*args)
+        finally:
+            found = hook.end()
+        return found / inside.BATCH, result
+
+    gc.disable()
+    yield count
+    gc.enable()
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
+def test_allocations_for_a_packet_at_each_role_stay_few(allocations):
+    logger, master, outputs, frames = batch()
+    assert allocations(lambda: [bytes(100) for _ in frames])[0] >= 1        # it counts
+    at_logger, logged = allocations(logger.accept_all, 0, frames, 10 ** 18)
+    at_master, sent = allocations(lambda: master.process_all([decode_input(frame)[2] for frame in logged]))
+    at_outputs, released = allocations(outputs.receive_all, sent)
+    assert len(released) == inside.BATCH
+    assert at_logger <= 8
+    assert at_master <= 24                      # the function's own among them
     assert at_outputs <= 12
 
 

@@ -1,5 +1,6 @@
 """The result: ratios of neighbours in time, the table with what held and what missed, plots that a browser can read."""
 
+import argparse
 import shutil
 import subprocess
 from xml.etree import ElementTree
@@ -76,9 +77,20 @@ def test_the_traffic_compiles_and_refuses_what_it_does_not_know():
     assert done.returncode == 2 and "usage" in done.stderr
 
 
-def test_plots_into_what_is_no_directory_are_refused_before_anything_is_measured(tmp_path):
-    class Arguments:
-        quick, json, plots = True, None, str(tmp_path / "nowhere")
+@pytest.fixture
+def parsed():
+    """What the command line makes of its words."""
+    parser = argparse.ArgumentParser()
+    run.add_arguments(parser)
+    return lambda *words: parser.parse_args(words)
 
+
+def test_plots_into_what_is_no_directory_are_refused_before_anything_is_measured(parsed, tmp_path):
     with pytest.raises(UsageError, match="no directory"):
-        run.main(Arguments())
+        run.main(parsed("--quick", "--plots", str(tmp_path / "nowhere")))
+
+
+@pytest.mark.parametrize("words", [["--kills", "3"], ["--growth", "--resume"], ["--iperf", "--rate-pps", "10"]])
+def test_what_only_the_gap_knows_is_refused_elsewhere(parsed, words):
+    with pytest.raises(UsageError, match="only with --gap"):
+        run.main(parsed(*words))

@@ -24,7 +24,7 @@ def samples():
         encoder.encode(9, 2, 77, 3, 1, tuple((w, 1 << 63 | w) for w in range(11)), bytes(range(96)), PAYLOAD),
         encoder.encode_batch(9, 2, b"determinants"),
         encode_ack(GROUP, MAC, 9, 2, 1 << 40, True),
-        *encode_trim("input-logger", GROUP, MAC, 9, [(w, w * 2) for w in range(frames.WORKERS_MAX)]),
+        *encode_trim("input-logger", GROUP, MAC, 9, [(w, w * 2) for w in range(frames.WORKERS_MAX)], 7),
     ]
 
 
@@ -82,8 +82,8 @@ def test_round_trips():
     assert decode_ack(ack) == (9, 2, 1 << 40, True)
     positions = {}
     for trim in trims:
-        epoch, some = decode_trim(trim)
-        assert epoch == 9
+        epoch, some, covers = decode_trim(trim)
+        assert (epoch, covers) == (9, 7)
         positions.update(some)
     assert positions == {w: (w, w * 2) for w in range(frames.WORKERS_MAX)}
 

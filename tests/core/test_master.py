@@ -4,9 +4,10 @@ import pytest
 
 from middleboxes.core.channel import pack
 from middleboxes.core.determinants import EXTRA_BYTES_MAX, DeterminantError, encode_extra
+from middleboxes.core.emitting import OUTPUTS_MAX
 from middleboxes.core.frames import FrameError, decode_output, decode_trim, encode_ack
 from middleboxes.core.master import RESENT_BATCHES_MAX
-from middleboxes.core.step import OUTPUTS_MAX, RECORDED_BYTES_MAX, RECORDS_MAX, RecordError, ReplayError
+from middleboxes.core.step import RECORDED_BYTES_MAX, RECORDS_MAX, RecordError, ReplayError
 from middleboxes.sdk import Map
 
 from .boxes import GROUP, MAC, Stamp, checkpoint, contents, master, output_logger, outputs, packet, released, tick
@@ -302,7 +303,7 @@ def test_durable_tells_both_loggers():
         core.process(0, packet(n))
     frames = core.durable(core.cut())
     assert [frame[:6].hex() for frame in frames] == ["024654010007", "024654030007"]
-    assert [decode_trim(frame) for frame in frames] == [(1, {0: (5, 2)})] * 2
+    assert [decode_trim(frame) for frame in frames] == [(1, {0: (5, 2)}, 1)] * 2
     ack(core, 2)
     assert core.workers[0].log.trimmed == 2 and core.flush() == []
 

@@ -119,10 +119,10 @@ def test_two_waiting_copies_leave_as_one():
 def test_what_a_durable_checkpoint_covers_never_leaves_again():
     logger, worker = output_logger(), sender(4)
     released(logger, [worker.output(1, after=0), worker.batch()])
-    assert logger.trim(1, {0: (3, 3)}) == []
+    assert logger.trim(1, {0: (3, 3)}, 1) == []
     assert released(logger, [worker.output(1), worker.output(2), worker.output(3), worker.output(4)]) == [b"0/4/0"]
     assert logger.counters["covered"] == 3
-    assert logger._released == [{4 << 16}]
+    assert logger._released == [[4 << 16]]
 
 
 def test_what_waits_and_is_covered_by_a_durable_checkpoint_leaves_then():
@@ -130,7 +130,7 @@ def test_what_waits_and_is_covered_by_a_durable_checkpoint_leaves_then():
     logger = output_logger(workers=2)
     one, other = sender(5, worker=0), sender(5, worker=1)
     assert released(logger, [one.output(5, clock=((1, 5),)), other.output(4, clock=((0, 5),)), other.output(5, clock=((0, 6),))]) == []
-    assert sorted(payload for _, payload in logger.trim(1, {0: (5, 5), 1: (5, 5)})) == [b"0/5/0", b"1/4/0"]
+    assert sorted(payload for _, payload in logger.trim(1, {0: (5, 5), 1: (5, 5)}, 1)) == [b"0/5/0", b"1/4/0"]
     one.step()
     assert released(logger, [one.output(6, after=5)]) == [b"0/6/0"]
 
@@ -138,8 +138,8 @@ def test_what_waits_and_is_covered_by_a_durable_checkpoint_leaves_then():
 def test_trims_of_older_epochs_and_unknown_workers_are_refused():
     logger, worker = output_logger(epoch=2), sender(3, epoch=2)
     released(logger, [worker.batch()])
-    logger.trim(1, {0: (3, 3)})
-    logger.trim(2, {1: (3, 3)})
+    logger.trim(1, {0: (3, 3)}, 1)
+    logger.trim(2, {1: (3, 3)}, 1)
     assert logger.logs[0].trimmed == 0
 
 
@@ -297,7 +297,7 @@ def test_determinants_are_bounded_and_trimming_makes_room():
         worker.step([(0, 0)])
         logger.receive(worker.batch(worker.log.last - 1))
     assert logger.logs[0].last == len(logger.logs[0]) == 4 and logger.counters["refused_log_full"] == 2
-    logger.trim(1, {0: (2, 2)})
+    logger.trim(1, {0: (2, 2)}, 1)
     logger.receive(worker.batch(2))
     assert logger.logs[0].last == 6
 
@@ -308,8 +308,8 @@ def test_memory_of_what_left_follows_the_checkpoints():
         worker.step()
         released(logger, [worker.output(k, after=k - 1), worker.output(k, j=1)])
         if k % 10 == 0:
-            logger.trim(1, {0: (k - 5, k - 5)})
-            assert len(logger._released[0]) == len(logger._released_order[0]) == 10
+            logger.trim(1, {0: (k - 5, k - 5)}, 1)
+            assert len(logger._released[0]) == 10
 
 
 # -- what a new master need not send again
@@ -319,7 +319,7 @@ def test_the_keys_of_what_left_in_a_range_of_steps():
     released(logger, [worker.batch(), *(worker.output(k, j) for k, j in ((4, 0), (2, 1), (2, 0), (5, 0), (1, 0)))])
     assert logger.released(0, 1, 4) == [2 << 16, 2 << 16 | 1, 4 << 16]
     assert unpack_keys(pack_keys(logger.released(0, 0, 5))) == (1 << 16, 2 << 16, 2 << 16 | 1, 4 << 16, 5 << 16)
-    logger.trim(1, {0: (2, 2)})
+    logger.trim(1, {0: (2, 2)}, 1)
     assert logger.released(0, 2, 5) == [4 << 16, 5 << 16]
     with pytest.raises(FrameError):
         unpack_keys(bytes(7))

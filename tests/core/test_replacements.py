@@ -1,4 +1,4 @@
-"""What a master and an input logger do when a role around them is replaced (docs/protocol.md, rules 14 to 19)."""
+"""What a master and an input logger do when a role around them is replaced (docs/protocol.md, rules 14 to 20)."""
 
 import pytest
 
@@ -114,7 +114,7 @@ def test_who_asks_for_what_a_durable_checkpoint_covers_is_told_so():
     frames = run(core, 5, 6)
     assert released(new, frames) == []
     answer = ack(core, 0)
-    assert trims(answer) == [(1, {0: (4, 4)})] and answer[0][:6] == virtual_mac("output-logger", GROUP)
+    assert trims(answer) == [(1, {0: (4, 4)}, 1)] and answer[0][:6] == virtual_mac("output-logger", GROUP)
     new.trim(*trims(answer)[0])
     assert released(new, answer[1:]) == [b"5 x 0", b"6 x 0"] and new.logs[0].last == 6
     assert ack(core, 6) == [] and ack(core, 4, resend=False) == []
@@ -127,9 +127,32 @@ def test_a_recovered_master_tells_what_was_durable_before_its_time():
     copy = master()
     copy.load(checkpoint(core.cut()))
     copy.begin(1, 0)
-    assert trims(ack(copy, 0)) == [(1, {0: (4, 4)})]
+    assert trims(ack(copy, 0)) == [(1, {0: (4, 4)}, 1)]
     assert released(new, run(copy, 5, 5)) == []
     assert trims(ack(master(), 0)) == [], "nothing is durable"
+
+
+@pytest.mark.parametrize("checkpointed", [False, True])
+def test_a_new_output_logger_begins_only_when_a_checkpoint_covers_it(checkpointed):
+    """Not before the master was told, whatever becomes durable and is sent again; should it die, the former one has all that left."""
+    core, new = master(), output_logger(covered_from=3)
+    frames = run(core, 1, 4)
+    if checkpointed:
+        ack(core, 4)
+        assert [frame for trim in trims(core.durable(core.cut())) for frame in new.trim(*trim)] == []
+    assert released(new, frames + run(core, 5, 6)) == []
+    answer = ack(core, 0)
+    assert [frame for trim in trims(answer) for frame in new.trim(*trim)] == []
+    determinants = [frame for frame in answer if hop_of(frame)[1] != HOP_TRIM]
+    assert released(new, determinants) == [] and new.fence(1) == [0]
+    assert new.counters["early_trims"] == 2 * checkpointed + len(trims(answer))
+    early = core.cut()
+    core.use_output_log(4)
+    covering = core.cut()
+    assert [frame for trim in trims(core.durable(early)) for frame in new.trim(*trim)] == []
+    run(core, 7, 7)
+    left = [frame for trim in trims(core.durable(covering))[1:] for _, frame in new.trim(*trim)]
+    assert left == [b"%d x 0" % n for n in range(1, 7)] and not new.covered_from
 
 
 # -- what is covered

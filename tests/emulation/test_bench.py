@@ -1,6 +1,7 @@
 """The bench on real namespaces and processes: it measures all that it promises, and leaves nothing behind, also when interrupted."""
 
 import json
+import re
 import signal
 import subprocess
 
@@ -42,6 +43,46 @@ def test_every_system_lets_packets_through_open_vswitch():
                 found = measure.latency(wire, running, 64, 1000, 0.5)
             assert found["p50_us"] > 0, name
     assert left() == []
+
+
+#: for a packet at full load: a batch of 32 needs one to wait, one to read and one to write, and acknowledgements some
+SYSTEM_CALLS_MAX = dict.fromkeys(("input-logger", "master", "output-logger"), 0.3)
+
+
+def test_a_packet_costs_few_system_calls_at_each_role(tmp_path):
+    with programs.compiled() as wire, network.network("direct"), systems.protected(wire) as running:
+        measure.capacity(wire, running, 64, 0.5)
+        traces = {role: subprocess.Popen(["strace", "-f", "-c", "-U", "calls,name", "-o", str(tmp_path / role), "-p", str(running.pids[role])],
+                                         stderr=subprocess.PIPE, text=True) for role in SYSTEM_CALLS_MAX}
+        try:
+            for trace in traces.values():
+                assert "attached" in trace.stderr.readline()
+            found = measure.capacity(wire, running, 64, 1.0)
+        finally:
+            for trace in traces.values():
+                trace.send_signal(signal.SIGINT)
+                trace.communicate()
+    assert found["received"] > 1000
+    for role, calls_max in SYSTEM_CALLS_MAX.items():
+        total = re.search(r"(\d+) total", (tmp_path / role).read_text())
+        assert int(total[1]) / found["received"] < calls_max, (role, found["received"], (tmp_path / role).read_text())
+    assert left() == []
+
+
+def test_a_gap_run_kills_under_load_and_tells_where_the_time_went(tmp_path):
+    path = tmp_path / "result"
+    done = subprocess.run(command("bench", "--gap", "--kills", "1", "--readiness", "cold", "--how", "process,host", "--no-sweeps",
+                                  "--flows", "500", "--rate-pps", "1000", "--json", str(path), "--plots", str(tmp_path)),
+                          env=environment(False), capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = json.loads(path.read_text())["rows"]
+    assert [(row["how"], len(row["kills"]), row["problems"]) for row in rows] == [("process", 1, []), ("host", 1, [])]
+    for row in rows:
+        (kill,) = row["kills"]
+        assert kill["gap_ms"] > 0 and kill["cold"] and kill["mappings_changed"] == 0
+        assert kill["total_ms"] > kill["detect_ms"] + kill["replay_ms"] > 0
+    assert (tmp_path / "bench-gap-parts.svg").exists()
+    assert left() == [] and ours() == []
 
 
 def test_an_interrupted_bench_leaves_nothing():

@@ -12,7 +12,7 @@ from ftmb.emulator import client, server
 from ftmb.emulator.rundir import RunDirectory
 from ftmb.errors import UsageError
 
-COMMANDS = ["up", "status", "exec", "kill", "move", "heal", "down", "demo", "chaos", "soak", "new-function"]
+COMMANDS = ["up", "status", "exec", "kill", "move", "drain", "undrain", "decide", "heal", "down", "demo", "chaos", "soak", "new-function"]
 
 
 @pytest.fixture
@@ -43,12 +43,36 @@ def test_wrong_arguments_end_with_2(command):
     (["status"], "nothing is up"), (["kill", "nat", "master"], "nothing is up"), (["heal"], "nothing is up"),
     (["exec", "client1", "--", "true"], "nothing is up"), (["exec", "client1"], "which command?"),
     (["kill", "-", "controller"], "nothing is up"), (["kill", "-", "link:s1-s2"], "nothing is up"), (["move", "nat"], "nothing is up"),
+    (["drain", "m1"], "nothing is up"), (["undrain", "m1"], "nothing is up"), (["decide", "nat", "empty"], "nothing is up"),
     (["kill", "-", "master"], "a role belongs to a group"), (["kill", "nat", "controller"], "the controller and links to none"),
     (["kill", "nat", "link:s1-s2"], "the controller and links to none")])
 def test_what_cannot_be_done_is_one_clear_line(nothing_up, command, message, capsys):
     assert cli.main(command) == 2
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1
+
+
+def _controller(answer, monkeypatch):
+    """Whoever asks the controller gets *answer*; the list of what was asked."""
+    asked = []
+    client._RUNDIR.path.mkdir()
+    client._RUNDIR.key.write_text("00" * 32, encoding="ascii")
+    monkeypatch.setattr(client, "_ask", {"rest_port": 8080}.get)
+    monkeypatch.setattr(client.rest, "order", lambda *arguments, **fields: asked.append((arguments, fields)) or answer)
+    return asked
+
+
+@pytest.mark.parametrize("command, order, fields, told", [
+    (["drain", "m1"], ("nodes", "m1", "drain"), {}, "m1 gives its roles to others"),
+    (["undrain", "m1"], ("nodes", "m1", "undrain"), {}, "m1 may have roles again"),
+    (["decide", "nat", "last-checkpoint"], ("groups", "nat", "decide"), {"policy": "last-checkpoint"}, "from its last durable checkpoint")])
+@pytest.mark.parametrize("answer, code", [((200, {}), 0), ((409, {"error": "no"}), 2), ((503, {"error": "no"}), 2), (None, 2)])
+def test_an_order_is_carried_out_or_says_why_not(command, order, fields, told, answer, code, nothing_up, monkeypatch, capsys):
+    asked = _controller(answer, monkeypatch)
+    assert cli.main(command) == code
+    assert asked == [((8080, "00" * 32, *order), fields)]
+    out, err = capsys.readouterr()
+    assert told in out if code == 0 else err.count("\n") == 1
 
 
 @pytest.mark.parametrize("answer, code, told", [
@@ -60,13 +84,9 @@ def test_what_cannot_be_done_is_one_clear_line(nothing_up, command, message, cap
     (None, 2, "the controller does not answer")])
 @pytest.mark.parametrize("json_wanted", [False, True])
 def test_a_move_ends_as_the_controller_says(answer, code, told, json_wanted, nothing_up, monkeypatch, capsys):
-    asked = []
-    client._RUNDIR.path.mkdir()
-    client._RUNDIR.key.write_text("00" * 32, encoding="ascii")
-    monkeypatch.setattr(client, "_ask", {"rest_port": 8080}.get)
-    monkeypatch.setattr(client.rest, "move", lambda *arguments: asked.append(arguments) or answer)
+    asked = _controller(answer, monkeypatch)
     assert cli.main(["move", "nat", "--to", "m2", "--reload", *(["--json"] if json_wanted else [])]) == code
-    assert asked == [(8080, "00" * 32, "nat", "m2", True)]
+    assert asked == [((8080, "00" * 32, "groups", "nat", "move"), {"to": "m2", "reload": True})]
     out, err = capsys.readouterr()
     if json_wanted and code < 2:
         assert json.loads(out)["group"] == "nat"

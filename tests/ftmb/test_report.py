@@ -56,6 +56,11 @@ def test_protection_ends_with_the_kill_not_with_its_detection(dead, state):
     assert compose({"groups": [group()]}, {dead: False})["groups"][0]["state"] == state
 
 
+def test_a_group_whose_spares_are_cold_has_none_by_name_and_is_protected():
+    assert report.state(group(spares=[]), ALIVE) == "protected"
+    assert report.state(group(spares=[]), {**ALIVE, "st": False}) == "unprotected"
+
+
 @pytest.mark.parametrize("state", ["recovering", "unprotected", "lost"])
 def test_what_is_worse_stays_as_the_controller_says(state):
     status = {"groups": [group(state=state, master=None, spares=[])]}

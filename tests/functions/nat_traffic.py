@@ -16,7 +16,7 @@ from .nat_scenario import (ACK, EXTERNAL, FIN, INSIDE, NS_PER_S, OUTSIDE, RST, S
 
 #: few ports and sessions, short timeouts, so that limits and expiry are met often
 SMALL = {"first_port": 3000, "last_port": 3009, "mappings_max": 22, "tcp_sessions_max": 12, "udp_timeout_s": 5,
-         "icmp_timeout_s": 3, "tcp_transitory_timeout_s": 4, "tcp_established_timeout_s": 20}
+         "icmp_timeout_s": 3, "tcp_opening_timeout_s": 4, "tcp_closing_timeout_s": 4, "tcp_established_timeout_s": 20}
 #: what has state only if it is asked for
 OPTIONS = {"filtering": "address-dependent", "log_collector": "192.0.2.7", "mappings_per_host_max": 8, "contacts_max": 5}
 _FLAGS = [SYN, SYN, SYN | ACK, ACK, ACK, FIN | ACK, RST]
@@ -126,7 +126,7 @@ def digest(seed, steps):
 
 def state(net):
     """All state of a network's NAT, in its order."""
-    return {name: list(variable.items()) for name, variable in net.nat.variables.items()}
+    return {name: list(variable.everything().items()) for name, variable in net.nat.variables.items()}
 
 
 if __name__ == "__main__":

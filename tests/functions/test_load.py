@@ -16,7 +16,7 @@ def test_built_in_name_and_full_name_give_the_class():
 @pytest.mark.parametrize("name", ["nta", "", ":", "json", "json:", ":Nat", "json:loads", "json:Nat", "no.such.module:X",
                                   "middleboxes.functions.nat:UDP", ".nat:Nat", "..:Nat", "a b:C"])
 def test_wrong_names_list_the_known_ones(name):
-    with pytest.raises(ConfigurationError, match="known functions: firewall, ids, load-balancer, monitor, nat, rate-limiter, sequencer, shared-counter, or package.module:Class"):
+    with pytest.raises(ConfigurationError, match="known functions: firewall, ids, load-balancer, monitor, nat, rate-limiter, sequencer, shared-counter, wan-optimiser, or package.module:Class"):
         load(name)
 
 

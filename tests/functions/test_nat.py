@@ -164,7 +164,20 @@ def test_connections_that_open_or_end_have_the_transitory_timeout(end):
     net.wait(239)
     assert len(net.nat.sessions) == 1
     net.wait(1)
-    assert not net.nat.sessions and not net.nat.outbound and not net.nat.transitory_used
+    assert not net.nat.sessions and not net.nat.outbound and not net.nat.opening_used and not net.nat.closing_used
+
+
+@pytest.mark.parametrize("closes, seconds", [(False, 30), (True, 60)])
+def test_opening_and_closing_have_timeouts_of_their_own(closes, seconds):
+    """RFC 7857, 2.1."""
+    net = Network(tcp_opening_timeout_s=30, tcp_closing_timeout_s=60)
+    external = endpoint_out(net.from_inside("tcp", CLIENT, SERVER))
+    if closes:
+        net.from_outside("tcp", SERVER, external, flags=RST)
+    net.wait(seconds - 1)
+    assert len(net.nat.sessions) == 1
+    net.wait(1)
+    assert not net.nat.sessions and not net.nat.outbound
 
 
 def test_a_forged_reset_does_not_end_a_live_connection():

@@ -155,6 +155,29 @@ def test_fragments_follow_their_first_one_in_both_directions():
     assert not net.nat.fragmented and not net.nat.fragmented_used
 
 
+def identification(emitted):
+    (_, frame), = emitted
+    assert not checksum(frame[14:34]) % 0xFFFF
+    return int.from_bytes(frame[18:20], "big")
+
+
+def test_packets_of_different_hosts_that_may_be_fragmented_have_different_identifications():
+    """RFC 7857, 9: to the outside all of them come from one host; what can't be fragmented keeps its own."""
+    net = Network()
+    found = [identification(net.from_inside("udp", host, SERVER, identification=7, fragment=0)) for host in (CLIENT, CLIENT_2, CLIENT, CLIENT_2)]
+    assert len(set(found)) == 4
+    assert identification(net.from_inside("udp", CLIENT, SERVER, identification=7)) == 7
+    net.nat.identification.add(0x10000 - net.nat.identification.value % 0x10000 - 1)
+    assert identification(net.from_inside("udp", CLIENT, SERVER, fragment=0)) == 0
+
+
+def test_fragments_have_the_identification_that_their_first_one_got():
+    net = Network()
+    for source in (CLIENT, CLIENT_2):
+        emitted = [net.frame_in("inside", frame) for frame in fragments(source, SERVER, INSIDE.mac, 200)]
+        assert len(set(map(identification, emitted))) == 1 and identification(emitted[0]) != 7
+
+
 def test_fragments_without_their_first_one_are_dropped():
     net = Network()
     first, second, *_ = fragments(CLIENT, SERVER, INSIDE.mac, 200)

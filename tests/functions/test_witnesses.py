@@ -151,9 +151,9 @@ def test_sources_are_bounded():
 @pytest.mark.parametrize("name, parameters, message", [
     ("sequencer", {"stamped_port": 0}, "sequencer: stamped_port must be an integer from 1 to 65535, not 0"),
     ("sequencer", {"stamped_port": "7100"}, "must be an integer"),
-    ("sequencer", {"port": 1}, "sequencer: unknown parameters port; allowed: routes, stamped_port"),
+    ("sequencer", {"port": 1}, "sequencer: unknown parameters port; allowed: ipv6_mtu_bytes, routes, stamped_port"),
     ("shared-counter", {"sources_max": 0}, "shared-counter: sources_max must be an integer from 1"),
-    ("shared-counter", {"x": 1}, "allowed: routes, sources_max, stamped_port")])
+    ("shared-counter", {"x": 1}, "allowed: ipv6_mtu_bytes, routes, sources_max, stamped_port")])
 def test_wrong_parameters_are_named(name, parameters, message):
     with pytest.raises(ConfigurationError, match=message):
         load(name)(parameters, [INSIDE, OUTSIDE])

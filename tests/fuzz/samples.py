@@ -13,7 +13,7 @@ SERVICES = [{"t": "subscribe", "group": "nat", "have": 0, "follow": True, "heade
             {"t": "follow_inputs", "group": "nat", "after": [0]}, {"t": "unfollow_inputs", "group": "nat"},
             {"t": "follow_determinants", "group": "nat", "after": [0]}, {"t": "unfollow_determinants", "group": "nat"},
             {"t": "stored", "group": "nat", "id": 1}, {"t": "beat", "roles": []}]
-REQUESTS = [("store", {}), ("input-logger", INPUT_LOGGER), ("output-logger", LOGGER), ("master", {**MASTER, "start": [0], "inputs_from": 1}),
+REQUESTS = [("store", {}), ("input-logger", INPUT_LOGGER), ("output-logger", {**LOGGER, "covered_from": 0}), ("master", {**MASTER, "start": [0], "inputs_from": 1}),
             ("spare", {**MASTER, "input_logger": ADDRESS, "output_logger": ADDRESS, "hot": True}), ("fence", {"role": "store"}),
             ("recover", {"stored": [0], "input_logger": ADDRESS, "output_logger": ADDRESS, "store": ADDRESS, "cold": True, "inputs_from": 1}),
             ("use-store", {"store": ADDRESS}), ("use-output-logger", {}), ("stop", {}), ("restart", {}), ("retire", {"role": "master"})]

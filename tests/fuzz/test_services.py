@@ -96,7 +96,7 @@ def role_of(node, name):
         return StoreRole(node, "nat", 1)
     if name == "input-logger":
         return InputLoggerRole(node, "nat", 1, **INPUT_LOGGER)
-    return OutputLoggerRole(node, "nat", 1, **LOGGER)
+    return OutputLoggerRole(node, "nat", 1, **LOGGER, covered_from=0)
 
 
 def test_a_role_answers_or_refuses_any_service_message_and_does_not_fail(campaign):

@@ -27,7 +27,7 @@ class Group:
         self.fenced = {}
         self.common = common = {**COMMON, "workers": workers}
         harness.request("st", "store", 1)
-        harness.request("ol", "output-logger", 1, **common)
+        harness.request("ol", "output-logger", 1, **common, covered_from=0)
         self.logging = {**common, "function": function, "tick_interval_ms": 50, "log_bytes_max": 1 << 26}
         harness.request("il", "input-logger", 1, **self.logging, start=[0] * workers, start_ns=0, master_epoch=1)
         self._function = {**common, "function": function, "parameters": parameters, "checkpoint_interval_ms": checkpoint_interval_ms}

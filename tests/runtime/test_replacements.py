@@ -70,7 +70,7 @@ def test_a_new_output_logger_releases_and_protects_once_a_checkpoint_is_made_for
     serve_for(harness, 1)
     kill(harness, "ol")
     group.epoch += 1
-    harness.request("l2", "output-logger", group.master_epoch, **COMMON | {"workers": workers})
+    harness.request("l2", "output-logger", group.master_epoch, **COMMON | {"workers": workers}, covered_from=group.epoch)
     group.output_logger = "l2"
     harness.request("m1", "use-output-logger", group.epoch)
     protected_again(harness, "output-logger", group.epoch)
@@ -133,7 +133,8 @@ def test_what_faces_a_group_on_the_same_node_is_handed_over_in_the_process(harne
     """The output logger of one group and the input logger of the next one on one node: no wire in between."""
     group = Group(harness)
     peer = {"group": "next", "port": "inside"}
-    harness.request("ol", "output-logger", 1, **{**COMMON, "ports": [COMMON["ports"][0], {**COMMON["ports"][1], "peer": peer}]})
+    harness.request("ol", "output-logger", 1, **{**COMMON, "ports": [COMMON["ports"][0], {**COMMON["ports"][1], "peer": peer}]},
+                    covered_from=0)
     harness.request("m1", "use-output-logger", 2)
     harness.wait_event("protected")
     arguments = {**COMMON, "group_id": 2, "function": "nat", "tick_interval_ms": 5000, "log_bytes_max": 1 << 20,

@@ -4,6 +4,8 @@ whether a state can be recovered: which checkpoint a store or spare has, and sin
 
 import zlib
 
+from middleboxes.core.checkpoint import COVERED
+
 NEVER = 1 << 60
 STORED = [7]                    # R, as an output logger tells it
 POSITIONS = [[5, 6]]            # n and k of every checkpoint
@@ -40,6 +42,7 @@ class Agent:
         self.recovering = set()     # groups of which it is a spare that was told to recover
         self.stopped = set()        # groups of which it was the master until it was asked to stop
         self.store = {}             # of a master: group -> name of the store it uses
+        self.covered_from, self.begins_after = {}, {}       # of loggers: group -> what they tell when fenced
         self.counts = {}            # further counters: (group, role) -> {name: value}
         self.inbox, self.outbox = [], []
 
@@ -125,10 +128,12 @@ class Agent:
             return {"n": [5], "last_ns": 9}
         self.roles[group, role] = max(self.roles[group, role], epoch)
         if role == "output-logger":
-            return {"stored": STORED}
+            return {"stored": STORED, "covered_from": self.covered_from.get(group, 0)}
+        if role == "input-logger":
+            return {"begins_after": self.begins_after.get(group, [0])}
         if role == "store":
             number, change = self.checkpoint.get(group, (0, 0))
-            return {"checkpoint": number, "positions": POSITIONS if number else [], "change": change, "last_ns": 8}
+            return {"checkpoint": number, "positions": POSITIONS if number else [], "change": change, "covers": dict.fromkeys(COVERED, change), "last_ns": 8}
         return {}
 
     def say(self, message):

@@ -3,6 +3,7 @@
 import pytest
 from deployments import pool, single, tree
 from fake_fabric import Fabric
+from fake_node import NEVER
 
 
 @pytest.fixture
@@ -28,6 +29,42 @@ def test_roles_and_epochs_are_adopted_and_the_master_confirms_them(before):
     assert after.state() == "protected" and after.master() == "m2"
     assert after.requests == [("m2", "use-store", "nat", 3), ("m2", "use-output-logger", "nat", 4),
                               ("m3", "spare", "nat", 4)]
+
+
+def _half_replaced(before):
+    """A second output logger has begun; neither the master nor the controller that comes now was told."""
+    before.agents["m3"].roles = {("nat", "output-logger"): 2}
+    before.agents["m3"].counts["nat", "output-logger"] = {"covered_from": 7}
+    before.agents["m3"].complete_from["nat", "output-logger"] = NEVER
+    return before.with_new_controller()
+
+
+def test_an_output_logger_that_had_just_begun_is_given_up_for_the_one_that_has_all(before):
+    after = _half_replaced(before)
+    after.run()
+    assert after.state() == "protected" and after.group().holders["output-logger"].node == "ol"
+    told = [epoch for _, do, _, epoch in after.requests if do == "use-output-logger"]
+    assert min(told) > 7, "whoever waits hears of an epoch that is not below its own"
+
+
+def test_an_output_logger_that_had_just_begun_is_used_if_the_former_one_is_gone_and_the_master_lives(before):
+    before.agents["ol"].running = False
+    after = _half_replaced(before)
+    after.run()
+    after.tick()
+    after.tick(1_000_000_000)
+    after.run()
+    assert after.state() == "protected" and after.group().holders["output-logger"].node != "ol"
+
+
+def test_an_output_logger_that_had_just_begun_does_not_pass_for_one_that_has_what_left(before):
+    before.agents["ol"].running = before.agents["m2"].running = False
+    after = _half_replaced(before)
+    after.run()
+    for _ in range(3):
+        after.tick(1_000_000_000)
+        after.run()
+    assert after.group().holders.get("output-logger") is None and after.group().phase != "running"
 
 
 def test_a_master_that_died_meanwhile_is_failed_over_with_all_silent_nodes_fenced(before):

@@ -84,6 +84,27 @@ def test_nothing_is_destroyed_before_late_nodes_had_their_time():
     assert fabric.state() == "protected" and not any("begins anew" in text for text in fabric.texts())
 
 
+@pytest.mark.parametrize("node, has, lacks", [("ol", {"covered_from": {"nat": 99}}, "lacks what left"),
+                                              ("il", {"begins_after": {"nat": [6]}}, "lacks inputs")])
+def test_a_logger_that_had_just_begun_does_not_pass_for_a_complete_one(node, has, lacks):
+    """Nobody told this controller that it was replaced: what it has says so."""
+    fabric = _running("block")
+    vars(fabric.agents[node]).update(has)
+    fabric.kill("m1")
+    fabric.run()
+    assert fabric.state() == "lost" and "recover" not in [do for _, do, _, _ in fabric.requests]
+    assert any(lacks in text for text in fabric.texts())
+
+
+def test_a_logger_that_begins_where_the_checkpoint_ends_is_enough():
+    fabric = _running("block")
+    fabric.agents["il"].begins_after["nat"] = [n for n, _ in POSITIONS]
+    fabric.agents["ol"].covered_from["nat"] = 1
+    fabric.kill("m1")
+    fabric.run()
+    assert fabric.state() == "protected"
+
+
 def test_an_operator_decides():
     fabric = _running("block")
     with pytest.raises(Refused, match="not lost"):

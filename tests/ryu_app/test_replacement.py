@@ -44,6 +44,7 @@ def test_an_input_logger_begins_where_the_fenced_master_says(running):
 def test_an_output_logger_is_used_once_it_has_the_role_and_the_switches_lead_there(running):
     running.kill("ol")
     assert running.requests == [("x", "output-logger", "nat", 1)], "in the master's epoch"
+    assert running.agents["x"].inbox[-1]["args"]["covered_from"] == 2, "below the epoch that the master will be told"
     running.step(("inbox", "x"))
     running.step(("outbox", "x"))
     assert _asked(running) == [("x", "output-logger")]

@@ -38,7 +38,7 @@ def test_what_a_replay_could_not_repeat_is_found_with_its_line(cls):
     (bad_functions.HashOfText, "other_hash_seeds_change_nothing", "depends on the order of a set or on hash"),
     (bad_functions.Unbounded, "is_bounded", "'seen' has [0-9]+ keys after a flood of 3000 flows; it may have 1024"),
     (bad_functions.Unnamed, "is_bounded", "'seen' fills up in a flood of new flows, and Unnamed.victims does not say"),
-    (bad_functions.Believing, "stands_hostile_packets", "a frame with an unsound IPv4 header changes seen"),
+    (bad_functions.Believing, "stands_hostile_packets", "a frame with an unsound IP header changes seen"),
     (bad_functions.Fragile, "stands_hostile_packets", "IndexError"),
     (bad_functions.Wrong, "stands_hostile_packets", "the partition of Wrong fails on the frame"),
     (bad_functions.TwoWorkers, "checkpoints_anywhere", "the partition gives this flow to two workers")])

@@ -167,6 +167,62 @@ def test_the_given_frame_is_never_changed():
     assert frame == kept and packet.data != kept
 
 
+def test_bytes_that_were_given_out_stay_as_they_are():
+    packet = Packet(frame_of(TCP))
+    packet.five_tuple()
+    given = []
+    for number in range(3):
+        packet.set_source(C + number, 4000)
+        packet.forward(MAC_A, MAC_B)
+        given.append((packet.data, bytes(bytearray(packet.data))))
+    packet.set_destination(C, 1)
+    assert [data for data, _ in given] == [copy for _, copy in given] and len({data for data, _ in given}) == 3
+
+
+@pytest.mark.parametrize("use", [lambda packet: packet.set_source(A, 1), lambda packet: packet.set_destination(A, 1), lambda packet: packet.tcp(),
+                                 lambda packet: packet.tcp_flags, lambda packet: packet.icmp_type, lambda packet: packet.transport_data(),
+                                 lambda packet: packet.transport_checksum_ok()])
+@pytest.mark.parametrize("frame", [b"", frame_of(UDP)[:40], frame_of(TCP)])
+def test_without_a_five_tuple_there_is_no_transport_header(use, frame):
+    with pytest.raises(ValueError, match="five_tuple"):
+        use(Packet(frame))
+
+
+def test_only_tcp_has_flags_and_only_icmp_a_type():
+    for protocol, use in ((UDP, lambda packet: packet.tcp_flags), (ICMP, lambda packet: packet.tcp()), (TCP, lambda packet: packet.icmp_type)):
+        packet = Packet(frame_of(protocol))
+        packet.five_tuple()
+        with pytest.raises(ValueError):
+            use(packet)
+
+
+@pytest.mark.parametrize("frame, macs", [(b"", (MAC_A, MAC_B)), (b"x", (MAC_A, MAC_B)), (frame_of(UDP)[:33], (MAC_A, MAC_B)),
+                                         (frame_of(UDP), (MAC_A[:5], MAC_B)), (frame_of(UDP), (MAC_A, MAC_B + b"x")),
+                                         (frame_of(UDP, ttl=0), (MAC_A, MAC_B))])
+def test_what_can_not_be_forwarded_is_refused_and_stays_as_it_is(frame, macs):
+    packet = Packet(frame)
+    with pytest.raises(ValueError):
+        packet.forward(*macs)
+    assert packet.data == frame
+
+
+@pytest.mark.parametrize("endpoint", [(1 << 32, 1), (-1, 1), (A, 1 << 16), (A, -1)])
+def test_numbers_that_do_not_fit_are_refused_and_change_nothing(endpoint):
+    packet = Packet(frame_of(UDP))
+    packet.five_tuple()
+    for change in (packet.set_source, packet.set_destination):
+        with pytest.raises(OverflowError):
+            change(*endpoint)
+    assert packet.data == frame_of(UDP)
+
+
+def test_the_checksum_of_a_first_fragment_is_not_taken_for_right():
+    """Its UDP length counts data of other fragments, which must not be looked for behind the frame."""
+    packet = Packet(with_header(frame_of(UDP, bytes(30))[:60], 16, (46).to_bytes(2, "big")))
+    packet = Packet(with_header(packet.data, 20, b"\x20\x00"))
+    assert packet.five_tuple(first_fragment=True) and not packet.transport_checksum_ok()
+
+
 def with_header(frame, at, value):
     """*frame* with bytes replaced in its IPv4 header, whose checksum is then right."""
     frame = bytearray(frame)
@@ -213,6 +269,23 @@ def test_what_is_not_sound_has_no_five_tuple(what, frame):
                                    ARP[:12] + b"\x08\x00" + ARP[14:]])
 def test_what_is_not_arp_for_ipv4_over_ethernet_is_none(frame):
     assert Packet(frame).arp() is None
+
+
+@pytest.mark.parametrize("fragment, atomic", [(0x4000, True), (0, False), (0x2000, False), (0x6000, False), (0x4001, False), (0xC000, True)])
+def test_an_atomic_packet_is_no_fragment_and_never_becomes_one(fragment, atomic):
+    assert Packet(ipv4(MAC_B, MAC_A, 17, A, B, b"data", fragment=fragment)).is_atomic == atomic
+    assert not Packet(b"short").is_atomic
+
+
+def test_an_identification_is_rewritten_with_its_checksum():
+    rng = random.Random(6)
+    for _ in range(1000):
+        number = rng.getrandbits(16)
+        packet = Packet(ipv4(MAC_B, MAC_A, 17, A, B, b"data", identification=rng.getrandbits(16), fragment=rng.getrandbits(16)))
+        packet.set_identification(number)
+        assert packet.data[18:20] == number.to_bytes(2, "big") and not checksum(packet.data[14:34]) % 0xFFFF
+    with pytest.raises(ValueError):
+        Packet(b"short").set_identification(1)
 
 
 def test_no_bytes_make_a_view_raise_and_what_is_sound_can_be_rewritten():

@@ -148,7 +148,7 @@ class Changes:
     def _become_output_logger(self, epoch, host, waiting):
         group = self._group
         group.output_logger.is_former = True
-        group.output_logger = group.make_output_logger(host, self._controller.master_epoch)
+        group.output_logger = group.make_output_logger(host, self._controller.master_epoch, epoch)
         group.checker.output_logger_began()
         host.call(self._controller.host, self._output_logger_answer, epoch, waiting, "role")
 

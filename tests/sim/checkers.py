@@ -124,7 +124,7 @@ class Checker:
         if output.epoch == logger.epoch:
             source = self.sources.setdefault(output.epoch, frame[6:12])
             require(source == frame[6:12], f"two masters in epoch {output.epoch}")
-            if output.determinants:
+            if output.determinants and not logger.covered_from:
                 self._take(self.history[output.worker], output.determinants, logger.logs[output.worker].last)
         if output.k and output.epoch >= self._came_as.get(output.frame, (0,))[0]:
             self._came_as[output.frame] = output.epoch, output.worker, output.k, output.j
@@ -140,14 +140,18 @@ class Checker:
                     self.accesses += len(accesses(extra))
                 k += 1
 
-    def received(self, logger, packets, is_former):
-        """An output logger (*is_former*: another one is there already) took a frame, and *packets* left."""
+    def received(self, logger, packets, is_former, began):
+        """An output logger took a frame, and *packets* left. *is_former*: another one is there already; *began*: the epoch in which it replaced one, or 0."""
         for worker, (history, log) in enumerate(zip(self.history, logger.logs)):
             if len(history) == log.last:
                 # what a former one still takes, the new one has not
                 (self._behind.add if is_former else self._behind.discard)(worker)
             elif log.last > len(history) or not is_former and worker not in self._behind:
                 raise Violation(f"worker {worker}: the output logger has {log.last} steps, {len(history)} came in order")
+        if packets and began:
+            told = self._epochs.get(("output-logger", began))
+            require(told is not None and told <= max(self.durable_cuts.values()),
+                    "an output left a new output logger before a checkpoint that covers it was durable")
         for port, payload in packets:
             epoch, worker, k, j = self._came_as[payload]
             require(logger.logs[worker].trimmed <= self.durable_k[worker], "an output left before the checkpoint that explains it was durable")

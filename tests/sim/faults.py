@@ -53,9 +53,10 @@ class IsNotFenced(OutputLogger):
 class ForgetsWhatLeft(OutputLogger):
     """No duplicate suppression."""
 
-    def _release(self, output, released):
-        self._released[output.worker].clear()
-        super()._release(output, released)
+    def receive(self, frame):
+        for known in self._released:
+            known.clear()
+        return super().receive(frame)
 
 
 class ForgetsAtFence(OutputLogger):
@@ -78,8 +79,9 @@ class TrimsInputsTooFar(InputLogger):
 class TrimsOutputsTooFar(OutputLogger):
     """The output logger forgets a step that no checkpoint covers."""
 
-    def trim(self, epoch, positions):
-        return super().trim(epoch, {worker: (n, min(k + 1, self.logs[worker].last)) for worker, (n, k) in positions.items()})
+    def trim(self, epoch, positions, covers):
+        further = {worker: (n, min(k + 1, self.logs[worker].last)) for worker, (n, k) in positions.items()}
+        return super().trim(epoch, further, covers)
 
 
 class TurnsBackTheClock(InputLogger):
@@ -99,7 +101,7 @@ class TrimsBeforeDurable(MasterRole):
     def _checkpoint(self):
         super()._checkpoint()
         for role in ("input-logger", "output-logger"):
-            for frame in encode_trim(role, self.core.group_id, self.core.source, self.core.epoch, self._cut.positions):
+            for frame in encode_trim(role, self.core.group_id, self.core.source, self.core.epoch, self._cut.positions, self._cut.covers[role]):
                 self.host.send(frame)
 
 

@@ -35,7 +35,7 @@ class KeepsNoOutputs(Follower):
     """What the steps that it repeats emit is forgotten."""
 
     def _repeat(self, number, item, extra):
-        self.master.repeat(number, item, extra)
+        self.master.repeat_step(number, item, extra)
 
 
 class ForgetsChanges(Follower):
@@ -60,8 +60,8 @@ class KeepsOldPlaces(Follower):
     def settle(self):
         super().settle()
         for variable in self.master.function.variables.values():
-            if hasattr(variable, "_removed"):
-                variable._removed = {key: None for key in variable._removed if key not in variable._dirty}
+            removed, dirty = variable.cut()
+            variable.put_back([({key: None for key in removed if key not in dirty}, dirty)])
 
 
 class FollowsOn(Following):

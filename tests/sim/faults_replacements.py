@@ -19,6 +19,13 @@ class BeginsInTheMiddle(OutputLogger):
         return super()._store(worker, encoded)
 
 
+class BeginsUncovered(OutputLogger):
+    """A new output logger begins with whatever checkpoint is durable next."""
+
+    def __init__(self, *args, covered_from, **kwargs):
+        super().__init__(*args, **kwargs)
+
+
 class TakesFormerInputs(Master):
     """What a former input logger still sends is processed."""
 
@@ -110,5 +117,5 @@ class LosesTooSoon(Controller):
 class ComesLate(OutputLogger):
     """A durable checkpoint does not release what waits for it."""
 
-    def trim(self, epoch, positions):
+    def trim(self, epoch, positions, covers):
         return []

@@ -69,7 +69,7 @@ class Group:
         hosts = [Host(name, number, self.network) for number, name in
                  enumerate(("controller", "l1", "l2", "l3", "l4", "l5", "m1", "m2", "m3", "m4")[:9 + (rng.random() < 0.5)])]
         controller, self.log_hosts, self.pool = hosts[0], hosts[1:6], hosts[6:]
-        self._log_bytes_max = rng.choice((1 << 24, 4000))
+        self._log_bytes_max = rng.choice((1 << 24, 2500))
         self._tick_interval_ns = rng.choice((1, 4)) * MS
         self._pending_max = rng.choice((8, 4096))
         il, ol, st = self.log_hosts[:3]
@@ -98,10 +98,11 @@ class Group:
                                        start=start, start_ns=start_ns, master_epoch=master_epoch)
         return InputLoggerRole(host, core, self.checker, self._tick_interval_ns, self._feed_bytes_max)
 
-    def make_output_logger(self, host, epoch):
+    def make_output_logger(self, host, epoch, covered_from=0):
         """Let *host* be the output logger."""
-        core = self.parts.output_logger(self.number, host.mac, self.workers, 2, epoch, pending_max=self._pending_max)
-        return OutputLoggerRole(host, core, self.checker, self._feed_bytes_max)
+        core = self.parts.output_logger(self.number, host.mac, self.workers, 2, epoch, pending_max=self._pending_max,
+                                        covered_from=covered_from)
+        return OutputLoggerRole(host, core, self.checker, self._feed_bytes_max, covered_from)
 
     def make_store(self, host, epoch):
         """Let *host* be the store."""

@@ -61,8 +61,9 @@ class InputLoggerRole:
 
     def frame(self, frame):
         if hop_of(frame)[1] == HOP_TRIM:
+            epoch, positions, _ = decode_trim(frame)
             self._feeds.save()
-            self.core.trim(*decode_trim(frame))
+            self.core.trim(epoch, positions)
 
     def fence(self, epoch, reply):
         if self.host.role is self:
@@ -97,11 +98,12 @@ class InputLoggerRole:
 class OutputLoggerRole:
     """Stores determinants, releases outputs to the checker, acknowledges, answers a new master."""
 
-    def __init__(self, host, core, checker, feed_bytes_max):
+    def __init__(self, host, core, checker, feed_bytes_max, began):
         self.host, self.core, self.checker = host, core, checker
         self._feeds, self._feed_bytes_max = Feeds(self), feed_bytes_max
         self._ends = {}                 # client -> whom to tell of the end of its stream
         self._timer_ns = None
+        self._began = began             # the epoch in which it replaced another, or 0
         self.is_former = False          # another one is there
         self.closed = False             # a former one: the switch lets nothing of it out any more
         host.role = self
@@ -123,7 +125,7 @@ class OutputLoggerRole:
 
     def _let_out(self, packets):
         if not self.closed:
-            self.checker.received(self.core, packets, self.is_former)
+            self.checker.received(self.core, packets, self.is_former, self._began)
 
     def _acknowledge(self):
         frames, again_ns = self.core.acknowledge(self.host.network.events.now_ns)

@@ -12,7 +12,7 @@ from .faults import (AppliesDeltasTwice, CommitsAheadOfTheOutputLogger, DropsOrd
                      TrimsBeforeDurable, TrimsInputsTooFar, TrimsOutputsTooFar, TurnsBackTheClock)
 from .faults_following import (BeginsTooEarlySpare, CountsAsDurableSpare, FollowsOnSpare, ForgetsChangesSpare, KeepsNoOutputsSpare,
                                KeepsOldPlacesSpare, RepeatsUnstoredSpare)
-from .faults_replacements import (BeginsInTheMiddle, ComesLate, CoversTooSoon, GoesOn, LosesTooSoon, NeverWaitsAgain,
+from .faults_replacements import (BeginsInTheMiddle, BeginsUncovered, ComesLate, CoversTooSoon, GoesOn, LosesTooSoon, NeverWaitsAgain,
                                   RepeatsNoTrim, SendsADelta, TakesFormerInputs, TellsNoTime, TellsTooLowNumbers, WaitsForNobody)
 from .group import Parts
 from .run import run
@@ -52,6 +52,7 @@ FAULTS = [
     (Parts(input_logger=SendsNothingWhenFull), "does not come to rest"),
     (Parts(spare=GoesLiveUnjoined), "never processed, though the network lost nothing"),
     (Parts(output_logger=BeginsInTheMiddle), "came in order|before the checkpoint that explains it"),
+    (Parts(output_logger=BeginsUncovered), "before a checkpoint that covers it was durable"),
     (Parts(core=TakesFormerInputs), "surviving|in another order than was logged|logged as two things|is needed by step|was not logged|is trimmed"),
     (Parts(core=TellsTooLowNumbers), "surviving|never processed|logged as two things|is needed by step|in another order than|other values"),
     (Parts(core=TellsNoTime), "time goes back"),

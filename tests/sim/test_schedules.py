@@ -64,7 +64,7 @@ def test_schedules_do_what_they_are_for():
     assert sum(report.failovers for report in reports) > 150
     assert any(report.failovers >= 4 for report in reports)
     assert sum(report.moves for report in reports) > 5
-    assert sum(report.replaced for report in reports) > 150
+    assert sum(report.replaced for report in reports) > 120
     assert any(report.replaced and report.failovers and report.moves for report in reports)
     assert sum(report.resumed for report in reports) > 40
     assert sum(report.lost for report in reports) < 10

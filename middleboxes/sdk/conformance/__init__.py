@@ -2,7 +2,8 @@
 
 - ``suite``      ``CHECKS`` and ``Subject``: one parametrised line of a test runs them all
 - ``machine``    ``Machine``: a function under the real core, without network: packets in, packets out, take-overs at will
-- ``traffic``    seeded traffic: recorded traces, hostile packets, floods
+- ``traffic``    seeded traffic: recorded traces, floods
+- ``hostile``    damaged packets
 - ``debug``      ``debugged``: the debug mode, which names the line of what a replay could not repeat
 - ``code``       where the text of a function depends on the order of a set
 - ``hash_seed``  the same trace in another process

@@ -21,7 +21,8 @@ _TIMEOUT_S = 300
 
 def digest_elsewhere(subject, hash_seed):
     """The digest of *subject*'s outputs and state over its trace, in a new process. Raises ConformanceError."""
-    ports = [[port.name, port.mac.hex(), port.address, port.prefix_length] for port in subject.ports]
+    ports = [[port.name, port.mac.hex(), port.address, port.prefix_length, [[address.hex(), length] for address, length in port.addresses6]]
+             for port in subject.ports]
     steps = [[step.now_ns, step.port, step.frame.hex()] for step in subject.trace]
     order = json.dumps([subject.cls.__module__, subject.cls.__qualname__, subject.parameters, ports, subject.seed, steps])
     path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
@@ -37,7 +38,8 @@ def _digest(order):
     cls = importlib.import_module(module)
     for part in name.split("."):
         cls = getattr(cls, part)
-    ports = [Port(port, bytes.fromhex(mac), *rest) for port, mac, *rest in ports]
+    ports = [Port(port, bytes.fromhex(mac), *rest, tuple((bytes.fromhex(address), length) for address, length in addresses6))
+             for port, mac, *rest, addresses6 in ports]
     total = hashlib.sha256()
     machine = Machine(cls, parameters, ports, 1, seed)
     for now_ns, port, frame in steps:

@@ -20,6 +20,7 @@ from . import traffic
 from .code import code_faults
 from .debug import debugged
 from .hash_seed import digest_elsewhere
+from .hostile import hostile
 from .machine import ConformanceError, Machine
 
 #: the ports of a function that takes any
@@ -35,9 +36,9 @@ class Subject:
 
     - *ports*: Ports; by default one for each name that the class declares, with prefixes of documentation
     - *trace*: [(now_ns, port name or "" for a tick, frame)]; by default recorded from seeded traffic of that many *steps*
-    - *addresses*: further addresses (ints) that hosts send to, e.g. external ones
+    - *addresses*: further addresses (ints, or 16 bytes of IPv6) that hosts send to, e.g. external ones
     - *bounds*: parameters that make its tables small for the flood (at most *keys_max* keys in any variable)
-    - *counters*: variables that a frame with an unsound IPv4 header may change; None: it may change anything
+    - *counters*: variables that a frame with an unsound IP header may change; None: it may change anything
     - *fuzzed*: how many hostile frames
     """
 
@@ -135,7 +136,7 @@ def checkpoints_anywhere(subject):
 
 
 def stands_hostile_packets(subject):
-    """Damaged packets never make it fail; those without a sound IPv4 header change no state; what it emits as IPv4 is sound."""
+    """Damaged packets never make it fail; those without a sound IP header change no state; what it emits as IP is sound."""
     for workers in _WORKERS:
         rng = random.Random(subject.seed)
         machine = subject.machine(workers)
@@ -145,7 +146,7 @@ def stands_hostile_packets(subject):
         now_ns = subject.trace[-1].now_ns
         for _ in range(subject.fuzzed // len(_WORKERS)):
             step = rng.choice(frames)
-            frame, unsound = traffic.hostile(step.frame, rng)
+            frame, unsound = hostile(step.frame, rng)
             now_ns += 1_000_000
             before = _state(machine, subject.counters) if unsound and subject.counters is not None else None
             emitted = machine.give(step.port, frame, now_ns)
@@ -158,12 +159,13 @@ def _check_hostile(machine, subject, frame, before, emitted):
         raise ConformanceError(f"the partition of {subject.cls.__name__} fails on the frame {frame.hex()}")
     if before is not None and _state(machine, subject.counters) != before:
         changed = [name for name, contents in _state(machine, subject.counters).items() if contents != before[name]]
-        raise ConformanceError(f"a frame with an unsound IPv4 header changes {', '.join(changed)}: {frame.hex()}")
+        raise ConformanceError(f"a frame with an unsound IP header changes {', '.join(changed)}: {frame.hex()}")
     if subject.counters is None:
         return
     for _, out in emitted:
-        if out[12:14] == b"\x08\x00" and traffic.Packet(out).ipv4() is None:
-            raise ConformanceError(f"after the frame {frame.hex()} it emits an unsound IPv4 packet: {out.hex()}")
+        if (out[12:14] == b"\x08\x00" and traffic.Packet(out).ipv4() is None
+                or out[12:14] == b"\x86\xdd" and traffic.Packet6(out).ipv6() is None):
+            raise ConformanceError(f"after the frame {frame.hex()} it emits an unsound IP packet: {out.hex()}")
 
 
 def is_bounded(subject):

@@ -1,21 +1,29 @@
 """Seeded traffic for any function: hosts around its ports, their ARP, and conversations that fit what the function emits.
 
+Ports that have IPv6 addresses get hosts and conversations of it, too, with extension headers now and then.
+
 A trace is a list of steps (time in ns, port name, frame); the port "" is a tick. ``record`` makes one by running the function: hosts
 answer ARP, TCP with numbers that fit, UDP and echo requests, so that deep states are reached. The same trace is then given to
-other instances. ``hostile`` damages frames, ``flood`` begins new flows.
+other instances. ``flood`` begins new flows.
 """
 
 import random
 from typing import NamedTuple
 
 from ..build import ARP_REPLY, ARP_REQUEST, NO_MAC, arp, icmp, icmp_error, ipv4, tcp, udp
-from ..packet import ICMP, ICMP_ECHO_REPLY, ICMP_ECHO_REQUEST, TCP, UDP, Packet, checksum
+from ..build6 import fragment, icmp6, icmp6_error, ipv6, neighbor_advertisement, neighbor_solicitation
+from ..packet import ICMP, ICMP_ECHO_REPLY, ICMP_ECHO_REQUEST, TCP, UDP, Packet
+from ..packet6 import ECHO_REPLY, ECHO_REQUEST, ICMPV6, Packet6
 
 NS_PER_S = 1_000_000_000
 START_NS = 1_700_000_000 * NS_PER_S
 _FIN, _SYN, _RST, _ACK = 1, 2, 4, 16
 _WAITS_NS = (0, 1_000, 1_000_000, 1_000_000, 50_000_000, 400_000_000, 3 * NS_PER_S)
 _REMEMBERED = 40
+#: extension headers of IPv6 packets: options, a routing header of type 0 and one that is done, parts of a packet
+_PADDING = b"\0\x01\x04\0\0\0\0"
+_EXTENSIONS = ((),) * 16 + ([(60, _PADDING)], [(0, _PADDING), (60, _PADDING)], [(43, b"\0\0\1" + bytes(4))], [(43, b"\0\4\0" + bytes(4))],
+                            [(44, fragment(0, True, 7))], [(44, fragment(64, False, 7))], [(44, fragment(0, False, 8))])
 
 
 class Step(NamedTuple):
@@ -32,21 +40,25 @@ def apply(machine, step):
 
 
 class Host(NamedTuple):
-    """A host at the port of that name."""
+    """A host at the port of that name; *address*: an int, or 16 bytes of IPv6."""
 
     port: str
-    address: int
+    address: object
     mac: bytes
+
+    @property
+    def speaks_ipv6(self):
+        return isinstance(self.address, bytes)
 
 
 class Traffic:
-    """Makes steps around *ports*. *addresses*: further ones (ints) that packets are sent to, e.g. external ones of a NAT."""
+    """Makes steps around *ports*. *addresses*: further ones (ints or 16 bytes) that packets are sent to, e.g. external ones of a NAT."""
 
     def __init__(self, ports, seed, addresses=()):
         self._rng = random.Random(seed)
         self._ports = {port.name: port for port in ports}
         self.hosts = [host for port in ports for host in _hosts_of(port, 3)]
-        self._addresses = [port.address for port in ports] + list(addresses)
+        self._addresses = [port.address for port in ports] + [address for port in ports for address, _ in port.addresses6] + list(addresses)
         self._by_address = {(host.port, host.address): host for host in self.hosts}
         self._emitted = []
         self.now_ns = START_NS
@@ -76,13 +88,16 @@ class Traffic:
     def hello(self, host):
         """*host* asks for the address of the port where it is."""
         own = self._ports[host.port]
+        if host.speaks_ipv6:
+            return neighbor_solicitation(host.mac, host.address, own.addresses6[0][0])
         return arp(ARP_REQUEST, host.mac, host.address, NO_MAC, own.address)
 
     def request(self, number=None):
         """(port, frame) of the first packet of a flow between two hosts; *number*: of which flow."""
         rng = self._rng
         source = rng.choice(self.hosts)
-        target = rng.choice([host.address for host in self.hosts if host.port != source.port] + self._addresses)
+        target = rng.choice([address for address in [host.address for host in self.hosts if host.port != source.port] + self._addresses
+                             if isinstance(address, bytes) == source.speaks_ipv6])
         source_port = rng.randrange(3000, 3006) if number is None else 1024 + number % 60_000
         return source.port, self._packet(source, target, source_port, rng.choice((53, 80, 7100)))
 
@@ -96,13 +111,21 @@ class Traffic:
                           rng.getrandbits(32) if flags & _ACK else 0, 8000, b"\x02\x04\x05\xb4" if flags & _SYN else b"")
         elif kind == UDP:
             payload = udp(host.address, source_port, target, port, data)
+        elif host.speaks_ipv6:
+            kind = ICMPV6
+            payload = icmp6(host.address, target, rng.choice((ECHO_REQUEST, ECHO_REQUEST, ECHO_REPLY)), 0, source_port << 16 | 1, data)
         else:
             payload = icmp(rng.choice((ICMP_ECHO_REQUEST, ICMP_ECHO_REQUEST, ICMP_ECHO_REPLY)), 0, source_port << 16 | 1, data)
+        if host.speaks_ipv6:
+            return ipv6(self._ports[host.port].mac, host.mac, kind, host.address, target, payload, hop_limit=rng.choice((64, 64, 64, 5, 1)),
+                        extensions=rng.choice(_EXTENSIONS))
         return ipv4(self._ports[host.port].mac, host.mac, kind, host.address, target, payload, ttl=rng.choice((64, 64, 64, 5, 1)),
                     fragment=rng.choice((0,) * 12 + (0x2000, 0x0003)))
 
     def answer(self, port, frame):
         """What the receiver of an emitted *frame* answers; None if nothing fits."""
+        if frame[12:14] == b"\x86\xdd":
+            return self._answer6(port, Packet6(frame))
         seen = Packet(frame)
         message = seen.arp()
         if message is not None:
@@ -117,6 +140,19 @@ class Traffic:
             return icmp_error(self._rng.choice((3, 11)), 1, flow[3], frame, seen.destination_mac)
         return self._conversation(seen, flow)
 
+    def _answer6(self, port, seen):
+        """The same for IPv6."""
+        header, flow = seen.ipv6(), seen.five_tuple()
+        target = seen.data[header.payload_start + 8:header.payload_start + 24]
+        if header.ttl == 255 and header.protocol == ICMPV6:
+            host = self._by_address.get((port, target))
+            return host and neighbor_advertisement(seen.source_mac, header.source, host.mac, target, 0x60000000)
+        if flow is None:
+            return None
+        if self._rng.random() < 0.08:
+            return icmp6_error(*self._rng.choice(((1, 4), (2, 0), (3, 0))), flow[3], seen.data, seen.destination_mac, 1280)
+        return self._conversation(seen, flow)
+
     def _conversation(self, seen, flow):
         rng, (protocol, source, source_port, destination, destination_port) = self._rng, flow
         data = rng.randbytes(rng.randrange(60))
@@ -124,9 +160,12 @@ class Traffic:
             payload = self._tcp_answer(seen.tcp(), source, source_port, destination, destination_port, data)
         elif protocol == UDP:
             payload = udp(destination, destination_port, source, source_port, data)
+        elif protocol == ICMPV6:
+            payload = icmp6(destination, source, ECHO_REPLY, 0, source_port << 16 | 1, seen.transport_data())
         else:
             payload = icmp(ICMP_ECHO_REPLY, 0, source_port << 16 | 1, seen.transport_data())
-        return ipv4(seen.source_mac, seen.destination_mac, protocol, destination, source, payload)
+        make = ipv6 if isinstance(source, bytes) else ipv4
+        return make(seen.source_mac, seen.destination_mac, protocol, destination, source, payload)
 
     def _tcp_answer(self, segment, source, source_port, destination, destination_port, data):
         rng = self._rng
@@ -141,11 +180,16 @@ class Traffic:
 
 
 def _hosts_of(port, count):
-    """Up to *count* hosts in the prefix of *port*."""
+    """Up to *count* hosts in the prefix of *port*, and as many in that of its first IPv6 address."""
     size = 1 << (32 - port.prefix_length)
     network = port.address & ~(size - 1)
     places = [place for place in range(1, min(size - 1, count + 2)) if network + place != port.address][:count]
-    return [Host(port.name, network + place, b"\x02\x42" + (network + place).to_bytes(4, "big")) for place in places]
+    hosts = [Host(port.name, network + place, b"\x02\x42" + (network + place).to_bytes(4, "big")) for place in places]
+    for address, length in port.addresses6[:1]:
+        network = int.from_bytes(address, "big") >> 128 - length << 128 - length
+        found = [(network + place).to_bytes(16, "big") for place in range(1, min(1 << 128 - length, count + 2))]
+        hosts += [Host(port.name, each, b"\x02\x46" + each[6:8] + each[14:]) for each in found if each != address][:count]
+    return hosts
 
 
 def record(machine, seed, steps, addresses=()):
@@ -166,43 +210,3 @@ def flood(ports, seed, flows, addresses=()):
     yield from (Step(START_NS, host.port, traffic.hello(host)) for host in traffic.hosts)
     for number in range(flows):
         yield Step(START_NS + number * 1_000_000, *traffic.request(number))
-
-
-def hostile(frame, rng):
-    """(*frame* damaged, whether its IPv4 header is unsound now beyond doubt): cut off, wrong lengths or checksums, options, fragments, noise."""
-    data = bytearray(frame)
-    kind = rng.randrange(9)
-    if kind == 0:
-        del data[rng.randrange(len(data) + 1):]
-    elif kind == 1 and len(data) >= 34:
-        data[16:18] = rng.getrandbits(16).to_bytes(2, "big")
-    elif kind == 2 and len(data) >= 34:
-        data[24] ^= 1 + rng.randrange(255)
-    elif kind == 3 and len(data) >= 34:
-        data[14] = rng.choice((0x40, 0x44, 0x46, 0x4F, 0x65, 0x00, 0xFF))
-    elif kind == 4 and len(data) >= 34:
-        data[20:22] = rng.choice((0x2000, 0x2001, 0x1FFF, 0x0001, 0x8000)).to_bytes(2, "big")
-        _mend(data)
-    elif kind == 5 and len(data) >= 38:
-        data[34 + rng.randrange(min(len(data) - 34, 20))] = rng.getrandbits(8)
-    elif kind == 6 and len(data) >= 34:
-        data[34:34] = rng.choice((b"\x01\x01\x01\x00", b"\x07\x04\x05\x00", b"\x83\xff\x01\x00", b"\x44\x00\x05\x00"))
-        data[14], data[16:18] = 0x46, (len(data) - 14).to_bytes(2, "big")
-        _mend(data)
-    elif kind == 7:
-        data += rng.randbytes(rng.randrange(64))
-    else:
-        for _ in range(rng.randrange(1, 6)):
-            if len(data) > 12:
-                data[rng.randrange(12, len(data))] = rng.choice((0, 1, 0x7F, 0x80, 0xFF, rng.getrandbits(8)))
-        if rng.random() < 0.7:
-            _mend(data)
-    damaged = bytes(data)
-    return damaged, damaged[12:14] == b"\x08\x00" and Packet(damaged).ipv4() is None
-
-
-def _mend(data):
-    """Make the IPv4 header checksum right, so that deeper checks are reached."""
-    if len(data) >= 34:
-        data[24:26] = b"\0\0"
-        data[24:26] = checksum(bytes(data[14:14 + (data[14] & 15) * 4])).to_bytes(2, "big")

@@ -7,20 +7,37 @@ A tick without room is made good by its worker's last input, sent again: with th
 that the live stream joins the log, or it never goes live, and no checkpoint ever makes room. It is late for whoever has it.
 """
 
-from .frames import PACKET, TICK, Input, InputEncoder
+from cpython.bytes cimport PyBytes_GET_SIZE
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+
+from .frames cimport InputEncoder, InputFields, InputHead, at_epoch
+
+from .frames import PACKET, TICK
 from .partition import flow_worker
 
-#: what one logged input takes besides its frame, roughly, in bytes
-_ENTRY_BYTES = 160
+#: what one logged input takes besides its packet, roughly, in bytes: the head of its INPUT frame, and Python's of an object
+_ENTRY_BYTES = 96
+cdef uint64_t _ENTRY = _ENTRY_BYTES
+cdef uint8_t _PACKET = PACKET
 
 
-class InputLogger:
+cdef class InputLogger:
     """The input logger of one group. Time is passed in (Unix, ns) and never goes back in what it hands out.
 
     *partition*: which worker a frame is for, a pure function (frame, port number, workers).
     *start*: one n per worker, of the last input before this logger's first; *start_ns*: the last timestamp before it.
     *epoch* is in its INPUT frames; *master_epoch* in the TRIM frames that it takes.
     """
+
+    cdef public uint32_t epoch
+    cdef public object master_epoch
+    cdef public uint64_t log_bytes, log_bytes_max, _last_ns
+    cdef readonly dict counters
+    cdef readonly list _logs, _last_n
+    cdef readonly tuple begins_after
+    cdef object _partition
+    cdef uint64_t _shared_bytes_max
+    cdef readonly InputEncoder _encoder
 
     def __init__(self, group_id, source, workers, epoch, log_bytes_max, partition=flow_worker, *, start=None, start_ns=0,
                  master_epoch=None):
@@ -32,22 +49,30 @@ class InputLogger:
         self.log_bytes_max = log_bytes_max
         self.counters = {"inputs": 0, "ticks": 0, "dropped_log_full": 0, "repeated": 0, "partition_errors": 0}
         # a worker that has nothing in the log has room for a tick, so that it has a last input
-        self._shared_bytes_max = log_bytes_max - (workers - 1) * _ENTRY_BYTES
+        self._shared_bytes_max = max(0, log_bytes_max - (workers - 1) * _ENTRY_BYTES)
         self._encoder = InputEncoder(group_id, source)
-        self._logs = [[] for _ in range(workers)]       # a worker's numbers have no gaps: n is found by its index
+        # what was sent, as it was sent; a worker's numbers have no gaps: n is found by its index
+        self._logs = [[] for _ in range(workers)]
         self._last_n = [0] * workers if start is None else list(start)
         self._last_ns = start_ns
+        #: one n per worker: it never had this input or any before it
+        self.begins_after = tuple(self._last_n)
 
-    def accept(self, port, frame, now_ns):
+    def accept(self, port, bytes frame not None, now_ns):
         """Log a *frame* that came in at *port* (number); returns the frame for the master, None if the log is full."""
         self.counters["inputs"] += 1
-        worker = 0 if self._partition is None else self._worker(port, frame)
-        return self._log(worker, port, PACKET, frame, now_ns)
+        return self._log(0 if self._partition is None else self._worker(port, frame), port, _PACKET, frame, now_ns)
 
-    def accept_all(self, port, frames, now_ns):
+    def accept_all(self, int port, list frames not None, uint64_t now_ns):
         """``accept`` each of *frames*; returns the frames for the master."""
-        accepted = [self.accept(port, frame, now_ns) for frame in frames]
-        return [frame for frame in accepted if frame is not None]
+        cdef list accepted = []
+        cdef bytes frame, logged
+        for frame in frames:
+            logged = self._log(0 if self._partition is None else self._worker(port, frame), port, _PACKET, frame, now_ns)
+            if logged is not None:
+                accepted.append(logged)
+        self.counters["inputs"] += len(frames)
+        return accepted
 
     def tick(self, now_ns):
         """Log a tick for every worker; returns the frames for the master."""
@@ -57,11 +82,11 @@ class InputLogger:
 
     def _again(self, worker):
         """The last input of *worker* once more; None if none is logged (a bound below one tick for each worker)."""
-        log = self._logs[worker]
+        cdef list log = self._logs[worker]
         if not log:
             return None
         self.counters["repeated"] += 1
-        return self._encoder.encode(self.epoch, worker, log[-1])
+        return at_epoch(log[-1], self.epoch)
 
     def _worker(self, port, frame):
         """What the partition says; worker 0, counted, if the function's own fails on this frame or names no worker."""
@@ -75,19 +100,20 @@ class InputLogger:
             return 0
         return worker
 
-    def _log(self, worker, port, kind, frame, now_ns):
-        size = self.log_bytes + len(frame) + _ENTRY_BYTES
-        if size > (self._shared_bytes_max if self._logs[worker] or kind == PACKET else self.log_bytes_max):
+    cpdef bytes _log(self, Py_ssize_t worker, uint8_t port, uint8_t kind, bytes frame, uint64_t now_ns):
+        cdef list log = self._logs[worker]
+        cdef uint64_t size = self.log_bytes + PyBytes_GET_SIZE(frame) + _ENTRY
+        cdef InputFields fields
+        if size > (self._shared_bytes_max if log or kind == _PACKET else self.log_bytes_max):
             self.counters["dropped_log_full"] += 1
             return None
         self.log_bytes = size
-        if now_ns < self._last_ns:
-            now_ns = self._last_ns
-        self._last_ns = now_ns
-        self._last_n[worker] = n = self._last_n[worker] + 1
-        item = tuple.__new__(Input, (n, now_ns, port, kind, frame))     # its own constructor costs twice as much
-        self._logs[worker].append(item)
-        return self._encoder.encode(self.epoch, worker, item)
+        self._last_ns = fields.timestamp_ns = max(now_ns, self._last_ns)
+        self._last_n[worker] = fields.n = <uint64_t> self._last_n[worker] + 1
+        fields.epoch, fields.worker, fields.port, fields.kind = self.epoch, <uint8_t> worker, port, kind
+        cdef bytes logged = self._encoder.encode_fields(&fields, frame)
+        log.append(logged)
+        return logged
 
     @property
     def last_n(self):
@@ -107,14 +133,27 @@ class InputLogger:
             if worker >= len(self._logs):
                 continue
             log = self._logs[worker]
-            covered = min(n + 1 - log[0].n, len(log)) if log else 0
+            covered = self._index_after(worker, n)
             if covered > 0:
-                self.log_bytes -= sum(len(item.frame) for item in log[:covered]) + covered * _ENTRY_BYTES
+                self.log_bytes -= self._packet_bytes(log[:covered]) + covered * _ENTRY_BYTES
                 del log[:covered]
+
+    cdef uint64_t _packet_bytes(self, list logged) except? 0:
+        """Bytes of the packets in *logged* INPUT frames."""
+        cdef uint64_t total = 0
+        cdef bytes frame
+        for frame in logged:
+            total += PyBytes_GET_SIZE(frame) - sizeof(InputHead)
+        return total
+
+    def _index_after(self, worker, n):
+        """Where in the log of *worker* the inputs after number *n* begin."""
+        log = self._logs[worker]
+        return min(max(0, n - self._last_n[worker] + len(log)), len(log))
 
     def after(self, worker, n, limit):
         """Up to *limit* encoded inputs of *worker* after number *n*, and whether that is all there is now."""
         log = self._logs[worker]
-        start = max(0, n + 1 - log[0].n) if log else 0
-        items = log[start:start + limit]
-        return [self._encoder.encode(self.epoch, worker, item) for item in items], start + len(items) >= len(log)
+        start = self._index_after(worker, n)
+        frames = [at_epoch(frame, self.epoch) for frame in log[start:start + limit]]
+        return frames, start + len(frames) >= len(log)

@@ -1,6 +1,6 @@
 """Determinants: what is needed to repeat a master's execution, in the order it happened (FTMB section 4).
 
-A worker's k-th step processed input n. Where that is all, steps run together: "from k on, from n on, count steps".
+A worker's k-th step processed input n. Where that is all, steps run together: from k on, from n on, *count* steps.
 A step may have more to it (its *extra*): accesses to shared variables whose order matters (the packet access log),
 and values recorded by ``ctx.record``. One log class serves both ends: at the master it holds what the output
 logger has not acknowledged, at the output logger what is stored since the last durable checkpoint.
@@ -14,14 +14,29 @@ import struct
 from collections import deque
 from itertools import islice
 
+from libc.stdint cimport uint8_t, uint32_t
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+
 from .channel import pack, unpack
 from .frames import STEP_MAX
+
+cdef extern from "<endian.h>" nogil:
+    uint32_t be32toh(uint32_t value)
+    uint64_t be64toh(uint64_t value)
 
 _FIRST = struct.Struct(">Q")
 _RUN = struct.Struct(">BIQ")
 _STEP = struct.Struct(">BQH")
 _COUNT_MAX, _N_END = (1 << 32) - 1, 1 << 64      # what a run has room for
 _ONE_RUN = struct.Struct(">QBIQ")
+cdef uint64_t _STEP_MAX = STEP_MAX
+
+#: what nearly always comes, as it is on the wire: one run of steps
+cdef packed struct OneRun:
+    uint64_t first
+    uint8_t kind
+    uint32_t count
+    uint64_t n
 
 #: a step must fit one frame of the inner links (MTU 9000)
 EXTRA_BYTES_MAX = 8000
@@ -59,7 +74,7 @@ def decode_extra(extra):
     return accesses, records
 
 
-class DeterminantLog:
+cdef class DeterminantLog:
     """One worker's determinants in (``trimmed``, ``last``], kept as runs.
 
     Items are lists [k, count, n, extra]: *count* steps from k, n on; extra is None for runs.
@@ -73,21 +88,33 @@ class DeterminantLog:
         """Items kept: what bounds the memory."""
         return len(self._items)
 
-    def append(self, n, extra=None):
+    cpdef append(self, n, extra=None):
         """Add the next step: it processed input *n*."""
-        self.last = k = self.last + 1
-        if extra is None and self._items:
-            item = self._items[-1]
-            if item[3] is None and item[2] + item[1] == n:
-                item[1] += 1
-                return
-        self._items.append([k, 1, n, extra])
+        if extra is None:
+            self.append_run(n, 1)
+            return
+        self.last += 1
+        self._items.append([self.last, 1, n, extra])
 
-    def encode(self, after, bytes_max):
+    cdef int append_run(self, uint64_t n, uint64_t count) except -1:
+        """Add the next *count* steps: they processed the inputs from *n* on."""
+        cdef uint64_t k = self.last + 1
+        cdef list tail
+        self.last += count
+        if self._items:
+            tail = self._items[-1]
+            if tail[3] is None and tail[2] + tail[1] == n:
+                tail[1] += count
+                return 0
+        self._items.append([k, count, n, None])
+        return 0
+
+    cpdef tuple encode(self, uint64_t after, Py_ssize_t bytes_max):
         """(encoded, last k in it) of the steps after *after*; b"" if there are none. At least one item is taken.
 
         Raises DeterminantError if steps after *after* are trimmed already.
         """
+        cdef list item
         items = self._items
         if after >= self.last:
             return b"", after
@@ -126,19 +153,10 @@ class DeterminantLog:
                 high = middle
         return low
 
-    def store(self, encoded):
+    cpdef bint store(self, bytes encoded) except -1:
         """Add what is new of *encoded*; False if a gap lies before it (nothing is taken). Raises DeterminantError."""
-        items = self._items
-        if len(encoded) == _ONE_RUN.size and items:
-            # what comes nearly always: the next steps, and they prolong the newest run
-            first, kind, count, n = _ONE_RUN.unpack(encoded)
-            tail = items[-1]
-            last = first + count - 1
-            if (first == self.last + 1 and kind == 0 < count and tail[3] is None and tail[2] + tail[1] == n
-                    and tail[1] + count <= _COUNT_MAX and last <= STEP_MAX and n + count <= _N_END):
-                tail[1] += count
-                self.last = last
-                return True
+        if PyBytes_GET_SIZE(encoded) == sizeof(OneRun) and self._items and self._prolong(encoded):
+            return True
         first, items = decode(encoded)
         if first > self.last + 1:
             return False
@@ -159,7 +177,21 @@ class DeterminantLog:
             self.last = k + count - 1
         return True
 
-    def trim(self, k):
+    cdef bint _prolong(self, bytes encoded) except -1:
+        """What comes nearly always: the next steps, and they prolong the newest run; False if it is not so."""
+        cdef const OneRun *run = <const OneRun *> PyBytes_AS_STRING(encoded)
+        cdef uint64_t first = be64toh(run.first), count = be32toh(run.count), n = be64toh(run.n)
+        cdef list tail = self._items[-1]
+        # the last: n + count is no more than 64 bits have room for
+        if first != self.last + 1 or run.kind or not count or first + count - 1 > _STEP_MAX or n > -count:
+            return False
+        if tail[3] is not None or tail[2] + tail[1] != n or tail[1] + count > _COUNT_MAX:
+            return False
+        tail[1] += count
+        self.last = first + count - 1
+        return True
+
+    cpdef trim(self, uint64_t k):
         """Forget the steps up to *k*: a durable checkpoint covers them, stored here or not."""
         items = self._items
         while items and items[0][0] + items[0][1] - 1 <= k:

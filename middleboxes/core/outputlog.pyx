@@ -7,6 +7,8 @@ Rules, in one place:
   there is no global order and no global lock.
 - An output leaves once. What was released since the last durable checkpoint is remembered by (k, j); what a
   durable checkpoint covers never leaves again.
+- One that replaces another (*covered_from*) stores and releases nothing until a durable checkpoint covers that: should the
+  master die before, the former one has all that left, and takes the role back.
 - Nothing below the current epoch is stored or released. ``fence`` raises the epoch, keeps exactly the recoverable
   prefix of the determinants and drops the outputs that wait beyond it.
 - A gap in the determinants is asked for again with the acknowledgement. With nothing new for a while, the last
@@ -17,9 +19,15 @@ determinant items per worker (beyond it nothing is stored or acknowledged, and t
 """
 
 import struct
-from collections import deque
+from bisect import bisect_left, insort
 
-from .determinants import DeterminantError, DeterminantLog, first_step, recoverable_prefix
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.stdint cimport int64_t, uint64_t
+
+from .determinants cimport DeterminantLog
+from .frames cimport RUN_BYTES, OutputFields, read_common_output
+
+from .determinants import DeterminantError, first_step, recoverable_prefix
 from .frames import FrameError, decode_output, encode_ack
 
 ACK_INTERVAL_NS = 5_000_000
@@ -40,19 +48,38 @@ def unpack_keys(data):
     return struct.unpack(f">{len(data) // 8}Q", data)
 
 
-class OutputLogger:
-    """The output logger of one group. ``receive`` frames, get releases; acknowledgements by ``acknowledge``."""
+def by_port(list released not None, Py_ssize_t ports):
+    """The frames of *released*, [(port, frame), ...], as one list for each of *ports*."""
+    cdef list lists = [[] for _ in range(ports)]
+    for port, frame in released:
+        (<list> lists[port]).append(frame)
+    return lists
 
-    def __init__(self, group_id, source, workers, ports, epoch, pending_max=4096, items_max=1 << 20):
-        self.epoch = epoch
+
+cdef class OutputLogger:
+    """The output logger of one group. ``receive`` frames, get releases; acknowledgements by ``acknowledge``.
+
+    *covered_from*: the epoch in which it was to replace another, until a checkpoint that covers that is durable; 0: it need not wait.
+    """
+
+    cdef public uint64_t epoch, covered_from
+    cdef readonly Py_ssize_t ports, pending_max, items_max, _pending
+    cdef readonly dict counters
+    cdef public list logs
+    cdef readonly list _released, _waiting, _acked, _seen, _next_idle_ns
+    cdef object _group_id
+    cdef bytes _source
+    cdef int64_t _next_ack_ns, _next_resend_ns
+
+    def __init__(self, group_id, source, workers, ports, epoch, pending_max=4096, items_max=1 << 20, covered_from=0):
+        self.epoch, self.covered_from = epoch, covered_from
         self.ports = ports
         self.pending_max, self.items_max = pending_max, items_max
         self.counters = {"released": 0, "duplicates": 0, "old_epoch": 0, "covered": 0, "bad_frames": 0, "gaps": 0,
-                         "dropped_pending_full": 0, "dropped_at_fence": 0, "refused_log_full": 0}
+                         "dropped_pending_full": 0, "dropped_at_fence": 0, "refused_log_full": 0, "early_trims": 0}
         self.logs = [DeterminantLog() for _ in range(workers)]
         self._group_id, self._source = group_id, source
-        self._released = [set() for _ in range(workers)]        # k << 16 | j
-        self._released_order = [deque() for _ in range(workers)]
+        self._released = [[] for _ in range(workers)]           # keys k << 16 | j, rising: they leave nearly in order
         self._waiting = [[] for _ in range(workers)]            # outputs, by the worker they wait for
         self._pending = 0
         self._acked = [-1] * workers
@@ -70,33 +97,59 @@ class OutputLogger:
         """Outputs that left since the last durable checkpoint, so that none leaves twice."""
         return sum(map(len, self._released))
 
-    def receive(self, frame):
+    cpdef list receive(self, bytes frame):
         """Take one OUTPUT frame; returns the released [(port, frame), ...]. Raises FrameError, DeterminantError."""
-        epoch, worker, k, _, port, clock, determinants, _ = output = decode_output(frame)
-        if epoch != self.epoch or worker >= len(self.logs) or port >= self.ports or clock:
-            if epoch < self.epoch:
-                self.counters["old_epoch"] += 1
-                return []
-            self._check(output)
-        released = []
-        if determinants and self._store(worker, determinants) and self._waiting[worker]:
-            self._recheck(worker, released)
-        if k:
-            if clock or self.logs[worker].last < k:
-                self._admit(output, released)
-            else:
-                self._release(output, released)
+        cdef list released = []
+        self._take(frame, released)
+        self.counters["released"] += len(released)
         return released
 
-    def receive_all(self, frames):
+    def receive_all(self, list frames not None):
         """``receive`` each of *frames*; returns all that they release. What is wrong is counted (``bad_frames``)."""
-        released, receive = [], self.receive
+        cdef list released = []
+        cdef bytes frame
         for frame in frames:
             try:
-                released += receive(frame)
+                self._take(frame, released)
             except (FrameError, DeterminantError):
                 self.counters["bad_frames"] += 1
+        self.counters["released"] += len(released)
         return released
+
+    cdef int _take(self, bytes frame, list released) except -1:
+        """``receive`` *frame*, and add what it releases to *released*."""
+        cdef OutputFields fields
+        cdef const char *start = PyBytes_AS_STRING(frame)
+        if not read_common_output(frame, &fields) or fields.epoch != self.epoch or fields.worker >= len(self.logs) or fields.port >= self.ports:
+            self._take_other(frame, released)
+            return 0
+        cdef DeterminantLog log = self.logs[fields.worker]
+        if fields.run_at:
+            self._keep(fields.worker, PyBytes_FromStringAndSize(start + fields.run_at, RUN_BYTES), released)
+        if log.last < fields.k:
+            self._admit(decode_output(frame), released)
+        else:
+            self._let_out(fields.worker, fields.k, fields.j, fields.port,
+                          PyBytes_FromStringAndSize(start + fields.packet_at, PyBytes_GET_SIZE(frame) - fields.packet_at), released)
+        return 0
+
+    def _take_other(self, frame, released):
+        """``_take`` what is not common, or not of a master of this epoch."""
+        output = decode_output(frame)
+        if output.epoch < self.epoch:
+            self.counters["old_epoch"] += 1
+            return
+        self._check(output)
+        if output.determinants:
+            self._keep(output.worker, output.determinants, released)
+        if output.k:
+            self._admit(output, released)
+
+    cdef int _keep(self, Py_ssize_t worker, bytes encoded, list released) except -1:
+        """Store determinants, and release what waited for them."""
+        if self._store(worker, encoded) and self._waiting[worker]:
+            self._recheck(worker, released)
+        return 0
 
     def _check(self, output):
         """Raise FrameError for an output that no master of this epoch makes."""
@@ -116,8 +169,10 @@ class OutputLogger:
             self.counters["gaps"] += 1
         self._seen[worker] = max(self._seen[worker], k)
 
-    def _store(self, worker, encoded):
-        log = self.logs[worker]
+    cpdef _store(self, Py_ssize_t worker, bytes encoded):
+        if self.covered_from:
+            return False
+        cdef DeterminantLog log = self.logs[worker]
         if len(log) >= self.items_max:
             self.counters["refused_log_full"] += 1
             return False
@@ -126,7 +181,7 @@ class OutputLogger:
             return False
         return True
 
-    def _admit(self, output, released):
+    cpdef _admit(self, output, list released):
         """Release *output*, or let it wait at the first worker whose determinants are missing."""
         logs, worker = self.logs, output.worker
         missing = None
@@ -146,23 +201,31 @@ class OutputLogger:
         else:
             self.counters["dropped_pending_full"] += 1
 
-    def _release(self, output, released):
+    cpdef _release(self, output, list released):
+        """*output* leaves, unless it did."""
         _, worker, k, j, port, _, _, packet = output
-        key, known = k << 16 | j, self._released[worker]
-        if k <= self.logs[worker].trimmed:
+        self._let_out(worker, k, j, port, packet, released)
+
+    cdef int _let_out(self, Py_ssize_t worker, uint64_t k, uint64_t j, port, bytes packet, list released) except -1:
+        cdef uint64_t key = k << 16 | j
+        cdef list known = self._released[worker]
+        cdef DeterminantLog log = self.logs[worker]
+        if k <= log.trimmed:
             self.counters["covered"] += 1
-        elif key in known:
+        elif not known or key > <uint64_t> known[-1]:
+            known.append(key)
+            released.append((port, packet))
+        elif known[bisect_left(known, key)] == key:
             self.counters["duplicates"] += 1
         else:
-            known.add(key)
-            self._released_order[worker].append(key)
-            self.counters["released"] += 1
+            insort(known, key)
             released.append((port, packet))
+        return 0
 
     def released(self, worker, after, to):
         """Keys of the outputs of *worker*'s steps in (*after*, *to*] that left and are remembered, in order."""
-        low, high = (after + 1) << 16, (to + 1) << 16
-        return sorted(key for key in self._released[worker] if low <= key < high)
+        known = self._released[worker]
+        return known[bisect_left(known, (after + 1) << 16):bisect_left(known, (to + 1) << 16)]
 
     def _recheck(self, worker, released):
         waiting, self._waiting[worker] = self._waiting[worker], []
@@ -170,11 +233,18 @@ class OutputLogger:
         for output in waiting:
             self._admit(output, released)
 
-    def trim(self, epoch, positions):
-        """A checkpoint at *positions* {worker: (n, k)} is durable; returns what that releases."""
+    def trim(self, epoch, positions, covers):
+        """A checkpoint at *positions* {worker: (n, k)} is durable, the master's last new output logger then was that of epoch *covers*.
+
+        Returns what that releases.
+        """
         released = []
         if epoch != self.epoch:
             return released
+        if covers < self.covered_from:
+            self.counters["early_trims"] += 1
+            return released
+        self.covered_from = 0
         ahead = {worker: k for worker, (_, k) in positions.items()
                  if worker < len(self.logs) and k > self.logs[worker].trimmed}
         for worker, k in ahead.items():
@@ -184,9 +254,9 @@ class OutputLogger:
             self._recheck(worker, released)
         for worker, k in ahead.items():
             self.logs[worker].trim(k)
-            order, known = self._released_order[worker], self._released[worker]
-            while order and order[0] >> 16 <= k:
-                known.discard(order.popleft())
+            known = self._released[worker]
+            del known[:bisect_left(known, (k + 1) << 16)]
+        self.counters["released"] += len(released)
         return released
 
     def fence(self, epoch):
@@ -203,7 +273,7 @@ class OutputLogger:
             self._pending = 0
         return [log.last for log in self.logs]
 
-    def acknowledge(self, now_ns):
+    def acknowledge(self, int64_t now_ns):
         """(ACK frames to send now, time in ns to call again). *now_ns*: any steady clock."""
         frames = []
         ack_due, resend_due = now_ns >= self._next_ack_ns, now_ns >= self._next_resend_ns

@@ -1,0 +1,350 @@
+"""The state of a middlebox: declared variables that know what changed since the last checkpoint.
+
+Values are immutable, so a checkpoint's cut only swaps each variable's record of changes and the middlebox goes
+on at once: serialising happens afterwards, from a record that nobody touches any more (the pause does not depend
+on the size of the state). Iteration follows insertion, and a restored variable iterates in the same order as the
+one that went on: a delta says which keys were removed, then sets the others in order.
+
+Rules for authors: replace values, never mutate them; values and keys are None, bool, int (64 bits), float, str,
+bytes, or tuples of these. StateError names the variable that breaks a rule.
+"""
+
+from cpython.object cimport PyObject_Hash
+from libc.stdint cimport int64_t, uint32_t
+
+from .ordered cimport Entry, Ordered, entry_at
+
+cdef extern from "Python.h":
+    long long PyLong_AsLongLongAndOverflow(object number, int *overflow) except? -1
+
+_INT_MAX = (1 << 64) - 1
+
+
+class StateError(TypeError):
+    """A value that can't be kept in shared state, or a checkpoint that does not fit the declared variables."""
+
+
+cpdef int check_value(name, value) except -1:
+    """Raise StateError unless *value* is one of the immutable kinds that a checkpoint carries exactly."""
+    cdef int overflow = 0
+    kind = type(value)
+    if value is None or kind is bytes or kind is bool or kind is float:
+        return 0
+    if kind is int:
+        PyLong_AsLongLongAndOverflow(value, &overflow)
+        if overflow < 0 or overflow and value > _INT_MAX:
+            raise StateError(f"state variable {name!r}: {value} does not fit 64 bits")
+    elif kind is tuple:
+        for item in <tuple> value:
+            check_value(name, item)
+    elif kind is str:
+        if not value.isascii():
+            try:
+                value.encode()
+            except UnicodeEncodeError:
+                raise StateError(f"state variable {name!r}: {value!r} has lone surrogates, keep bytes instead") from None
+    else:
+        raise StateError(f"state variable {name!r}: {kind.__name__} is not allowed; keep None, bool, int, float,"
+                         " str, bytes or tuples of these, and replace values instead of changing them")
+    return 0
+
+
+SCOPES = ("shared", "worker", "flow")
+
+
+class Variable:
+    """What every kind of state variable offers to the checkpoint; authors use Map, Counter, IdleTimers and those of ``kinds``.
+
+    *scope* says who sees it where a group has several workers: "shared", all; "worker", each has its own; "flow", keyed by
+    flow: each worker has those of the flows that the partition gives to it. *domain*: shared variables of one
+    domain are locked together (middleboxes.core.sharing). Raises StateError.
+    """
+
+    __slots__ = ()
+    name = "?"
+
+    def __init__(self, scope="shared", domain="shared"):
+        if scope not in SCOPES:
+            raise StateError(f"a state variable's scope is one of {', '.join(SCOPES)}, not {scope!r}")
+        self.scope, self.domain = scope, domain
+
+    def fresh(self, name):
+        """A new empty variable of this kind and declaration, for one instance of a middlebox."""
+        new = type(self)(self.scope, self.domain)
+        new.name = name
+        return new
+
+    def cut(self):
+        """Take the changes since the last cut: (removed keys, {key: value} in order)."""
+        raise NotImplementedError
+
+    def everything(self):
+        """All that a base checkpoint carries: {key: value} in order. Its cost grows with the variable."""
+        raise NotImplementedError
+
+    def apply(self, removed, items):
+        """Apply changes from a checkpoint: removed keys, then a flat list key, value, key, value ..."""
+        raise NotImplementedError
+
+    def put_back(self, changes):
+        """Undo cuts: *changes* [(removed, dirty), ...] in the order of their cuts, and then what changed since, are one record again."""
+        raise NotImplementedError
+
+    def reset(self):
+        """Forget everything, changes too: a base checkpoint follows."""
+        raise NotImplementedError
+
+    def shrink(self, keys_max):
+        """Forget *keys_max* keys, whichever: a ``reset`` in slices. Returns whether there are more."""
+        return False
+
+
+class Everything:
+    """Keys and values as they were at one time."""
+
+    __slots__ = ("_pairs",)
+
+    def __init__(self, pairs):
+        self._pairs = pairs     # key, value, key, value ...
+
+    def __iter__(self):
+        return iter(self._pairs[::2])
+
+    def __len__(self):
+        return len(self._pairs) // 2
+
+    def items(self):
+        """(key, value) of each, in order."""
+        pairs = iter(self._pairs)
+        return zip(pairs, pairs)
+
+
+cdef class Map(Ordered, Variable):
+    """An insertion-ordered map, read like a dict; writing also records the change."""
+
+    cdef public object name, scope, domain
+    cdef readonly dict _dirty
+    cdef dict _removed
+
+    def __init__(self, scope="shared", domain="shared"):
+        Variable.__init__(self, scope, domain)
+        self.name = Variable.name
+        self._dirty, self._removed = {}, {}
+
+    cdef int _check_value(self, value) except -1:
+        return check_value(self.name, value)
+
+    def __setitem__(self, key, value):
+        cdef Py_hash_t hash = PyObject_Hash(key)
+        self._check_value(value)
+        cdef uint32_t place = self._find(key, hash)
+        if place:
+            self._replace(entry_at(self, place), value)
+        else:
+            # the last one here, and in the delta, too: one that was in there and removed is not in there any more. Told as
+            # removed, it comes last wherever between its cuts the delta is applied to (docs/protocol.md, rule 25)
+            check_value(self.name, key)
+            self._insert(key, hash, value)
+            self._removed[key] = None
+        self._dirty[key] = value
+
+    def __delitem__(self, key):
+        self._take_out(self._place(key), key)
+
+    cdef uint32_t _place(self, key) except 0:
+        cdef uint32_t place = self._find(key, PyObject_Hash(key))
+        if not place:
+            raise KeyError(key)
+        return place
+
+    cdef int _take_out(self, uint32_t place, key) except -1:
+        self._remove(place)
+        self._dirty.pop(key, None)
+        self._removed[key] = None
+        return 0
+
+    def pop(self, key, *default):
+        """Remove *key* and return its value; *default* if it is absent and one is given, else KeyError."""
+        cdef uint32_t place = self._find(key, PyObject_Hash(key))
+        if place:
+            value = self._value(entry_at(self, place))
+            self._take_out(place, key)
+        elif len(default) == 1:
+            value, = default
+        else:
+            raise KeyError(key)
+        return value
+
+    def move_to_end(self, key, value):
+        """Set *key* to *value* and make it the last in order."""
+        cdef uint32_t place = self._find(key, PyObject_Hash(key))
+        if not place:
+            self[key] = value
+            return
+        self._check_value(value)
+        self._set_last(place, key, value)
+
+    cdef int _set_last(self, uint32_t place, key, value) except -1:
+        self._replace(entry_at(self, place), value)
+        self._move_to_end(place)
+        # who applies the delta removes it, and then it comes last there, too
+        self._removed[key] = None
+        self._dirty.pop(key, None)
+        self._dirty[key] = value
+        return 0
+
+    def _refuse(self):
+        raise StateError(f"state variable {self.name!r}: set and delete keys one by one, so that changes are seen")
+
+    def update(self, *args, **kwargs):
+        """Refused, as are the other changes of several keys: StateError."""
+        self._refuse()
+
+    def setdefault(self, *args):
+        self._refuse()
+
+    def clear(self):
+        self._refuse()
+
+    def popitem(self, *args):
+        self._refuse()
+
+    def __ior__(self, other):
+        self._refuse()
+
+    def reset(self):
+        self._clear()
+        self._dirty, self._removed = {}, {}
+
+    def shrink(self, Py_ssize_t keys_max):
+        while self._first and keys_max > 0:
+            self._remove(self._first)
+            keys_max -= 1
+        return self._first != 0
+
+    def cut(self):
+        changes = self._removed, self._dirty
+        self._removed, self._dirty = {}, {}
+        return changes
+
+    def put_back(self, changes):
+        cdef dict removed = {}, dirty = {}
+        for gone, changed in (*changes, self.cut()):
+            for key in gone:
+                dirty.pop(key, None)
+            removed.update(gone)
+            dirty.update(changed)
+        self._removed, self._dirty = removed, dirty
+
+    def everything(self):
+        cdef list pairs = [None] * (2 * self._count)
+        cdef Py_ssize_t number = 0
+        cdef uint32_t place = self._first
+        cdef Entry *entry
+        while place:
+            entry = entry_at(self, place)
+            pairs[number], pairs[number + 1] = <object> entry.key, self._value(entry)
+            number += 2
+            place = entry.after
+        return Everything(pairs)
+
+    def apply(self, removed, items):
+        cdef uint32_t place
+        for key in removed:
+            place = self._find(key, PyObject_Hash(key))
+            if place:
+                self._remove(place)
+        pairs = iter(items)
+        for key, value in zip(pairs, pairs):
+            if self._holds_numbers:
+                self._check_value(value)
+            place = self._find(key, PyObject_Hash(key))
+            if place:
+                self._replace(entry_at(self, place), value)
+            else:
+                self._insert(key, PyObject_Hash(key), value)
+
+
+cdef class IdleTimers(Map):
+    """Key -> time of last use (ns, 64 bits), the longest unused first: expiry costs the same for any number of keys."""
+
+    def __cinit__(self):
+        self._holds_numbers = True
+
+    cdef int _check_value(self, value) except -1:
+        cdef int overflow = 0
+        if type(value) is not int or PyLong_AsLongLongAndOverflow(value, &overflow) == -1 and overflow:
+            raise StateError(f"state variable {self.name!r}: a time is an int of 64 bits, not {value!r}")
+        return 0
+
+    def touch(self, key, now_ns, int64_t unless_within_ns=0):
+        """Note that *key* is used now; a key that was used within *unless_within_ns* before is left as it is, and so is the state."""
+        cdef uint32_t place = self._find(key, PyObject_Hash(key))
+        cdef int64_t now, last
+        if not place:
+            self[key] = now_ns
+            return
+        self._check_value(now_ns)
+        now, last = now_ns, <int64_t> entry_at(self, place).value
+        if not unless_within_ns or now - last >= unless_within_ns:
+            self._set_last(place, key, now_ns)
+
+    def expired(self, int64_t now_ns, int64_t timeout_ns, Py_ssize_t limit):
+        """Up to *limit* keys that were not used for *timeout_ns*, oldest first; the caller deletes them."""
+        cdef list keys = []
+        cdef uint32_t place = self._first
+        cdef Entry *entry
+        while place and len(keys) < limit:
+            entry = entry_at(self, place)
+            if now_ns - <int64_t> entry.value < timeout_ns:
+                break
+            keys.append(<object> entry.key)
+            place = entry.after
+        return keys
+
+
+class Counter(Variable):
+    """A number that is added to."""
+
+    __slots__ = ("name", "value", "_changed", "scope", "domain")
+
+    def __init__(self, scope="shared", domain="shared"):
+        super().__init__(scope, domain)
+        if scope == "flow":
+            raise StateError("a counter has no keys: its scope is 'shared' or 'worker'")
+        self.value, self._changed = 0, False
+
+    def add(self, amount=1):
+        """Add *amount* and return the new value."""
+        value = self.value + amount
+        check_value(self.name, value)
+        self.value = value
+        self._changed = True
+        return value
+
+    def cut(self):
+        changed, self._changed = self._changed, False
+        return {}, ({None: self.value} if changed else {})
+
+    def put_back(self, changes):
+        self._changed = self._changed or any(dirty for _, dirty in changes)
+
+    def everything(self):
+        return {None: self.value}
+
+    def apply(self, removed, items):
+        if items:
+            self.value = items[1]
+
+    def reset(self):
+        self.value, self._changed = 0, False
+
+
+def declared(cls):
+    """{name: prototype} of the variables that *cls* and its bases declare, sorted by name."""
+    names = {}
+    for base in reversed(cls.__mro__):
+        for name, value in vars(base).items():
+            if isinstance(value, Variable):
+                names[name] = value
+    return dict(sorted(names.items()))

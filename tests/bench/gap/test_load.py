@@ -1,0 +1,66 @@
+"""The traffic of a gap run, over the loopback interface of a namespace: what is sent arrives, is counted once, and moments are told."""
+
+import os
+import shutil
+import subprocess
+import time
+
+import pytest
+
+from ftmb.bench.programs import compiled
+from ftmb.demo.programs import Compiled
+from ftmb.demo.traffic.probe import read_record
+
+pytestmark = [pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler"),
+              pytest.mark.skipif(os.geteuid() != 0, reason="raw sockets need root")]
+FLOWS, ANSWER_S = 300, 10
+
+
+def ip(*words):
+    subprocess.run(["ip", *words], check=True, capture_output=True, text=True)
+
+
+@pytest.fixture
+def popen():
+    """Starts a program where frames that are sent by lo to 192.0.2.1 come in there."""
+    space = f"ftload{os.getpid()}"
+    ip("netns", "add", space)
+    try:
+        for words in ("link set lo up", "address add 192.0.2.1/32 dev lo", "route add 10.0.0.0/8 dev lo"):
+            ip("-n", space, *words.split())
+        yield lambda _host, argv, **keywords: subprocess.Popen(["ip", "netns", "exec", space, *argv], **keywords)
+    finally:
+        ip("netns", "delete", space)
+
+
+@pytest.fixture
+def load():
+    with compiled("gap/load.c") as path:
+        yield path
+
+
+def test_what_is_sent_arrives_and_is_counted(load, popen, tmp_path):
+    receiver = Compiled(popen, "here", load, "receive", "192.0.2.1", FLOWS, tmp_path / "record")
+    sender = None
+    try:
+        receiver.wait_for("ready", ANSWER_S)
+        sender = Compiled(popen, "here", load, "send", "lo", "00:00:00:00:00:00", "192.0.2.1", "10.1.1.0", FLOWS, 5000, 2000)
+        sender.wait_for("ready", ANSWER_S)
+        moment_ns = time.monotonic_ns()
+        receiver.ask(f"passed {moment_ns}", "passed", ANSWER_S)
+        sent = sender.ask("finish", "result", ANSWER_S)
+        receiver.ask("flush", "flushed", ANSWER_S)
+        found = receiver.ask("finish", "result", ANSWER_S)
+    finally:
+        for program in filter(None, (sender, receiver)):
+            program.stop()
+    assert found["received"] == FLOWS + sent["sent"]
+    assert (found["repeated"], found["lost"], found["mappings_changed"]) == (0, 0, 0)
+    numbers, received_ns = read_record(tmp_path / "record")
+    assert list(numbers) == list(range(sent["probes"])) and received_ns[-1] > moment_ns
+
+
+def test_nonsense_is_refused(load):
+    for words in ([], ["send"], ["receive", "127.0.0.1", "0", "/dev/null"]):
+        done = subprocess.run([load, *words], capture_output=True, text=True, check=False)
+        assert done.returncode != 0 and done.stderr
