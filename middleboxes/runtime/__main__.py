@@ -4,6 +4,7 @@ import json
 import os
 import sys
 
+from .guardian import Guardian
 from .link import LinkError
 from .node import Node
 
@@ -29,13 +30,22 @@ def read_settings(path):
     return settings, key
 
 
+def _guardian():
+    """This process's Guardian; None, said why, if there can't be one."""
+    try:
+        return Guardian()
+    except (OSError, AttributeError) as error:
+        print(f"ftmb node: no guardian, a death will be noticed later: {error}", file=sys.stderr)
+        return None
+
+
 def main():
     """Run the node; returns the exit code."""
     if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
         print("usage: python -m middleboxes.runtime NODE.json", file=sys.stderr)
         return 2
     try:
-        node = Node(*read_settings(sys.argv[1]))
+        node = Node(*read_settings(sys.argv[1]), _guardian())
     except (OSError, ValueError, LinkError) as error:
         print(f"ftmb node: {error}", file=sys.stderr)
         return 2

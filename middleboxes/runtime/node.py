@@ -33,10 +33,13 @@ MASTER_REQUESTS = {"use-store": "use_store", "use-output-logger": "use_output_lo
 
 
 class Node:
-    """*settings*: the node file as a map (docs/architecture.md); *key*: the deployment's pre-shared key."""
+    """*settings*: the node file as a map (docs/architecture.md); *key*: the deployment's pre-shared key; *guardian*: see there."""
 
-    def __init__(self, settings, key):
+    guardian = None                 # see there
+
+    def __init__(self, settings, key, guardian=None):
         self.name = settings["node"]
+        self.guardian = guardian
         self.loop = Loop()
         self._key = key
         self._service = settings["service"]

@@ -14,6 +14,7 @@ class StoreRole(Role):
         self._folded = Folded()
         self._folded.epoch = epoch
         self._assemblers = {}       # connection -> Assembler of the checkpoint under way
+        self._refused = set()       # connections whose checkpoint under way was refused
         self._followers = {}        # connection -> whether it wants headers only
         self._bytes = 0
 
@@ -41,9 +42,14 @@ class StoreRole(Role):
     def disconnected(self, connection):
         self._assemblers.pop(connection, None)
         self._followers.pop(connection, None)
+        self._refused.discard(connection)
 
     def _take(self, connection, message):
         """A chunk; the last message of a checkpoint carries none and commits it."""
+        if connection in self._refused:
+            if message["last"]:
+                self._refused.discard(connection)
+            return                      # the rest of what was refused
         assembler = self._assemblers.setdefault(connection, Assembler())
         try:
             if not message["last"]:
@@ -52,6 +58,8 @@ class StoreRole(Role):
             chunks, checkpoint = assembler.finish()
         except CheckpointError as error:
             self._assemblers.pop(connection)
+            if not message["last"]:
+                self._refused.add(connection)
             connection.send({"t": "refused", "group": self.group, "error": str(error)})
             return
         durable = self._folded.header

@@ -196,7 +196,7 @@ def test_a_follower_that_breaks_during_a_commit_takes_nobody_along():
     followers = [Follower(number % 2 == 0) for number in range(6)]
     for follower in followers:
         store.message(follower, {"t": "subscribe", "group": "g", "have": 0, "follow": True, "headers": False})
-    store._followers.update(followers)
+    store._followers.update(dict.fromkeys(followers, False))
     master = Follower(False)
     commit(store, master, "g", 1)
     assert [message["t"] for message in master.got] == ["stored"]
