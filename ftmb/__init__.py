@@ -19,4 +19,5 @@ emulator/          the daemon that owns the network and all processes
   rest.py readiness.py report.py            asking the controller, waiting for it, the status that users see
 demo/              the demonstration
 chaos/             campaigns of kills with the invariants checked
+replay/            a bundle that a failover left, step by step
 """

@@ -58,6 +58,8 @@ def _up(parser):
                         help=f"a named configuration ({', '.join(config.names())}) or a YAML file")
     parser.add_argument("--ryu-app", action="append", default=[], metavar="MODULE",
                         help="a Ryu app for the same process, may be repeated (default: ryu.app.simple_switch_13)")
+    parser.add_argument("--bundles", metavar="DIRECTORY",
+                        help="let each failover leave a bundle there, for `ftmb replay` (as the setting bundles.directory)")
     parser.add_argument("--no-recovery", action="store_true",
                         help="leave dead masters' state lost, to see the difference")
 
@@ -135,6 +137,11 @@ def _soak(parser):
     run.add_arguments(parser)
 
 
+def _replay(parser):
+    from .replay import run
+    run.add_arguments(parser)
+
+
 def _victim(text):
     if text not in (*ROLES, "controller") and not text.startswith(TRUNK):
         raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(ROLES)}, controller, {TRUNK}A-B")
@@ -170,6 +177,8 @@ _PARSERS = {
     "chaos": (commands.chaos, "kill real processes at random under traffic, and check the invariants",
               "ftmb chaos --kills 20 --seed 7 --loss 0.01", _chaos),
     "bench": (commands.bench, "measure what protection costs, beside its limits", "ftmb bench --quick --json bench.json", _bench),
+    "replay": (commands.replay, "replay what a failover left, offline: does it give the same state, and which step raised",
+               "ftmb replay ftmb-nat-2-20260101T120000Z-m2.zip --print --from 0:412", _replay),
     "soak": (commands.soak, "full load, the store stopped in the middle: memory stays bounded, and every packet is accounted for",
              "ftmb soak --minutes 10 --store-stopped 30", _soak),
 }

@@ -24,7 +24,7 @@ def up(arguments):
     """``ftmb up``"""
     began = time.monotonic()
     client.up(arguments.configuration, arguments.ryu_app, not arguments.no_recovery,
-              progress=lambda text: print(f"{text} ...", flush=True))
+              progress=lambda text: print(f"{text} ...", flush=True), bundles=arguments.bundles)
     print(f"{arguments.configuration} is up, every group is protected ({time.monotonic() - began:.1f} s)")
     return 0
 
@@ -147,6 +147,12 @@ def soak(arguments):
     """``ftmb soak``; 1 when a bound was broken or accounts do not add up."""
     check_root()
     from .soak import run
+    return run.main(arguments)
+
+
+def replay(arguments):
+    """``ftmb replay``; 1 when the replay is not what happened. Needs no root: it only reads."""
+    from .replay import run
     return run.main(arguments)
 
 

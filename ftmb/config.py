@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, fields as dataclass_fields
 from pathlib import Path
 from typing import Optional
 
+import yaml
+
 from middleboxes.core.frames import WORKERS_MAX
 
 from . import consistency, document
@@ -22,27 +24,36 @@ HOST_NAME_LENGTH_MAX = 9
 SWITCH_NAME_LENGTH_MAX = 8
 _NAME = re.compile(r"[a-z][a-z0-9]*")
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
+_ADDRESS6 = "2001:db8:1::1/64"
 
 
 @dataclass
 class Host:
-    """An ordinary host of the data network; *address* is an IPv4 interface, *gateway* an address or None."""
+    """An ordinary host of the data network; *address* is an IPv4 interface, *gateway* an address or None; IPv6 alike, or None."""
 
     name: str
     switch: str
     address: ipaddress.IPv4Interface
     gateway: Optional[ipaddress.IPv4Address] = None
+    address6: Optional[ipaddress.IPv6Interface] = None
+    gateway6: Optional[ipaddress.IPv6Address] = None
 
 
 @dataclass
 class Port:
-    """A port of a middlebox: the hosts whose traffic belongs to it, and (group, port) of the one that it faces, or None."""
+    """A port of a middlebox: the hosts whose traffic belongs to it, and (group, port) of the one that it faces, or None.
+
+    *addresses6*: IPv6 interfaces, none if it speaks no IPv6; *announced*: addresses (text) that the function has on its link besides
+    (``ftmb.consistency`` asks it).
+    """
 
     name: str
     mac: str
     address: ipaddress.IPv4Interface
     hosts: list
     peer: Optional[tuple] = None
+    addresses6: list = field(default_factory=list)
+    announced: list = field(default_factory=list)
 
 
 @dataclass
@@ -82,6 +93,15 @@ class Controller:
 
 
 @dataclass
+class Bundles:
+    """Where nodes leave bundles of failovers, and how many with how many bytes at most."""
+
+    directory: str
+    count_max: int = 8
+    bytes_max: int = 256 << 20
+
+
+@dataclass
 class Configuration:
     """Everything that one emulated deployment consists of."""
 
@@ -93,6 +113,7 @@ class Configuration:
     groups: dict
     controller: Controller
     management: ipaddress.IPv4Network = ipaddress.IPv4Network("10.254.0.0/24")
+    bundles: Optional[Bundles] = None
 
 
 _CONTROLLER_RANGES = {
@@ -104,6 +125,7 @@ _GROUP_RANGES = {
     "workers": (1, WORKERS_MAX), "checkpoint_interval_ms": (1, 3_600_000), "tick_interval_ms": (1, 3_600_000),
     "log_bytes_max": (1 << 16, 1 << 34),
 }
+_BUNDLES_RANGES = {"count_max": (1, 10_000), "bytes_max": (1 << 20, 1 << 40)}
 SPARES = ("warm", "cold", "hot")
 _GROUP_CHOICES = {"on_loss": ("block", "last-checkpoint", "empty"), "spare": SPARES}
 
@@ -135,7 +157,7 @@ def load(name_or_file):
 def read(text, source):
     """The Configuration in *text*; *source* names the file in errors. Raises document.ConfigurationError."""
     root = document.compose(text, source)
-    top = document.fields(root, "the configuration", ("network", "groups"), ("controller",))
+    top = document.fields(root, "the configuration", ("network", "groups"), ("controller", "bundles"))
     configuration = _network(top["network"], source)
     configuration.groups = {name: _group(name, node)
                             for name, node in document.mapping(top["groups"], "groups").items()}
@@ -143,6 +165,8 @@ def read(text, source):
         document.fail(top["groups"], "groups: at least one group is needed")
     if "controller" in top:
         configuration.controller = _controller(top["controller"])
+    if "bundles" in top:
+        configuration.bundles = _bundles(top["bundles"])
     consistency.check(configuration, root)
     return configuration
 
@@ -171,12 +195,13 @@ def _network(node, source):
 def _host(name, node):
     what = f"host {name}"
     _check_name(node, name, "a host", HOST_NAME_LENGTH_MAX)
-    got = document.fields(node, what, ("switch", "address"), ("gateway",))
-    gateway = None
-    if "gateway" in got:
-        gateway = _parse(ipaddress.IPv4Address, got["gateway"], f"{what}: gateway", "10.0.0.254")
-    return Host(name, document.string(got["switch"], f"{what}: switch"),
-                _parse(ipaddress.IPv4Interface, got["address"], f"{what}: address", "10.0.0.1/24"), gateway)
+    got = document.fields(node, what, ("switch", "address"), ("gateway", "address6", "gateway6"))
+
+    def taken(kind, key, example):
+        return _parse(kind, got[key], f"{what}: {key}", example) if key in got else None
+    return Host(name, document.string(got["switch"], f"{what}: switch"), taken(ipaddress.IPv4Interface, "address", "10.0.0.1/24"),
+                taken(ipaddress.IPv4Address, "gateway", "10.0.0.254"), taken(ipaddress.IPv6Interface, "address6", _ADDRESS6),
+                taken(ipaddress.IPv6Address, "gateway6", "2001:db8:1::fe"))
 
 
 def _group(name, node):
@@ -206,7 +231,7 @@ def _group(name, node):
 def _port(group, name, node):
     what = f"{group}: port {name}"
     _check_name(node, name, "a port", 16)
-    got = document.fields(node, what, ("mac", "address"), ("hosts", "peer"))
+    got = document.fields(node, what, ("mac", "address"), ("address6", "hosts", "peer"))
     if not got.keys() & {"hosts", "peer"}:
         document.fail(node, f"{what}: 'hosts' is missing, or 'peer': whose traffic is it?")
     mac = document.string(got["mac"], f"{what}: mac").lower()
@@ -214,7 +239,13 @@ def _port(group, name, node):
         document.fail(got["mac"], f"{what}: mac must be a unicast MAC address such as 02:00:5e:00:01:01")
     hosts = _texts(got["hosts"], f"{what}: hosts") if "hosts" in got else []
     return Port(name, mac, _parse(ipaddress.IPv4Interface, got["address"], f"{what}: address", "10.0.0.254/24"), hosts,
-                _peer(got["peer"], what) if "peer" in got else None)
+                _peer(got["peer"], what) if "peer" in got else None, _addresses6(got["address6"], f"{what}: address6") if "address6" in got else [])
+
+
+def _addresses6(node, what):
+    """One IPv6 interface or a list of them."""
+    nodes = node.value if isinstance(node, yaml.SequenceNode) else [node]
+    return [_parse(ipaddress.IPv6Interface, item, what, _ADDRESS6) for item in nodes]
 
 
 def _peer(node, what):
@@ -228,6 +259,14 @@ def _controller(node):
     allowed = [entry.name for entry in dataclass_fields(Controller)]
     got = document.fields(node, "controller", optional=allowed)
     return Controller(**_numbers("controller", got, _CONTROLLER_RANGES))
+
+
+def _bundles(node):
+    got = document.fields(node, "bundles", ("directory",), tuple(_BUNDLES_RANGES))
+    directory = document.string(got["directory"], "bundles: directory")
+    if not directory or "\0" in directory:
+        document.fail(got["directory"], "bundles: directory must name a directory")
+    return Bundles(directory, **_numbers("bundles", got, _BUNDLES_RANGES))
 
 
 def _texts(node, what):
@@ -256,6 +295,8 @@ def _parse(kind, node, what, example):
         # "10.0.0.1" would silently become 10.0.0.1/32
         if "/" in example and "/" not in text:
             raise ValueError("no prefix length")
+        if "%" in text:
+            raise ValueError("a zone")
         return kind(text)
     except ValueError:
         document.fail(node, f"{what} must look like {example}, not {text!r}")

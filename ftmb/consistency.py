@@ -4,6 +4,8 @@
 the line of the value that is wrong.
 """
 
+import ipaddress
+
 from middleboxes import functions, sdk
 
 from . import document
@@ -21,6 +23,7 @@ class _Check:
     def __init__(self, configuration, root):
         self.configuration = configuration
         self.root = root
+        self.taken = {}         # address -> whose it is
 
     def run(self):
         self.unique_names()
@@ -81,6 +84,11 @@ class _Check:
             if host.gateway and host.gateway not in host.address.network:
                 self.fail(f"host {name}: the gateway {host.gateway} is not in {host.address.network}",
                           "network", "hosts", name, "gateway")
+            if host.address6 and (host.address6.is_link_local or host.address6.is_multicast or host.address6.is_loopback):
+                self.fail(f"host {name}: address6 must be a routable address", "network", "hosts", name, "address6")
+            if host.gateway6 and not (host.address6 and (host.gateway6 in host.address6.network or host.gateway6.is_link_local)):
+                self.fail(f"host {name}: the gateway {host.gateway6} is not in {host.address6 and host.address6.network}",
+                          "network", "hosts", name, "gateway6")
 
     def group(self, group):
         here, path = self.configuration, ("groups", group.name)
@@ -131,9 +139,10 @@ class _Check:
             other = ports[port.peer]
             if other.peer != (group, name):
                 self.fail(f"{what} {text} does not have it as its peer: the two must name each other", *where)
-            if other.address.network != port.address.network:
-                self.fail(f"{what} its network {port.address.network} is not that of its peer {text}, "
-                          f"{other.address.network}", *where)
+            for mine, its in (([port.address], [other.address]), (port.addresses6, other.addresses6)):
+                networks, others = ({each.network for each in interfaces} for interfaces in (mine, its))
+                if networks != others:
+                    self.fail(f"{what} its network {_text(networks)} is not that of its peer {text}, {_text(others)}", *where)
 
     def port_interfaces(self):
         """Interfaces are numbered with two digits."""
@@ -151,29 +160,37 @@ class _Check:
         except sdk.ConfigurationError as error:
             self.fail(f"group {group.name}: {error}", *path, "function")
         try:
-            ports = [sdk.Port.parse(port.name, port.mac, str(port.address)) for port in group.ports]
-            function.instances(group.parameters, ports, group.workers)
+            ports = [sdk.Port.parse(port.name, port.mac, str(port.address), [str(each) for each in port.addresses6])
+                     for port in group.ports]
+            made = function.instances(group.parameters, ports, group.workers)[0]
         except sdk.ConfigurationError as error:
             self.fail(f"group {group.name}: {group.function}: {error}", *path, "parameters")
         except sdk.StateError as error:
             self.fail(f"group {group.name}: {group.function}: {error}", *path, "workers")
+        for port in group.ports:
+            port.announced = [str(ipaddress.ip_address(address)) for address in made.further_addresses(port.name)]
+            for address in port.announced:
+                self.claim(address, f"group {group.name}, by its parameters,", *path, "parameters")
 
     def addresses(self):
-        taken = {}
         for name, host in self.configuration.hosts.items():
-            self.claim(taken, str(host.address.ip), f"host {name}", "network", "hosts", name, "address")
+            for key in ("address", "address6"):
+                if getattr(host, key):
+                    self.claim(str(getattr(host, key).ip), f"host {name}", "network", "hosts", name, key)
         for group in self.configuration.groups.values():
             for port in group.ports:
                 what, where = f"group {group.name}, port {port.name}", ("groups", group.name, "ports", port.name)
-                self.claim(taken, str(port.address.ip), what, *where, "address")
-                self.claim(taken, port.mac, what, *where, "mac")
+                self.claim(str(port.address.ip), what, *where, "address")
+                for each in port.addresses6:
+                    self.claim(str(each.ip), what, *where, "address6")
+                self.claim(port.mac, what, *where, "mac")
                 if port.mac.startswith("02:46:54:"):
                     self.fail(f"{what}: MAC addresses 02:46:54:... are given by us", *where, "mac")
 
-    def claim(self, taken, address, what, *path):
-        if address in taken:
-            self.fail(f"the address {address} of {what} is already that of {taken[address]}", *path)
-        taken[address] = what
+    def claim(self, address, what, *path):
+        if address in self.taken:
+            self.fail(f"the address {address} of {what} is already that of {self.taken[address]}", *path)
+        self.taken[address] = what
 
     def first_masters(self):
         """No two groups begin with the same master, and none with a node that logs or stores for any."""
@@ -210,3 +227,7 @@ class _Check:
         if network.num_addresses < needed:
             self.fail(f"network.management: {network} has too few addresses, {needed} are needed",
                       "network", "management")
+
+
+def _text(networks):
+    return ", ".join(sorted(map(str, networks))) or "none"

@@ -116,6 +116,8 @@ class _Planner:
         name = mininet_name(host.name)
         end = {"node": name, "interface": f"{name}-d", "mac": self.mac(_HOST_MAC), "address": str(host.address),
                "offload": False}
+        if host.address6:
+            end["address6"] = str(host.address6)
         self.hosts[host.name] = {**self.attach(host.switch, end, EDGE_MTU), "mac": end["mac"]}
 
     def silent(self, node, suffix, kind):
@@ -165,6 +167,8 @@ class _Planner:
         hosts = []
         for name, host in self.configuration.hosts.items():
             routes = [f"ip route add default via {host.gateway}"] if host.gateway else []
+            if host.gateway6:
+                routes.append(f"ip -6 route add default via {host.gateway6} dev {mininet_name(name)}-d")
             hosts.append({"name": mininet_name(name), "commands": routes})
         hosts += [{"name": mininet_name(name)} for name in self.configuration.nodes]
         hosts.append({"name": MANAGEMENT_HOST, "before": [f"ip link add {MANAGEMENT_BRIDGE} type bridge forward_delay 0",
@@ -196,7 +200,8 @@ class _Planner:
 
     @staticmethod
     def group(number, group):
-        ports = [{"name": port.name, "mac": port.mac, "address": str(port.address), "hosts": port.hosts,
+        ports = [{"name": port.name, "mac": port.mac, "address": str(port.address), "address6": [str(each) for each in port.addresses6],
+                  "announced": port.announced, "hosts": port.hosts,
                   "peer": dict(zip(("group", "port"), port.peer)) if port.peer else None} for port in group.ports]
         values = {key: value for key, value in vars(group).items() if key != "name"}
         return {"id": number, **values, "ports": ports}
@@ -214,6 +219,9 @@ class _Planner:
             }
             if links.ports:
                 files[name]["ports"] = links.ports
+            if self.configuration.bundles is not None:
+                files[name]["bundles"] = {**vars(self.configuration.bundles),
+                                          "directory": str(Path(self.configuration.bundles.directory).absolute())}
             if self.faults is not None:
                 files[name]["faults"] = {**self.faults, "seed": self.faults["seed"] + number}
         return files

@@ -1,10 +1,12 @@
 """What agents answer and tell, made facts. Pure. What breaks the rules of the channel comes back as a text."""
 
 from . import failover, fences, moves, replacement, startup
+from .arguments import peers
 from .context import LOGS, UNFIT_NS
 from .underway import Holder, Move, Recovery, Replacement
 
 FIRST_OUTPUT = "first packet out"
+_TROUBLES = ("function-error", "bundle-failed")
 _LOSS = {"store": "its checkpoints: a failure of the master now may lose state",
          "input-logger": "the input log: no traffic passes, and a failure of the master now loses state",
          "output-logger": "the determinants: no output passes, and a failure of the master now loses state"}
@@ -26,6 +28,8 @@ def reply(context, node, message, now_ns):
         return None if ok else "role not given up"
     if ok:
         _note(node, pending)
+    if pending.do == "bundle":
+        return None                     # of no consequence for the group
     if isinstance(pending.owner, Move):
         if not ok:
             moves.refused(context, group, pending, now_ns)
@@ -150,6 +154,12 @@ def event(context, node, message, now_ns):
         failover.finish(context, group, detail, now_ns)
     elif name == "first-output":
         _first_output(group, message["epoch"], now_ns)
+    elif name == "bundle-wanted":
+        if is_master and all(context.intact(group, role) for role in LOGS):
+            context.request(now_ns, node.name, "bundle", group, "master", peers(context, group))
+    elif isinstance(detail.get("text"), str):
+        # of the middlebox, or of a bundle
+        context.publish("warning" if name in _TROUBLES else "info", f"{name}: {detail['text']}", now_ns, group, node.name)
     return None
 
 

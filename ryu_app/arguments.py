@@ -17,7 +17,7 @@ def role_arguments(context, group, role, start=None, start_ns=0, hot=False):
     if role == "store":
         return {}
     args = {"group_id": spec.id, "workers": spec.workers,
-            "ports": [{"name": port.name, "mac": port.mac, "address": port.address} for port in spec.ports]}
+            "ports": [{"name": port.name, "mac": port.mac, "address": port.address, "address6": list(port.address6)} for port in spec.ports]}
     if role in ("input-logger", "output-logger"):
         for item, port in zip(args["ports"], spec.ports):
             item["peer"] = {"group": port.peer[0], "port": port.peer[1]} if port.peer else None

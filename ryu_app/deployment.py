@@ -50,6 +50,16 @@ class GroupPort:
     address: str                                    # with prefix length
     hosts: Tuple[str, ...]
     peer: Optional[Tuple[str, str]]                 # (group, port)
+    address6: Tuple[str, ...] = ()                  # IPv6, with prefix length
+    announced: Tuple[str, ...] = ()                 # further addresses, of either kind, that the function has on this link
+
+    @property
+    def asked_for(self):
+        """All addresses (text, in their canonical form) that neighbours ask for, the link-local one of an IPv6 port among them."""
+        own = [ipaddress.ip_interface(each).ip for each in (self.address, *self.address6)]
+        if self.address6:
+            own.append(_link_local(self.mac))
+        return tuple(dict.fromkeys([*map(str, own), *self.announced]))
 
 
 @dataclass(frozen=True)
@@ -186,14 +196,39 @@ def _link(item, switches):
 
 
 def _group_port(item, hosts):
-    keys = item.keys("name", "mac", "address", optional=("hosts", "peer"))
+    keys = item.keys("name", "mac", "address", optional=("hosts", "peer", "address6", "announced"))
     port = GroupPort(keys["name"].text(), keys["mac"].mac(),
                      keys["address"].address(ipaddress.IPv4Interface, "an IPv4 address with its prefix length"),
                      tuple(host.one_of(hosts, "host") for host in keys["hosts"].items()) if "hosts" in keys else (),
-                     _peer(keys.get("peer")))
+                     _peer(keys.get("peer")),
+                     _texts(keys.get("address6"), lambda text: _with_length(ipaddress.IPv6Interface, text), "an IPv6 address with its prefix length"),
+                     tuple(str(ipaddress.ip_address(text)) for text in _texts(keys.get("announced"), ipaddress.ip_address, "an IP address")))
     if not port.hosts and port.peer is None:
         item.fail("a port needs hosts or a peer")
     return port
+
+
+def _texts(item, parse, what):
+    """The texts of a list, if there is one, each of which *parse* takes."""
+    if item is None:
+        return ()
+    texts = tuple(each.address(parse, what) for each in item.items())
+    for each in item.items():
+        if "%" in each.value:
+            each.fail(f"{each.value!r} has a zone, which is not possible here")
+    return texts
+
+
+def _with_length(kind, text):
+    if "/" not in text:
+        raise ValueError("no prefix length")
+    return kind(text)
+
+
+def _link_local(mac):
+    """The link-local IPv6 address of an interface (RFC 4291, appendix A): what the function makes of its port's MAC address."""
+    digits = bytes.fromhex(mac.replace(":", ""))
+    return ipaddress.IPv6Address(b"\xfe\x80" + bytes(6) + bytes((digits[0] ^ 2,)) + digits[1:3] + b"\xff\xfe" + digits[3:])
 
 
 def _peer(item):
@@ -291,5 +326,5 @@ def _check_ports(item, groups):
             item.fail(f"{where}: its peer {peer} must be of another group")
         if ports[port.peer].peer != (name, side):
             item.fail(f"{where}: its peer {peer} does not name it in turn")
-    item.distinct(((f"{name}.{side}", (host, port.address.split("/")[0])) for (name, side), port in ports.items()
-                   for host in port.hosts), "for a host, the address")
+    item.distinct(((f"{name}.{side}", (host, address)) for (name, side), port in ports.items()
+                   for host in port.hosts for address in port.asked_for), "for a host, the address")

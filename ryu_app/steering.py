@@ -3,12 +3,15 @@
 Priorities are offsets in our band (docs/architecture.md has the table of rules):
 
     +900 fence    +800 role    +750 stranger    +701 from the middlebox to a known host, +700 to all hosts of the port
-    +650 silence  +600 to the middlebox, +999 if it is ARP (some apps take all ARP, just below the highest priority)
+    +650 silence  +600 to the middlebox, +999 if it asks for one of its addresses (some apps take all ARP, just below the highest priority)
 
 What is sent to a virtual MAC or a node's own is forwarded by rules that name the port where it may come in: data ports
 of a role's senders, and trunks. From anywhere else it is a stranger's and is dropped, or whoever can send a frame could
 speak as a logger or master; and whatever else comes out of a data port is dropped. No rule names the Ethernet type of
 NSH, since apps that list everybody's entries (rest_firewall, rest_qos) fail on any but ARP and IP.
+
+Neighbours ask by ARP, and for IPv6 by solicitations to a multicast address that others may share (RFC 4861): the rule for these names the
+address that is asked for, and all that is for others is left to others.
 
 Every role of a group has one group entry, at the switch of the group's input logger: its *anchor*. NSH to the
 role's virtual MAC is led there from all who may send it; from there rules lead to the real MAC of every node.
@@ -16,6 +19,7 @@ role's virtual MAC is led there from all who may send it; from there rules lead 
 A cookie is the deployment's number (upper 32 bits), the kind of rule and the group's id (lower).
 """
 
+import ipaddress
 from dataclasses import dataclass, field
 from typing import FrozenSet, Mapping, Optional, Tuple
 
@@ -24,9 +28,9 @@ from middleboxes.core import frames
 from .deployment import Place
 from .paths import Hop, Paths
 
-ARP = 0x0806
+ARP, IPV6, ICMPV6, NEIGHBOR_SOLICITATION = 0x0806, 0x86DD, 58, 135
 BROADCAST = "ff:ff:ff:ff:ff:ff"
-TO_ARP, FENCE, ROLE, STRANGER, FROM_HOST, FROM_ALL, SILENCE, TO = 999, 900, 800, 750, 701, 700, 650, 600
+ASK, FENCE, ROLE, STRANGER, FROM_HOST, FROM_ALL, SILENCE, TO = 999, 900, 800, 750, 701, 700, 650, 600
 
 ROLES = ("input-logger", "master", "output-logger")     # those that frames are addressed to
 #: with the virtual MAC of group 0: those of all groups
@@ -249,8 +253,10 @@ class _Plan:
 
     def to_middlebox(self, spec, port):
         """What hosts of the port send to its addresses: to the input logger's interface, or nowhere."""
-        address = port.address.split("/")[0]
         there = self._interface(spec.name, "input-logger", port.name)
+        wanted_frames = [(TO, {"eth_dst": port.mac})]
+        for address in port.asked_for:
+            wanted_frames += _asking(port.mac, address)
         for name in port.hosts:
             host = self.deployment.hosts[name]
             hops = self.paths.path(host.place, there) if there else ()
@@ -259,11 +265,8 @@ class _Plan:
                 match = {"in_port": hop.in_place.port}
                 if hop.in_place != host.place:      # at its own port all that it sends counts; further on, its address
                     match["eth_src"] = host.mac
-                for offset, what in ((TO, {}), (TO_ARP, {"eth_type": ARP, "arp_tpa": address})):
-                    # ARP is above the rules for strangers: only to these, not to addresses of roles and nodes
-                    for target in (port.mac, BROADCAST) if what else (port.mac,):
-                        self._flow(hop.in_place.switch, offset, _TO_KIND, spec.id, {**match, **what, "eth_dst": target},
-                                   _output(hop), path, hop.depth)
+                for offset, frame in wanted_frames:
+                    self._flow(hop.in_place.switch, offset, _TO_KIND, spec.id, {**match, **frame}, _output(hop), path, hop.depth)
 
     def from_middlebox(self, spec, port):
         """What comes out of the output logger's interface: to the port's hosts, and to the port that it faces."""
@@ -305,3 +308,13 @@ class _Plan:
 def _output(hop):
     """The actions of *hop*; without one, or without a port to go out by: drop."""
     return () if hop is None or hop.out_port is None else (("output", hop.out_port),)
+
+
+def _asking(mac, address):
+    """[(offset, match)] of the frames that ask for *address* (text), which the port with this *mac* has."""
+    parsed = ipaddress.ip_address(address)
+    # above the rules for strangers: so only to these addresses, not to those of roles and nodes
+    if parsed.version == 4:
+        return [(ASK, {"eth_type": ARP, "arp_tpa": address, "eth_dst": target}) for target in (mac, BROADCAST)]
+    multicast = "33:33:ff:" + parsed.packed[13:].hex(":")       # RFC 4291, 2.7.1 and RFC 2464, 7; to the port's own address is not above
+    return [(ASK, {"eth_type": IPV6, "ip_proto": ICMPV6, "icmpv6_type": NEIGHBOR_SOLICITATION, "ipv6_nd_target": address, "eth_dst": multicast})]

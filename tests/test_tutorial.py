@@ -14,6 +14,7 @@ from middleboxes.sdk import ConfigurationError
 from middleboxes.sdk.conformance import Machine
 from middleboxes.sdk.build import ARP_REQUEST, NO_MAC, arp, ipv4, udp
 
+from .replay.samples import Recording
 from .functions.nat_scenario import INSIDE, NS_PER_S, OUTSIDE, START_NS, ip, mac
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -38,6 +39,22 @@ def test_the_tutorial_s_function_conforms_and_its_configuration_is_one(tmp_path,
     conforms(tmp_path, "test_quota.py")
     monkeypatch.syspath_prepend(tmp_path)
     assert config.read((tmp_path / "quota.yaml").read_text(), "quota.yaml").groups["box"].function == "quota:Quota"
+
+
+def test_the_tutorial_s_bundle_becomes_a_test(tmp_path, monkeypatch):
+    """It passes on a bundle of the quota as it is, and fails, with the line, on one of a step that raised."""
+    typed_in(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    machine = Recording(functions.load("quota:Quota"), {}, [INSIDE, OUTSIDE])
+    frame = ipv4(INSIDE.mac, mac("10.0.0.1"), 17, ip("10.0.0.1"), ip("192.0.2.1"), udp(ip("10.0.0.1"), 1, ip("192.0.2.1"), 2, b""))
+    machine.give("inside", frame, START_NS)
+    for function, passes in (("quota:Quota", True), ("broken:Quota", False)):
+        (tmp_path / "broken.py").write_text((tmp_path / "quota.py").read_text().replace("packets + 1 if", "packets / 0 if"))
+        with open(tmp_path / "bundle.zip", "wb") as file:
+            machine.bundle(function, end=False).save(file)
+        run = subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_replay.py"], cwd=tmp_path, capture_output=True,
+                             text=True, timeout=300, env={"PYTHONPATH": f"{ROOT}:{tmp_path}", "PATH": ""}, check=False)
+        assert ("1 passed" in run.stdout) is passes and ("broken.py" in run.stdout and "ZeroDivisionError" in run.stdout) is not passes, run.stdout
 
 
 def test_the_tutorial_s_quota_goes_on_after_a_kill(tmp_path, monkeypatch):

@@ -15,6 +15,7 @@ The description (``ftmb.plan`` makes it)::
     END = {"node": "ftclient1", "interface": "ftclient1-d",    # always
            "mac": "02:46:54:10:00:01",                         # otherwise the kernel's choice
            "address": "10.0.0.1/24",                           # hosts
+           "address6": "2001:db8::1/64",                       # hosts: without it the interface speaks no IPv6
            "offload": False,                                   # hosts: checksum and segmentation offload
            "silent": True,                                     # hosts: no ARP
            "port": 1, "flood": False,                          # switches: OpenFlow port; in floods or not
@@ -184,13 +185,20 @@ def _interfaces_script(ends):
     lines, batch = [], []
     for end in ends:
         name = end["interface"]
-        lines.append(f"[ ! -d /proc/sys/net/ipv6 ] || echo 1 >/proc/sys/net/ipv6/conf/{name}/disable_ipv6")
+        settings = f"/proc/sys/net/ipv6/conf/{name}"
+        if end.get("address6"):
+            # addresses are as described and can be used at once: none is taken from routers, none is tried for duplicates
+            lines += [f"echo 0 >{settings}/{key}" for key in ("accept_ra", "accept_dad", "disable_ipv6")]
+        else:
+            lines.append(f"[ ! -d /proc/sys/net/ipv6 ] || echo 1 >{settings}/disable_ipv6")
         if end.get("offload") is False:
             lines.append(f"ethtool -K {name} rx off tx off tso off gso off gro off >/dev/null")
         if end.get("bridge"):
             batch.append(f"link set {name} master {end['bridge']}")
         if end.get("address"):
             batch.append(f"address add {end['address']} dev {name}")
+        if end.get("address6"):
+            batch.append(f"address add {end['address6']} dev {name} nodad")
         batch.append(f"link set {name} {'arp off ' if end.get('silent') else ''}up")
     return "\n".join([*lines, "ip -batch - <<END", *batch, "END"])
 

@@ -28,15 +28,17 @@ _NOT_HELD = (503, 504)
 _NOTHING = "nothing is up: `ftmb up single` starts a network"
 
 
-def up(configuration, ryu_apps=(), recovery=True, progress=lambda text: None, faults=None):
+def up(configuration, ryu_apps=(), recovery=True, progress=lambda text: None, faults=None, bundles=None):
     """Bring *configuration* (a name or a file) up; returns once every group is protected.
 
+    *bundles*: directory where failovers leave bundles; None: as the configuration says.
     *faults*: {"seed", "loss", "duplicate", "reorder"}, a bad network between the roles (middleboxes/runtime/faults.py).
     *progress* is called with a line for each step. When interrupted (KeyboardInterrupt and the like) everything is
     down again before the exception goes on.
     """
     command = [sys.executable, "-m", "ftmb.emulator", *(f"--ryu-app={name}" for name in ryu_apps)]
     command += [] if recovery else ["--no-recovery"]
+    command += [] if bundles is None else [f"--bundles={bundles}"]
     command += [] if faults is None else [f"--faults={json.dumps(faults)}"]
     # No signal may come between the start of the daemon and our knowing of it; it lets them in by itself.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)

@@ -10,6 +10,7 @@ A starter that goes away before the network is ready ends it, too.
 
 import argparse
 import contextlib
+import dataclasses
 import json
 import os
 import signal
@@ -40,6 +41,9 @@ def main():
     rundir = RunDirectory()
     try:
         configuration = config.load(arguments.configuration)
+        if arguments.bundles is not None:
+            kept = configuration.bundles or config.Bundles(arguments.bundles)
+            configuration.bundles = dataclasses.replace(kept, directory=arguments.bundles)
         environment.check_root()
         _take(rundir)
         supervisor, worker = os.getpid(), os.fork()
@@ -99,6 +103,7 @@ def _arguments():
     parser.add_argument("configuration")
     parser.add_argument("--ryu-app", action="append", default=[])
     parser.add_argument("--no-recovery", action="store_true")
+    parser.add_argument("--bundles")
     parser.add_argument("--faults", type=json.loads)
     return parser.parse_args()
 

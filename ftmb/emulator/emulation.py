@@ -43,6 +43,7 @@ class Emulation:
         environment.check_applications(self._applications)
         environment.check_openvswitch()
         environment.check_ports(self._configuration)
+        environment.check_bundles(self._configuration.bundles)
         environment.check_names(self._plan, self._configuration)
         self._progress(f"network: {len(self._plan.bridges())} switch(es), {len(self._plan.hosts)} hosts, "
                        f"{len(self._plan.nodes)} nodes")

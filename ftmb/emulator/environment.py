@@ -81,6 +81,18 @@ def check_applications(names):
             raise UsageError(f"--ryu-app {name}: there is no such module or file")
 
 
+def check_bundles(bundles):
+    """The directory for bundles, if there is to be one, is there (or is made) and can be written to."""
+    if bundles is None:
+        return
+    try:
+        os.makedirs(bundles.directory, mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"bundles cannot be left in {bundles.directory!r}: {error.strerror}") from error
+    if not os.access(bundles.directory, os.W_OK | os.X_OK):
+        raise UsageError(f"bundles cannot be left in {bundles.directory!r}: it cannot be written to")
+
+
 def check_ports(configuration):
     """The controller's ports are free where it will listen."""
     controller = configuration.controller

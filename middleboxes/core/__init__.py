@@ -12,6 +12,7 @@
     kinds       sets, records, and maps that forget what is not used
     sharing       which worker sees which variables, and the order in which workers have the shared ones
     checkpoint    chunks of a checkpoint, the store's fold
+    snapshot      a base that the store has encoded before it is asked for
     outputlog     OutputLogger: output commit, duplicates, fencing
     recovery      Recovery: a spare becomes the master
     messages      the vocabulary of control channel and services

@@ -44,10 +44,13 @@ def pack(value):
     return msgpack.packb(value, use_bin_type=True)
 
 
-def unpack(data, use_list=True):
-    """The value in *data*; arrays come as lists or (*use_list* False) as tuples. Raises ValueError."""
+def unpack(data, use_list=True, on_map=None):
+    """The value in *data*; arrays come as lists or (*use_list* False) as tuples. Raises ValueError.
+
+    *on_map* is given each map in it, and returns what is to be in its place.
+    """
     try:
-        return msgpack.unpackb(data, raw=False, strict_map_key=False, use_list=use_list)
+        return msgpack.unpackb(data, raw=False, strict_map_key=False, use_list=use_list, object_hook=on_map)
     except (msgpack.UnpackException, ValueError, TypeError, RecursionError) as error:
         raise ValueError(f"not msgpack: {error}") from error
 

@@ -17,6 +17,9 @@ KEYS_PER_CHUNK = 256
 #: keys that a store folds, or a spare loads, in one go
 KEYS_PER_SLICE = 2048
 
+#: the same for a base that a store sends: there are no packets to be held up, and each message costs
+KEYS_PER_BASE_CHUNK = 2048
+
 #: a chunk of more than one key is split beyond this, so that it fits a message
 CHUNK_BYTES_MAX = 1 << 18
 
@@ -70,11 +73,11 @@ class Cut(NamedTuple):
         yield from encode_chunks(self.header(), self.changes)
 
 
-def encode_chunks(header, changes):
-    """Yield encoded chunks of *changes*: (variable, iterable of removed keys, dict of items) each; at least one."""
+def encode_chunks(header, changes, keys=KEYS_PER_CHUNK):
+    """Yield encoded chunks of *changes*: (variable, iterable of removed keys, dict of items) each; at least one, of up to *keys* keys."""
     entries = _entries(changes)
     while True:
-        some = list(islice(entries, KEYS_PER_CHUNK))
+        some = list(islice(entries, keys))
         if not some and header is None:
             return
         yield from _split(header, some)
@@ -110,12 +113,14 @@ def _split(header, entries):
 
 def decode_chunk(data):
     """(header or None, records) of one chunk. Raises CheckpointError."""
+    maps = []
     try:
-        header, records = unpack(data, use_list=False)
+        header, records = unpack(data, use_list=False, on_map=lambda value: maps.append(value) or value)
         for name, removed, items in records:
             if type(name) is not str or type(removed) is not tuple or type(items) is not tuple or len(items) % 2:
                 raise ValueError("a record is malformed")
-            hash((removed, items))      # TypeError: a map somewhere in it can't be a key, and is not immutable
+            if maps:                    # those of the header, or one that can't be a key, and is not immutable
+                hash((removed, items))
     except (ValueError, TypeError) as error:
         raise CheckpointError(f"a checkpoint's chunk can't be decoded: {error}") from error
     if header is not None:
@@ -269,7 +274,10 @@ class Folded:
         for index, (base, _, _) in enumerate(self._recent):
             if base == have:
                 return [(id_, base, chunks) for base, id_, chunks in self._recent[index:]]
+        return [(self.id, 0, encode_chunks(*self.everything(), KEYS_PER_BASE_CHUNK))]
+
+    def everything(self):
+        """(header, changes) of a base with all that is folded, as ``encode_chunks`` takes them."""
         self._fold_all()
-        header = {**self.header, "base": 0}
         # a copy of the references: the next checkpoint may be folded while this one is being sent
-        return [(self.id, 0, encode_chunks(header, [(name, (), dict(items)) for name, items in self._variables.items()]))]
+        return {**self.header, "base": 0}, [(name, (), dict(items)) for name, items in self._variables.items()]

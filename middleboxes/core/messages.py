@@ -17,7 +17,7 @@ MESSAGE_BYTES_MAX = 1 << 20
 ROLES = ("input-logger", "master", "output-logger", "store", "spare")
 
 # What the controller asks of an agent (``do`` of a request), with the arguments it carries.
-# A port is a map with `name`, `mac`, `address`, and of a logger `peer`: None, or {"group", "port"} that it faces.
+# A port is a map with `name`, `mac`, `address`, `address6` (a list, empty if it is left out), and of a logger `peer`: None, or {"group", "port"} that it faces.
 REQUESTS = {
     # become the role; "master" starts from empty state and counts its steps from `start` (one k per worker) and takes no
     # input of an epoch below `inputs_from`; "spare" prefetches checkpoints, or (`hot`) repeats what the master does
@@ -42,6 +42,8 @@ REQUESTS = {
     "use-store": {"store": list},
     "use-output-logger": {},
     "stop": {},
+    # the answer to a master's event `bundle-wanted`: where its store and loggers are
+    "bundle": {"store": list, "input_logger": list, "output_logger": list},
     # the process replaces itself, if it has no role
     "restart": {},
     # give the role up and become idle

@@ -250,19 +250,22 @@ cdef class Map(Ordered, Variable):
 
     def apply(self, removed, items):
         cdef uint32_t place
+        cdef Py_hash_t hash
+        cdef Py_ssize_t number
         for key in removed:
             place = self._find(key, PyObject_Hash(key))
             if place:
                 self._remove(place)
-        pairs = iter(items)
-        for key, value in zip(pairs, pairs):
+        for number in range(0, len(items) - 1, 2):
+            key, value = items[number], items[number + 1]
             if self._holds_numbers:
                 self._check_value(value)
-            place = self._find(key, PyObject_Hash(key))
+            hash = PyObject_Hash(key)       # tuples do not keep theirs
+            place = self._find(key, hash)
             if place:
                 self._replace(entry_at(self, place), value)
             else:
-                self._insert(key, PyObject_Hash(key), value)
+                self._insert(key, hash, value)
 
 
 cdef class IdleTimers(Map):

@@ -16,8 +16,8 @@
 What these are made of: ``routes`` (static routes), ``port_pool`` (which external port next), ``nat_options``, ``nat_sessions``, ``nat_fragments``, ``nat_log``, ``tcp_sessions`` (when a connection is over),
 ``tcp_window`` (whether a segment fits), ``connections`` (bounded table of flows), ``firewall_rules``, ``quoted`` and ``icmp_errors``
 (errors and the packets that they quote), ``accounting`` (bounded counts), ``ipfix`` and ``exporter`` (flow records to a collector); ``signatures``, ``streams`` (of the IDS); of the load balancer: ``services``, ``maglev``, ``backend_health``,
-``balanced_errors``; of the WAN optimiser: ``fingerprints``, ``content_store``, ``redundancy`` (what is known already), ``wan_messages`` (on the wire), ``wan_session``
-(what the pair knows of each other).
+``balanced_errors``; of the WAN optimiser: ``fingerprints``, ``content_store``, ``redundancy`` (what is known already), ``wan_messages`` (on the wire), ``wan_packets``,
+``wan_session`` (what the pair knows of each other).
 """
 
 import importlib

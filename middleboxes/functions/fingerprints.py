@@ -1,7 +1,7 @@
 """Fingerprints of content: where it is sampled, what names it, how far two pieces agree.
 
 Anchors are chosen by the content itself, so that they stay with it wherever it begins in a packet: about every 128th position, where a hash of the next eight
-bytes has one of two values. Spring and Wetherall (SIGCOMM 2000, section 4) take Rabin fingerprints for it; here one multiplication of the whole content, as
+bytes has one of two values. Spring and Wetherall (SIGCOMM 2000) take Rabin fingerprints for it; here one multiplication of the whole content, as
 one number, hashes all positions at once: a byte of the product depends on the byte in its place and the eight behind it (on more by a carry, rarely, which
 costs a match at worst). All loops over bytes are the library's.
 """

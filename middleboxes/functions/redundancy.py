@@ -1,7 +1,8 @@
 """Redundancy elimination in packets: Finder sees what of a content the peer has already, Rebuilder puts a packet together again.
 
-After Spring and Wetherall (SIGCOMM 2000, section 3): a few windows of each content are looked up, and what they find is extended to both sides as far as it
-agrees, so a match need not begin or end at any mark. Unlike there, only what the peer says that it has is referred to: so the stores need not be equal.
+After Spring and Wetherall (A protocol-independent technique for eliminating redundant network traffic, SIGCOMM 2000): a few windows of each
+content are looked up, and what they find is extended to both sides as far as it agrees, so a match need not begin or end at any mark. Unlike there, only
+what the peer says that it has is referred to: so the stores need not be equal.
 """
 
 from typing import NamedTuple
@@ -17,7 +18,8 @@ _OFFSET_MASK = (1 << _OFFSET_BITS) - 1
 
 
 class Found(NamedTuple):
-    """What is known of a content: its *name*, *references* (at, length, name of what the peer has, offset there), rising, and *fresh*: (slot, at) of other anchors."""
+    """What is known of a content: its *name*, *references* (at, length, name of what the peer has, offset there), rising, and *fresh*, other
+    anchors (slot, at)."""
 
     name: int
     references: list

@@ -75,6 +75,13 @@ class Ipv4Router(Middlebox):
         """Answer for *address* at the port of that name."""
         self.own[address] = self.unroutable[address] = port
 
+    def further_addresses(self, port):
+        return tuple(address for address, name in self.own.items() if name == port == self.on_link(address) and not self.is_configured(address, port))
+
+    def is_configured(self, address, port):
+        """Whether *address* is one that the port of that name is configured with."""
+        return address == self.port[port].address
+
     def is_host(self, address):
         """Whether *address* may be that of another host: not ours, multicast, loopback, "this network", broadcast."""
         return address not in self.unroutable and address < MULTICAST and address >> 24 not in (0, 127)

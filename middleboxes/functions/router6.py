@@ -59,6 +59,9 @@ class Ipv6Router(Ipv4Router):
             return address not in self.unroutable and is_routable(address)
         return super().is_host(address)
 
+    def is_configured(self, address, port):
+        return super().is_configured(address, port) or any(address == each for each, _ in self.port[port].addresses6)
+
     def is_own(self, address, port):
         """Whether *address* (16 bytes) is ours at *port*."""
         return self.own.get(address) == port or is_link_local(address) and address == self.port[port].link_local

@@ -1,23 +1,23 @@
 """What two WAN optimisers say to each other, in UDP datagrams to WAN_PORT; this file is the normative layout. All numbers are big-endian.
 
 =========  ==============================================================================================================
-DATA       kind (1 byte), generation of the receiver's store as the sender knows it (4), check (8), then pieces of an IPv4 packet
-HAVE       kind (1), generation of the sender's store (4), that of the receiver's as the sender knows it or 0 (4), check (8), then names (6
-           each) of contents that the sender has now; without any: it lives
+DATA       kind (1 byte), generation of the receiver's store as the sender knows it (4), check (8), then pieces of an IP packet
+HAVE       kind (1), generation of the sender's store (4), that of the receiver's as the sender knows it or 0 (4), check (8),
+           then names (6 each) of contents that the sender has now; without any: it lives
 MISSING    the same, of contents that the sender has not
 WRONG      the same, of contents that made no packet as it was sent
 RESYNC     the same without names: the receiver spoke of the second generation, the sender's is the first
 =========  ==============================================================================================================
 
-A packet's pieces: its bytes (a length of 2 bytes, then so many), then a reference (name 6, offset 2, length 2), and so on in turn; the last one may be either. The check
-is keyed BLAKE2b (RFC 7693) over kind and generation and, in DATA, the whole packet that the pieces make, in the others all that follows: what
-fails it is never delivered, whatever the stores hold. The key is ``secret``.
+A packet's pieces: its bytes (a length of 2 bytes, then so many), then a reference (name 6, offset 2, length 2), and so on in turn; the last one may be
+either. The check is keyed BLAKE2b (RFC 7693) over kind and generations and, in DATA, the whole packet that the pieces make, in the others the names:
+what fails it is never delivered, whatever the stores hold. The key is ``secret``.
 """
 
 from hashlib import blake2b
 from struct import Struct
 
-#: for experiments (RFC 4727, section 2.2.1); fixed, since the choice of a worker must know it
+#: a port for experiments (RFC 4727); fixed, since the choice of a worker must know it
 WAN_PORT = 1021
 DATA, HAVE, MISSING, WRONG, RESYNC = 0x11, 0x12, 0x13, 0x14, 0x15
 NAME_BYTES = 6

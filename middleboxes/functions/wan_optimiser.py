@@ -1,12 +1,12 @@
-"""WAN optimiser: two of them, at both ends of a WAN, send what the other end has seen before as references; a routed hop (see ``hop``).
+"""WAN optimiser: two of them, at the ends of a WAN, send as references what the other one has seen before; a routed hop (see ``hop``).
 
-Ports: ``lan`` and ``wan``. Each of the pair encodes what goes out of ``wan`` to networks behind its peer, and decodes what comes from it; both directions,
-any protocol, IPv4 and IPv6 with one store for both. Hosts see two routers.
+Ports: ``lan`` and ``wan``. Each of the pair encodes what goes out of ``wan`` to networks behind its peer, and decodes what comes from it: both
+directions, any protocol, IPv4 and IPv6 with one store for both. Hosts see two routers.
 
 Parameters (all but ``peer`` have defaults; with another ``key`` or ``mtu_bytes`` than the peer's everything stays plain):
 
 =============================  =========  =======================================================================
-peer                           (needed)   address (IPv4 or IPv6) of the other one's ``wan`` port; the route to it leads out of ``wan``
+peer                           (needed)   address (IPv4 or IPv6) of the other one's ``wan`` port, which is reached through ``wan``
 remote                         by routes  list of prefixes behind the peer, of IPv4 and IPv6; by default what is routed to ``peer`` as next hop
 cache_bytes                    4194304    content that is kept, for each direction; of what is received an eighth more
 cache_entries                  4096       contents that are kept, likewise
@@ -17,33 +17,36 @@ key                            ""         text that only the pair has: without i
 routes                         none       list of [prefix, next hop] (``routes``)
 =============================  =========  =======================================================================
 
-Behaviour: the content of a packet is what follows its TCP, UDP or ICMP echo header, or its IP header. The sender keeps the contents that it sends, the receiver those that it
-gets, each under a hash of its own (48 bits), and the receiver tells which it has: every 16, or at the next tick. Only what was told is referred to. A packet of
-which something is known leaves as a UDP datagram (``wan_messages``) between the two boxes, if that is shorter, else as it is: nothing gets longer,
-and no round trip is added. It has a check over the whole original: what the receiver delivers is what the sender got, with the TTL two lower, or nothing.
+Behaviour: the content of a packet is what follows its TCP, UDP or ICMP echo header, else its IP headers. The sender keeps the contents that it sends, the
+receiver those that it gets, each under a hash of its own (48 bits), and the receiver tells which it has, 16 at a time or at the next tick. Only what was
+told is referred to. A packet of which something is known leaves as a UDP datagram (``wan_messages``) from box to box if that is shorter, else as it is:
+nothing gets longer, and no round trip is added. A datagram has a check over the whole packet: what the receiver delivers is what the sender got, with a
+TTL that is two lower, or nothing.
 
-What may happen, and what is done (a drop is a loss like any on the WAN, which the transport repeats; the repetition goes plain where it has to):
+What may happen, and what is done (a drop is a loss like any on the WAN; the transport repeats, and the repetition comes through):
 
-- Something is lost, comes twice, or late: what was not told is not referred to; names do not depend on order.
-- The receiver has not what it is referred to (it made room): the packet is dropped (``missing``) and the name is told, so the sender forgets it and what it had
-  used before that. A packet fails its check (``check_failed``): both forget what it was made of.
-- A box fails over: its state explains all that it let out, so what it told still holds; what was on the way is lost.
-- A box loses its state (``on_loss``): its store has a new random generation, which all messages name. The first message with a former one is dropped
-  (``resync``) and answered, and the peer begins anew: event ``wan-resync``.
+- Something is lost, comes twice, or late: what was not told is not referred to, and names do not depend on order.
+- The receiver lacks what it is referred to, since it made room: the packet is dropped (``missing``) and the names are told; the sender forgets them and
+  what it used before them.
+- A packet fails its check: it is dropped (``check_failed``), and both forget what it was made of.
+- A box fails over: its state explains all that it let out, so what it told still holds. What was on the way is lost.
+- A box loses its state (``on_loss``): its store has a new random generation. A message to the former one is dropped (``resync``) and answered, and the
+  peer begins anew (event ``wan-resync``); without such a message it learns that within a second.
 - The peer is silent: everything goes plain, and is not kept. Each box speaks at least once a second.
 
-Datagrams have the worker's share of the inner flow in their source port, so all packets of a flow go to one worker at both boxes. DSCP is copied, ECN is
-not (RFC 6040, compatibility mode: a congested WAN drops).
+All packets of a flow go to one worker at both boxes, plain or encoded. DSCP is copied to the datagram, ECN is not (RFC 6040, compatibility mode: a
+congested WAN drops).
 
-State: ``sent``, ``sent_used``, ``sent_bytes``: contents sent by name, their last use, their bytes; ``acknowledged``: name -> generation that has it; ``index``: slot -> name and
-offset of a window (``redundancy``); ``received``, ``received_used``, ``received_bytes``; ``session``: own generation, the peer's, when it was heard and told, names to tell;
-``traffic``, per worker: name -> (how many, octets, octets on the WAN): "out" and "in" (packets), "control" (messages of its own), "sent_made_room" and
-"received_made_room" (contents); ARP (``router``); ``drops`` by reason: besides those above ``malformed_message``, and ``not_remote``: of a peer that sends for others.
+State: ``sent``, ``sent_used``, ``sent_bytes``: contents sent by name, their last use (to 1 s), their bytes; ``acknowledged``: name -> generation of the
+store that has it; ``index``: slot -> name and offset of a window in a content; ``received``, ``received_used``, ``received_bytes``; ``session``
+(``wan_session``); ``traffic``, per worker: name -> (how many, octets, octets on the WAN): "out" and "in" (packets), "control" (own messages),
+"sent_made_room", "received_made_room" (contents); ``drops`` by reason: besides those above ``malformed_message``, and ``not_remote`` (a packet in
+a datagram that is not from behind the peer); ARP and neighbours (``router``, ``router6``). A checkpoint has each content once, when it is new, at either
+box, some 20 bytes for each of its windows, about seven in a full packet, and a few bytes for a use.
 
-A checkpoint has what was new since the last one: each content once at either box, some 20 bytes for each of its windows, and a few for each use.
-
-Limits: IPv6 is passed on as it is. The path between the boxes must bring UDP port 1021 and carry ``mtu_bytes``; ICMP errors about datagrams are not passed on to hosts. Without a ``key``
-whoever can send from the peer's address may waste the stores, and feed packets from ``remote`` as with any plain tunnel. Encrypted content has nothing to find.
+Limits: the path between the boxes must bring UDP port 1021 and carry ``mtu_bytes``; ICMP errors about datagrams are not passed on to hosts. Without
+``key``, whoever can send from the peer's address may empty the stores, and send as if from ``remote``, as with any plain tunnel. With it, what is
+recorded and sent again comes twice, as on any network. Encrypted content has nothing to find.
 """
 
 from ..sdk import Counter, IdleTimers, Map

@@ -10,6 +10,8 @@ each worker of a master with several.
     spare          SpareRole           prefetches checkpoints; recovers and becomes a MasterRole
     output_logger  OutputLoggerRole    outputs -> ports; acknowledgements
     store          StoreRole           checkpoints
+    bundles        what a node does so that failovers leave bundles
+    bundler        python -m middleboxes.runtime.bundler: the process beside it that fetches and writes one
     loop           descriptors, timers, work in slices
     link           raw packet sockets
     faults         fault switches: a bad network between the roles

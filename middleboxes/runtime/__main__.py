@@ -20,6 +20,7 @@ def read_settings(path):
                        ("data_interface", str), ("heartbeat_interval_ms", int)):
         if not isinstance(settings.get(name), kind):
             raise ValueError(f"{path}: {name!r} must be given, as {kind.__name__}")
+    _check_bundles(path, settings.get("bundles"))
     with open(settings["key_file"], encoding="ascii") as file:
         try:
             key = bytes.fromhex(file.read().strip())
@@ -37,6 +38,17 @@ def _guardian():
     except (OSError, AttributeError) as error:
         print(f"ftmb node: no guardian, a death will be noticed later: {error}", file=sys.stderr)
         return None
+
+
+def _check_bundles(path, bundles):
+    """Raise ValueError unless *bundles* of a node file is None, or says where bundles are kept and how many."""
+    if bundles is None:
+        return
+    if not isinstance(bundles, dict) or set(bundles) != {"directory", "count_max", "bytes_max"} or not isinstance(bundles["directory"], str):
+        raise ValueError(f"{path}: 'bundles' must have 'directory', 'count_max' and 'bytes_max'")
+    for name in ("count_max", "bytes_max"):
+        if type(bundles[name]) is not int or bundles[name] < 1:
+            raise ValueError(f"{path}: 'bundles.{name}' must be a number from 1 on")
 
 
 def main():

@@ -3,7 +3,7 @@
 import time
 
 from ..core.feeding import InputFeed
-from ..core.frames import HOP_TRIM, FrameError, addressed_to, decode_trim
+from ..core.frames import HOP_TRIM, FrameError, addressed_to, decode_input, decode_trim
 from ..core.inputlog import InputLogger
 from ..core.partition import flow_worker
 from ..functions import load
@@ -102,7 +102,8 @@ class InputLoggerRole(Role):
             end = False
             while not end:
                 frames, end = self._core.after(worker, n, FRAMES_PER_MESSAGE)
-                n += len(frames)
+                if frames:
+                    n = decode_input(frames[-1])[2].n       # more than n + their number, if what comes after n was trimmed
                 yield {"t": "input_batch", "group": self.group, "worker": worker, "frames": frames, "end": end}
         # the first live inputs after this answer: the new master sees at once whether the live stream joins it
         self._send_ticks()

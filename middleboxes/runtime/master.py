@@ -28,6 +28,7 @@ class MasterRole(Role):
         self._committing = False
         self._full = False              # the next cut is a base: the store has nothing that a delta could build on
         self._again = False             # another cut as soon as this one is durable
+        self._errors = 0                # steps of the middlebox that raised, up to the last cut
         self._stop_id = None            # stopping: the checkpoint before the last one
         self.taking = False
         self._on_durable = on_durable
@@ -151,6 +152,10 @@ class MasterRole(Role):
         self._stop_id = self.core.checkpoint_id
         self._checkpoint_soon()
 
+    def bundle(self, epoch, **peers):
+        """The controller's answer to `bundle-wanted`: where store and loggers are."""
+        self.node.bundles.begin(self.group, self.epoch, peers)
+
     # -- checkpoints
 
     def _checkpoint_soon(self):
@@ -185,8 +190,12 @@ class MasterRole(Role):
         full, self._full, self._again = self._full, False, False
         with self._paused():
             self._cut = self.core.cut(full)
+            errors = self.core.counters["function_errors"]
         if not full:
             self.core.state.check_flows(self._cut.changes)
+        if self.node.bundles.cut(self.group, self.epoch, errors > self._errors):
+            self.event("bundle-wanted")
+        self._errors = errors
         self._begin_sending()
 
     def _begin_sending(self):
@@ -209,7 +218,7 @@ class MasterRole(Role):
             self._store.send(message)
             self._chunk = next(self._chunks, None)
             return True
-        if self._committing and self._acknowledged(cut):
+        if self._committing and self._acknowledged(cut) and self.node.bundles.may_commit(self.group, cut, self.guarded(self._go_on)):
             self._committing = False
             self._store.send({**message, "last": True, "data": b""})
         return False        # committed, or called again by _progress

@@ -9,6 +9,7 @@ from collections import Counter
 from ..core.frames import HOP_ACK, HOP_INPUT, by_hop
 from ..core.recovery import LiveBuffer
 from .agent import Agent
+from .bundles import Bundles
 from .connection import Connection, Listener
 from .faults import Faults
 from .input_logger import InputLoggerRole
@@ -29,7 +30,7 @@ SERVED_BY = {"checkpoint": "store", "subscribe": "store", "inputs": "input-logge
              "unfollow_inputs": "input-logger", "determinants": "output-logger", "follow_determinants": "output-logger",
              "unfollow_determinants": "output-logger"}
 #: requests for a master, and its methods that carry them out
-MASTER_REQUESTS = {"use-store": "use_store", "use-output-logger": "use_output_logger", "stop": "stop"}
+MASTER_REQUESTS = {"use-store": "use_store", "use-output-logger": "use_output_logger", "stop": "stop", "bundle": "bundle"}
 
 
 class Node:
@@ -63,6 +64,7 @@ class Node:
         self._listener = Listener(self.loop, self._service, key, self._service_message, self.log,
                                   self._service_closed)
         self.agent = Agent(self, settings["controller"], settings["heartbeat_interval_ms"])
+        self.bundles = Bundles(self, settings.get("bundles"), key)
 
     def run(self):
         """Serve until ``restart``, or until the process is told to stop."""
@@ -72,6 +74,7 @@ class Node:
         gc.freeze()
         gc.disable()
         self.loop.run()
+        self.bundles.close()
 
     def log(self, text):
         """A line in the node's log."""

@@ -90,7 +90,7 @@ class Role:
     def status(self):
         """What a beat says of this role."""
         return {"group": self.group, "role": self.role, "epoch": self.epoch,
-                "counters": {**self.counters(), **self.node.fault_counters, **self.data_counters()}}
+                "counters": {**self.counters(), **self.node.fault_counters, **self.data_counters(), **self.node.bundles.counters}}
 
     def data_counters(self):
         """Frames at the data interface, whichever group and role of this node they are for."""

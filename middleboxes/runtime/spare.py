@@ -29,9 +29,10 @@ def build_master(node, group, epoch, args, on_event):
     function, workers = load(args["function"]), args["workers"]
     if not 1 <= workers <= WORKERS_MAX:
         raise RoleError(f"a group has 1 to {WORKERS_MAX} workers, not {workers}")
-    ports = [Port.parse(port["name"], port["mac"], port["address"]) for port in args["ports"]]
+    ports = [Port.parse(port["name"], port["mac"], port["address"], port.get("address6", ())) for port in args["ports"]]
     seeds = [int.from_bytes(os.urandom(8), "big") for _ in range(workers)]
     instances = function.instances(args["parameters"], ports, workers, threading.Lock)
+    on_event = node.bundles.watched(group, args, on_event)
     if workers > 1:
         on_event = EventRelay(node.loop, on_event)
     return Master(instances, args["group_id"], node.mac, epoch, seeds, on_event=on_event)
@@ -230,6 +231,7 @@ class SpareRole(Role):
             self._times_ns["loaded"] = self.loop.now_ns()
             self._following.take_over(self._recovery)
             self.work(self._step)
+        self.node.bundles.begin(self.group, epoch, {name: args[name] for name in PEERS}, args["stored"])
 
     def _all_loaded(self):
         """The store has nothing newer: what it has is loaded."""

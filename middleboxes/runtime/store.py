@@ -1,7 +1,11 @@
 """The store's role: takes checkpoints whole or not at all, and hands them to spares."""
 
 from ..core.checkpoint import Assembler, CheckpointError, Folded
+from ..core.snapshot import Snapshot
 from .role import Role
+
+#: after so many checkpoints that nobody followed, whoever takes over will come with nothing
+ALONE_CHECKPOINTS = 10
 
 
 class StoreRole(Role):
@@ -14,8 +18,14 @@ class StoreRole(Role):
         self._folded = Folded()
         self._folded.epoch = epoch
         self._assemblers = {}       # connection -> Assembler of the checkpoint under way
+<<<<<<< HEAD
         self._refused = set()       # connections whose checkpoint under way was refused
         self._followers = {}        # connection -> whether it wants headers only
+=======
+        self._followers = set()
+        self._snapshot = Snapshot()
+        self._alone = 0
+>>>>>>> main
         self._bytes = 0
 
     def counters(self):
@@ -81,17 +91,41 @@ class StoreRole(Role):
         self._bytes = sum(map(len, chunks))
         self._folded.fold(chunks, checkpoint)
         connection.send({"t": "stored", "group": self.group, "id": self._folded.id})
+<<<<<<< HEAD
         for follower, headers in list(self._followers.items()):     # one that can't be reached any more leaves meanwhile
             follower.pump(self._chunks(self._folded.id, message["base"], chunks[:1] if headers else chunks))
         self.work(self._folded.fold_slice)
+=======
+        for follower in list(self._followers):      # one that can't be reached any more leaves the set meanwhile
+            follower.pump(self._chunks(self._folded.id, message["base"], chunks))
+        self._keep_ready(chunks)
+
+    def _keep_ready(self, chunks):
+        """Have all of the last checkpoint, of *chunks*, ready for a spare that has nothing, unless one is following."""
+        if self._followers:
+            self._alone = 0
+            self._snapshot.clear()
+            return
+        self._alone += 1
+        self._snapshot.add(self._folded.id, self._folded.header["base"], chunks)
+        if self._alone >= ALONE_CHECKPOINTS and self._snapshot.wants():
+            self._snapshot.begin(*self._folded.everything())
+            self.work(self._snapshot.step)
+>>>>>>> main
 
     def _chunks(self, number, base, chunks):
         for data in chunks:
             yield {"t": "chunk", "group": self.group, "id": number, "base": base, "last": False, "data": data}
         yield {"t": "chunk", "group": self.group, "id": number, "base": base, "last": True, "data": b""}
 
+<<<<<<< HEAD
     def _feed(self, have, headers, end):
         for number, base, chunks in self._folded.headers_since(have) if headers else self._folded.since(have):
+=======
+    def _feed(self, have, end):
+        ready = self._snapshot.entries() if have == 0 else None
+        for number, base, chunks in ready or self._folded.since(have):
+>>>>>>> main
             yield from self._chunks(number, base, chunks)
         if end:
             yield {"t": "chunk", "group": self.group, "id": 0, "base": 0, "last": True, "data": b""}

@@ -140,6 +140,10 @@ class Middlebox:
         """Handle one *packet* (a Packet) that came in at ``ctx.port``."""
         raise NotImplementedError
 
+    def further_addresses(self, port):
+        """Addresses (ints, or 16 bytes of IPv6) besides the configured ones that neighbours at the port of that name ask for."""
+        return ()
+
     def tick(self, ctx):
         """Called at the group's tick interval, ``ctx.now_ns`` being the time; for timeouts."""
 

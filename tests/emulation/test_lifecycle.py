@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,14 @@ def _ftmb(directory, fakes):
     finally:
         run("down")
     assert snapshot() == before
+
+
+def wait_for(condition, otherwise):
+    """Look again until it holds."""
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, otherwise
+        time.sleep(0.05)
 
 
 def alive(status):
@@ -261,9 +270,9 @@ def _foreign(network):
             [host.shell.poll() for host in network.values()]]
 
 
-def test_the_real_thing_survives_the_death_of_its_master(real_ftmb):
-    """The real controller and nodes: traffic passes the NAT, before and after."""
-    real_ftmb("up", "single")
+def test_the_real_thing_survives_the_death_of_its_master(real_ftmb, tmp_path):
+    """The real controller and nodes: traffic passes the NAT, before and after; the failover leaves a bundle that replays to the new master's state."""
+    real_ftmb("up", "single", "--bundles", str(tmp_path / "bundles"))
     real_ftmb("exec", "client1", "--", "ping", "-c", "2", "-i", "0.2", "-W", "2", "192.0.2.1")
     real_ftmb("kill", "nat", "master", "--how", "host")
     real_ftmb("status", "--wait", "protected", "--timeout", "10")
@@ -271,3 +280,6 @@ def test_the_real_thing_survives_the_death_of_its_master(real_ftmb):
     assert group["master"] == "m2" and group["failovers"][0]["from"] == "m1"
     assert group["failovers"][0]["detect_ms"] < 1000, "the links went down: no need to wait for missing beats"
     real_ftmb("exec", "client1", "--", "ping", "-c", "2", "-i", "0.2", "-W", "2", "192.0.2.1")
+    wait_for(lambda: list((tmp_path / "bundles").glob("ftmb-nat-*-m2.zip")), "no bundle was left")
+    (path,) = (tmp_path / "bundles").iterdir()
+    assert "the state is that of the master that went on" in real_ftmb("replay", str(path)).stdout

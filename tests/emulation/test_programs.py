@@ -1,4 +1,4 @@
-"""Programs that know nothing of us go on while the middlebox between them dies: curl, iperf3, ping, ssh, nc."""
+"""Programs that know nothing of us go on while the NAT between them dies: curl, iperf3, ping, ssh, nc, rsync, redis, sipp, coturn."""
 
 import contextlib
 import getpass
@@ -16,11 +16,13 @@ from pathlib import Path
 
 import pytest
 
+from .programs import Calls, Copy, Discovery, Increments
 from .product import TIMEOUT_S, Counting, Session, clean_machine
 
 pytestmark = [pytest.mark.emulation, pytest.mark.filterwarnings("ignore:distutils:DeprecationWarning")]
 
 CLIENT, SERVER, ADDRESS = "client1", "server1", "192.0.2.1"
+NEAR, SECOND = "10.0.0.1", "192.0.2.3"
 # For each time that the download is seen to go on, so much of it at most; and one that is large enough for all of them.
 DOWNLOAD_STEP_BYTES = 2 << 20
 DOWNLOAD_BYTES = 8 * DOWNLOAD_STEP_BYTES
@@ -169,12 +171,14 @@ def privilege_separation():
 
 
 def _iperf(ftmb, started, port, *how):
-    """(server, client) of an iperf3 that would last longer than the test."""
+    """(receiver, sender) of an iperf3 that would last longer than the test; with -R the client receives. Only the receiver says what it gets."""
     per_second = r"\[ *\d+\] .* [1-9][\d.]* [KM]?Bytes .*bits/sec"
-    server = started(Counting(ftmb, SERVER, per_second, "iperf3", "-s", "-1", "-p", str(port), "-i", "0.2", "--forceflush"))
+    says, is_silent = ("-i", "0.2", "--forceflush"), ("-i", "0", "--forceflush")
+    at_server, at_client = (is_silent, says) if "-R" in how else (says, is_silent)
+    server = started(Counting(ftmb, SERVER, per_second, "iperf3", "-s", "-1", "-p", str(port), *at_server))
     server.wait_for("Server listening")
-    client = started(Session(ftmb, CLIENT, "iperf3", "-c", ADDRESS, "-p", str(port), "-t", "600", "-i", "0", *how))
-    return server, client
+    client = started(Counting(ftmb, CLIENT, per_second, "iperf3", "-c", ADDRESS, "-p", str(port), "-t", "600", *at_client, *how))
+    return (client, server) if "-R" in how else (server, client)
 
 
 def test_programs_live_through_two_deaths_of_the_master(ftmb, started, tmp_path, privilege_separation):
@@ -183,20 +187,29 @@ def test_programs_live_through_two_deaths_of_the_master(ftmb, started, tmp_path,
     started(download)
     tcp, tcp_client = _iperf(ftmb, started, 5201, "-b", "2M")
     udp, udp_client = _iperf(ftmb, started, 5202, "-u", "-b", "500K", "-l", "500")
+    back, back_server = _iperf(ftmb, started, 5203, "-u", "-R", "-b", "500K", "-l", "500")
     ping = started(Counting(ftmb, CLIENT, "bytes from", "ping", "-i", "0.05", ADDRESS))
     shell = Shell(ftmb, started, tmp_path)
     relay = Relay(ftmb, started, 7000)
-    programs = [download, tcp, udp, ping, shell, relay]
+    copy = started(Copy(ftmb, started, CLIENT, SERVER, ADDRESS, tmp_path))
+    counted = started(Increments(ftmb, started, CLIENT, SERVER, ADDRESS))
+    calls = started(Calls(ftmb, started, (CLIENT, SERVER), (NEAR, ADDRESS), tmp_path))
+    ftmb("exec", SERVER, "--", "ip", "address", "add", f"{SECOND}/24", "dev", f"ft{SERVER}-d")
+    discovery = Discovery(ftmb, started, CLIENT, SERVER, (ADDRESS, SECOND), NEAR, tmp_path)
+    programs = [download, tcp, udp, back, ping, shell, relay, copy, counted, calls]
 
     def all_go_on():
         for program in programs:
             program.goes_on()
 
     all_go_on()
+    before = discovery.report(discovery.begin())
+    assert before[0] == ["NAT with Endpoint Independent Mapping!", "NAT with Endpoint Independent Filtering!"]
     for how in ("process", "host"):
         ftmb.wait_protected()
         ftmb("kill", "nat", "master", "--how", how)
         all_go_on()
+        assert discovery.report(discovery.begin()) == before, "also the same external endpoint"
     assert ftmb.group()["state"] != "protected", "two of three nodes are dead: nobody is left to take over"
     ftmb("heal")
     group = ftmb.wait_protected()
@@ -205,14 +218,22 @@ def test_programs_live_through_two_deaths_of_the_master(ftmb, started, tmp_path,
     assert all(host["alive"] for host in ftmb.status()["hosts"])
     all_go_on()
 
+    for program in (copy, counted, calls):
+        program.finish()
     download.end()
     relay.end()
     assert shell.end() == (3, ""), "ssh tells the exit code of the far end"
     _check_ping(*ping.end(signal.SIGINT))
-    for server, client in ((tcp, tcp_client), (udp, udp_client)):
-        assert "the client has terminated" in client.end(signal.SIGINT)[1]
-        _, said = server.end()
+    for receiver, sender in ((tcp, tcp_client), (udp, udp_client)):
+        assert "the client has terminated" in sender.end(signal.SIGINT)[1]
+        _, said = receiver.end()
         assert "the client has terminated" in said
+    _check_iperf(said)
+    _check_iperf(back.end(signal.SIGINT)[1])
+    assert "the client has terminated" in back_server.end()[1]
+
+
+def _check_iperf(said):
     lost, sent = re.findall(r"(\d+)/(\d+) \(", said)[-1]
     assert int(sent) > 0 and int(lost) < int(sent) / 10
 

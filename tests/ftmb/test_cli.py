@@ -12,7 +12,7 @@ from ftmb.emulator import client, server
 from ftmb.emulator.rundir import RunDirectory
 from ftmb.errors import UsageError
 
-COMMANDS = ["up", "status", "exec", "kill", "move", "drain", "undrain", "decide", "heal", "down", "demo", "chaos", "soak", "new-function"]
+COMMANDS = ["up", "status", "exec", "kill", "move", "drain", "undrain", "decide", "heal", "down", "demo", "chaos", "soak", "new-function", "replay"]
 
 
 @pytest.fixture

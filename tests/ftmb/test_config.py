@@ -42,7 +42,7 @@ def test_single_has_the_hosts_that_users_know():
 
 @pytest.mark.parametrize("old, new, line, message", [
     # unknown and missing keys
-    ("gateway:", "gatway:", 5, "unknown key 'gatway' (allowed: switch, address, gateway)"),
+    ("gateway:", "gatway:", 5, "unknown key 'gatway' (allowed: switch, address, gateway, address6, gateway6)"),
     ("  rest_port:", "  restport:", 20, "unknown key 'restport' (allowed: openflow_port, rest_port, control_port"),
     ("    store: st\n", "", 10, "'store' is missing"),
     ("    pool: [m1", "    store: st\n    pool: [m1", 18, "'store' is given twice"),
@@ -57,6 +57,13 @@ def test_single_has_the_hosts_that_users_know():
     ("[s1, s2]\n  links", "[]\n  links", 2, "at least one switch"),
     ("[[s1, s2]]", "[[s1]]", 3, "a link joins two switches"),
     ("10.0.0.1/24", "10.0.0.1", 5, "host a: address must look like 10.0.0.1/24"),
+    ("10.0.0.1/24,", "10.0.0.1/24, address6: 2001:db8::1,", 5, "host a: address6 must look like 2001:db8:1::1/64, not '2001:db8::1'"),
+    ("10.0.0.1/24,", "10.0.0.1/24, address6: 'fe80::1%a/64',", 5, "host a: address6 must look like"),
+    ("10.0.0.1/24,", "10.0.0.1/24, address6: fe80::1/64,", 5, "host a: address6 must be a routable address"),
+    ("10.0.0.1/24,", "10.0.0.1/24, gateway6: fe80::1,", 5, "host a: the gateway fe80::1 is not in None"),
+    ("10.0.0.1/24,", "10.0.0.1/24, address6: 2001:db8::1/64, gateway6: 2001:db8:1::1,", 5, "the gateway 2001:db8:1::1 is not in 2001:db8::/64"),
+    ("10.0.0.254/24,", "10.0.0.254/24, address6: [2001:db8::1/64, 7],", 13, "port inside: address6 must be text"),
+    ("10.0.0.254/24,", "10.0.0.254/24, address6: ff02::1/64,", 11, "ff02::1/64 is not a routable unicast IPv6 address"),
     ("10.0.0.1/24", "10.0.0.300/24", 5, "host a: address must look like 10.0.0.1/24"),
     ('"02:00:5e:00:01:01"', '"03:00:5e:00:01:01"', 13, "unicast MAC"),
     ('"02:00:5e:00:01:01"', '"02:46:54:00:01:01"', 13, "02:46:54:... are given by us"),
@@ -95,12 +102,19 @@ def test_single_has_the_hosts_that_users_know():
     # addresses
     ("192.0.2.1/24", "10.0.0.1/24", 6, "the address 10.0.0.1 of host b is already that of host a"),
     ("10.0.0.254/24", "10.0.0.1/24", 13, "the address 10.0.0.1 of group nat, port inside is already that of host a"),
+    ("external_addresses: [192.0.2.254]", "external_addresses: [192.0.2.1]", 11, "the address 192.0.2.1 of group nat, by its parameters, is already that of host b"),
     ("00:01:02", "00:01:01", 14, "the address 02:00:5e:00:01:01"),
     ("gateway: 10.0.0.254", "gateway: 10.0.1.254", 5, "the gateway 10.0.1.254 is not in 10.0.0.0/24"),
     # the controller's values among themselves
     ("rest_port: 8081", "rest_port: 16653", 20, "rest_port 16653 is already openflow_port"),
     ("rest_port: 8081", "suspect_after_ms: 99", 20, "at least twice heartbeat_interval_ms"),
     ("  links:", "  management: 10.254.0.0/29\n  links:", 3, "10.254.0.0/29 has too few addresses"),
+    # where bundles are left
+    ("controller:\n", "bundles: {}\ncontroller:\n", 19, "bundles: 'directory' is missing"),
+    ("controller:\n", "bundles: {directory: 7}\ncontroller:\n", 19, "bundles: directory must be text"),
+    ("controller:\n", "bundles: {directory: ''}\ncontroller:\n", 19, "bundles: directory must name a directory"),
+    ("controller:\n", "bundles: {directory: x, count_max: 0}\ncontroller:\n", 19, "bundles: count_max must be a whole number from 1"),
+    ("controller:\n", "bundles: {directory: x, size: 0}\ncontroller:\n", 19, "unknown key 'size' (allowed: directory, count_max, bytes_max)"),
     # not YAML
     ("[m1, m2]", "[m1, m2", 19, ""),
 ])
@@ -109,6 +123,12 @@ def test_mistakes_are_named_with_their_line(old, new, line, message):
     with pytest.raises(ConfigurationError) as caught:
         read(GOOD.replace(old, new, 1))
     assert str(caught.value).startswith(f"file.yaml:{line}: ") and message in str(caught.value)
+
+
+def test_bundles_are_left_only_if_they_are_wanted():
+    assert read(GOOD).bundles is None
+    got = read(GOOD.replace("controller:", "bundles: {directory: x, bytes_max: 1048576}\ncontroller:")).bundles
+    assert (got.directory, got.count_max, got.bytes_max) == ("x", 8, 1 << 20)
 
 
 def second_group(*changes):

@@ -1,6 +1,7 @@
 """A plan resolves a configuration to interfaces, addresses and files that fit together."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -126,3 +127,26 @@ def test_faults_come_into_every_node_file_each_with_a_seed_of_its_own():
     got = plan.make(config.load("single"), "/run/x", faults={"seed": 7, "loss": 0.1})
     faults = [content["faults"] for content in got.node_files.values()]
     assert {fault["loss"] for fault in faults} == {0.1} and len({fault["seed"] for fault in faults}) == len(faults)
+
+
+def test_every_node_knows_where_bundles_are_left_wherever_it_runs():
+    assert all("bundles" not in content for content in made().node_files.values())
+    configuration = config.load("single")
+    configuration.bundles = config.Bundles("here", 3, 1 << 20)
+    got = plan.make(configuration, "/run/x")
+    told = [content["bundles"] for content in got.node_files.values()]
+    assert told == [{"directory": str(Path("here").absolute()), "count_max": 3, "bytes_max": 1 << 20}] * len(configuration.nodes)
+
+
+def test_ipv6_of_hosts_and_ports_and_addresses_that_functions_add():
+    text = GOOD.replace("gateway: 10.0.0.254}", "gateway: 10.0.0.254, address6: 2001:db8:1::1/64, gateway6: 2001:db8:1::fe}")
+    text = text.replace("address: 10.0.0.254/24,", "address: 10.0.0.254/24, address6: [2001:DB8:1::fe/64, 2001:db8:3::fe/64],")
+    text = text.replace("external_addresses: [192.0.2.254]", "external_addresses: [192.0.2.254, 192.0.2.100, 198.51.100.9]")
+    got = made(text)
+    assert [end.get("address6") for end in ends(got) if end["node"] == "fta"] == ["2001:db8:1::1/64"]
+    host, = [host for host in got.description["hosts"] if host["name"] == "fta"]
+    assert host["commands"] == ["ip route add default via 10.0.0.254", "ip -6 route add default via 2001:db8:1::fe dev fta-d"]
+    inside, outside = deployment.parse(json.loads(json.dumps(got.deployment))).groups["nat"].ports
+    assert inside.address6 == ("2001:db8:1::fe/64", "2001:db8:3::fe/64") and not inside.announced
+    assert inside.asked_for == ("10.0.0.254", "2001:db8:1::fe", "2001:db8:3::fe", "fe80::5eff:fe00:101")
+    assert outside.asked_for == ("192.0.2.254", "192.0.2.100"), "what is not on the link is routed to it, nobody asks for it there"

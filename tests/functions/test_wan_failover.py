@@ -1,12 +1,14 @@
 """A pair of WAN optimisers whose boxes die: exactly recovered nobody notices; with less than that nothing wrong is delivered, and the pair finds together again."""
 
+import random
+
 import pytest
 
 from middleboxes.functions import wan_messages
 from middleboxes.sdk.build import ipv4, udp
 from middleboxes.sdk.packet import UDP
 
-from .wan_pair import CLIENT, FAR, NEAR, SERVER, Pair, Source, arrived_right, comes_with_repetition, datagram, exchange
+from .wan_pair import CLIENT, FAR, NEAR, PEERS6, SERVER, Pair, Source, arrived_right, comes_with_repetition, datagram, exchange
 
 BAD = {"lose": 0.05, "repeat": 0.05, "reorder": 0.3}
 
@@ -147,3 +149,31 @@ def test_to_a_silent_peer_everything_goes_plain_until_it_speaks():
     pair.send(pair.near, datagram(CLIENT, SERVER, content, 6))
     assert pair.near.traffic["out"][2] - on_wan < 200
     assert arrived_right(pair, exactly=True) == 0
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_whatever_happens_in_whatever_order_nothing_wrong_is_delivered_and_the_pair_finds_together(seed):
+    rng = random.Random(seed)
+    pair = Pair(seed, rng.choice((1, 4)), rng.choice((0, 0.2)), 0.1, 0.5, *rng.choice(((None, None), PEERS6.values())),
+                cache_entries=rng.choice((16, 1000)), content_bytes_min=rng.choice((1, 128)))
+    source = Source(seed)
+    for _ in range(15):
+        exchange(pair, source, rng.randrange(1, 15))
+        end, what = rng.choice((pair.near, pair.far)), rng.randrange(6)
+        if what < 3:
+            if what:
+                end.machine.checkpoint()
+            end.machine.take_over()
+        elif what == 3:
+            pair.lose_state(end)
+        elif what == 4:
+            pair.channel.clear()
+        else:
+            pair.tick(35)
+    arrived_right(pair)
+    comes_with_repetition(pair, source)
+    pair.tick(12)
+    for end in (pair.near, pair.far):
+        assert end.state("session")["believed"] == pair.other(end).state("session")["generation"]
+        assert set(end.state("acknowledged")) <= set(end.state("sent")) == set(end.state("sent_used"))
+        assert set(end.drops) <= {"missing", "resync"}

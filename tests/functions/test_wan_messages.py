@@ -120,6 +120,20 @@ def test_two_contents_of_one_name_are_not_mixed_up():
     assert pair.far.received[1] == passed(again)
 
 
+def test_a_damaged_packet_costs_what_it_was_made_of_and_no_more():
+    """The sender goes on to refer to what it used before that."""
+    pair, contents = Pair(), [random.Random(number).randbytes(600) for number in range(3)]
+    for content in contents:
+        pair.send(pair.near, datagram(CLIENT, SERVER, content))
+        pair.tick(seconds=1)
+    pair.send(pair.near, datagram(CLIENT, SERVER, contents[2]), run=False)
+    (_, frame), = pair.channel
+    pair.channel = [(pair.far, frame[:60] + bytes((frame[60] ^ 1,)) + frame[61:])]
+    pair.run()
+    assert pair.far.drops == {"check_failed": 1}
+    assert list(pair.near.state("sent").values()) == list(pair.far.state("received").values()) == contents[:2]
+
+
 def test_a_reference_beyond_the_content_is_missing():
     pair, content, _, _ = warm_pair()
     name, = pair.far.state("received")
@@ -133,7 +147,9 @@ def test_a_reference_beyond_the_content_is_missing():
     (between(b"\x11" + bytes(50)), "not_remote"), (b"no packet at all", "not_remote"), (datagram(CLIENT, SERVER, b"x" * 1500), "malformed_message"),
     (datagram(CLIENT, "10.9.0.77", b"x" * 200), "no_route"), (datagram6("2001:db8:9::1", SERVER6, b"x" * 200), "not_remote"), (b"`" + bytes(60), "not_remote"),
     (datagram6(CLIENT6, "2001:db8:9::77", b"x" * 200), "no_route"),
-    (ipv6(NO_MAC, NO_MAC, ICMPV6, ip6(CLIENT6), ip6("2001:db8:9::2"), icmp6(ip6(CLIENT6), ip6("2001:db8:9::2"), 136, 0, 0, bytes(16)), 255)[14:], "to_own")])
+    (ipv6(NO_MAC, NO_MAC, ICMPV6, ip6(CLIENT6), ip6("2001:db8:9::2"), icmp6(ip6(CLIENT6), ip6("2001:db8:9::2"), 136, 0, 0, bytes(16)), 255)[14:], "to_own")],
+    ids=["the peer's own", "not remote", "another datagram", "noise", "too large", "no route", "the peer's own IPv6", "unsound IPv6", "no route for IPv6",
+         "Neighbor Discovery"])
 def test_a_rebuilt_packet_is_believed_no_more_than_any(inner, reason):
     """Right by its check, as of a peer that is not what it should be: of other sources, a datagram in a datagram, too large, Neighbor Discovery."""
     pair, _, _, _ = warm_pair()

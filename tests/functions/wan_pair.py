@@ -1,6 +1,7 @@
 """Two WAN optimisers back to back, and the channel between them, which may lose, repeat and reorder; one thread, no clock.
 
-10.0.0.0/24 and 2001:db8:1::/64 - near - 10.9.0.0/24 and 2001:db8:9::/64 - far - 192.0.2.0/24 and 2001:db8:2::/64. Packets go in at one end, and what came out at the other is kept, without its Ethernet header.
+10.0.0.0/24 and 2001:db8:1::/64 - near - 10.9.0.0/24 and 2001:db8:9::/64 - far - 192.0.2.0/24 and 2001:db8:2::/64. Packets go in at one end,
+and what came out at the other is kept, without its Ethernet header.
 """
 
 import itertools

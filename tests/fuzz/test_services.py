@@ -6,6 +6,7 @@ from middleboxes.core.channel import pack
 from middleboxes.core.checkpoint import COVERED, Cut
 from middleboxes.core.messages import MESSAGE_BYTES_MAX, MessageError, check
 from middleboxes.runtime.agent import Agent
+from middleboxes.runtime.bundles import Bundles
 from middleboxes.runtime.input_logger import InputLoggerRole
 from middleboxes.runtime.loop import Loop
 from middleboxes.runtime.node import Node
@@ -48,6 +49,7 @@ class BareNode(Node):
         self._roles, self._takers, self._by_id, self._buffers = {}, {}, {}, {}
         self.failed, self.restarted, self.link = [], [], Connection()
         self.agent = Agent(self, ADDRESS, 50)
+        self.bundles = Bundles(self, None, b"")
         self.agent._open = True
 
     def dial(self, address, *handlers, **named):

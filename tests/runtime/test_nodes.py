@@ -7,6 +7,8 @@ import time
 
 import pytest
 
+from middleboxes.replay import Bundle
+
 from .harness import PREFIX, Harness, run
 
 pytestmark = [pytest.mark.emulation,
@@ -72,9 +74,28 @@ class Group:
 
 
 @pytest.fixture
-def harness(tmp_path):
+def bundles(tmp_path):
+    """With this, nodes leave bundles; a function: how many there must be. Each replays as it was, the last one to the state of its living master."""
+    directory = tmp_path / "bundles"
+
+    def check(harness, count):
+        harness.until(lambda: len(list(directory.glob("*.zip"))) == count, 20)
+        for path in sorted(directory.glob("*.zip")):
+            replay = Bundle.load(path).replay()
+            replay.run()
+            assert replay.differences == [] and replay.steps > 0
+        assert replay.compared
+        assert not [item for item in harness.events if item[1]["name"] == "bundle-failed"]
+    check.directory = directory
+    return check
+
+
+@pytest.fixture
+def harness(tmp_path, request):
     harness = Harness(tmp_path, ["il", "ol", "st", "m1", "m2", "m3"],
                       {"il": ["inside", "outside"], "ol": ["inside", "outside"]})
+    if "bundles" in request.fixturenames:
+        harness.bundles = request.getfixturevalue("bundles").directory
     try:
         for name in harness.nodes:
             harness.start(name)
@@ -109,8 +130,8 @@ def received(harness, process):
     return int(report.split(" packets transmitted, ")[1].split()[0])
 
 
-def test_two_deaths_in_a_row_lose_at_most_what_was_on_the_wire(harness):
-    """Each death costs at most the frames between input logger and dead process; nothing logged is lost."""
+def test_two_deaths_in_a_row_lose_at_most_what_was_on_the_wire(harness, bundles):
+    """Each death costs at most the frames between input logger and dead process; nothing logged is lost. Each leaves a bundle."""
     group = Group(harness)
     group.spare("m2")
     process = ping(600)
@@ -127,6 +148,7 @@ def test_two_deaths_in_a_row_lose_at_most_what_was_on_the_wire(harness):
     assert first["replayed_packets"] + second["replayed_packets"] > 0
     counters = group.counters("ol", "output-logger")
     assert counters["bad_frames"] == 0 and counters["dropped_pending_full"] == 0
+    bundles(harness, 2)
 
 
 def test_a_master_that_was_only_slow_is_harmless(harness):

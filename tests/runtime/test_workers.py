@@ -9,7 +9,7 @@ import pytest
 
 from .harness import PREFIX
 from .sequencer import FLOWS, STAMP
-from .test_nodes import NAT, Group, harness, ping, received, serve_for     # noqa: F401 (harness is a fixture)
+from .test_nodes import NAT, Group, bundles, harness, ping, received, serve_for     # noqa: F401 (harness and bundles are fixtures)
 
 pytestmark = [pytest.mark.emulation,
               pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces: needs root")]
@@ -57,8 +57,8 @@ def check(stamps):
         last_place[flow], last_own[worker] = place, own
 
 
-def test_no_number_twice_and_none_inconsistent_across_two_deaths(harness, tmp_path):     # noqa: F811
-    """Shared counter and map, two domains, checkpoints every 300 ms: what left is one history, and little is lost."""
+def test_no_number_twice_and_none_inconsistent_across_two_deaths(harness, bundles, tmp_path):     # noqa: F811
+    """Shared counter and map, two domains, checkpoints every 300 ms: what left is one history, and little is lost. Each death leaves a bundle."""
     group = Group(harness, SEQUENCER, {}, WORKERS, checkpoint_interval_ms=300)
     group.spare("m2")
     traffic = Traffic(tmp_path, 6000)
@@ -73,6 +73,7 @@ def test_no_number_twice_and_none_inconsistent_across_two_deaths(harness, tmp_pa
     second = group.fail_over("m3")
     stamps = traffic.stamps(harness)
     check(stamps)
+    bundles(harness, 2)
     assert first["replayed_packets"] + second["replayed_packets"] > 0
     assert len(stamps) >= 0.98 * traffic.count
     counters = group.counters("m3", "master")

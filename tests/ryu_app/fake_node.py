@@ -71,6 +71,8 @@ class Agent:
         role = args.get("role", "master")
         if do == "retire":
             self._give_up(group, role)
+        elif do == "bundle":
+            error = "no" if self.incapable else ""
         elif do == "restart":
             error = "has roles" if self.roles else ""
         elif do == "fence":

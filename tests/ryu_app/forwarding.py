@@ -4,11 +4,13 @@
 steering promise of every frame of ours, by the graph alone.
 """
 
+import ipaddress
+
 import networkx
 
 from ryu_app.reconcile import DELETE
 from ryu_app.deployment import Place
-from ryu_app.steering import ARP, BROADCAST, ROLES, Group, virtual_mac
+from ryu_app.steering import ARP, BROADCAST, ICMPV6, IPV6, NEIGHBOR_SOLICITATION, ROLES, Group, virtual_mac
 
 NSH = 0x894F
 IPV4 = 0x0800
@@ -131,8 +133,8 @@ def expectations(deployment, steering):
             hosts = [deployment.hosts[name] for name in port.hosts]
             for host in hosts:
                 expect(host.place, reached(host.place, inward), eth_src=host.mac, eth_dst=port.mac)
-                expect(host.place, reached(host.place, inward), eth_src=host.mac, eth_dst=BROADCAST, eth_type=ARP,
-                       arp_tpa=port.address.split("/")[0])
+                for address in port.asked_for:
+                    expect(host.place, reached(host.place, inward), eth_src=host.mac, **asking(address))
             for name, node in deployment.nodes.items():
                 here = node.ports.get(spec.name, {}).get(port.name)
                 if here is None:
@@ -143,6 +145,15 @@ def expectations(deployment, steering):
                 everyone = reached(here, faced, *(host.place for host in hosts)) if speaks else set()
                 expect(here, everyone, eth_src=port.mac, eth_dst=BROADCAST)
     return found
+
+
+def asking(address):
+    """Fields of the frame with which a neighbour that does not know *address* asks for it."""
+    if ":" not in address:
+        return {"eth_dst": BROADCAST, "eth_type": ARP, "arp_tpa": address}
+    last = ipaddress.IPv6Address(address).packed[13:]
+    return {"eth_dst": "33:33:ff:" + last.hex(":"), "eth_type": IPV6, "ip_proto": ICMPV6, "icmpv6_type": NEIGHBOR_SOLICITATION,
+            "ipv6_nd_target": address}
 
 
 def _expect_roles(deployment, steering, spec, expect, reached):

@@ -7,8 +7,8 @@ HOSTS = ("c1", "c2", "h1", "h2")
 NODES = ("n1", "n2", "n3", "n4", "n5", "n6", "n7")
 
 
-def random_deployment(rng):
-    """Up to seven switches with redundant and parallel links, and one group or a chain of two."""
+def random_deployment(rng, ipv6=False):
+    """Up to seven switches with redundant and parallel links, and one group or a chain of two; *ipv6*: their ports have it, and further addresses."""
     switches = [f"s{number}" for number in range(1, rng.randint(2, 7) + 1)]
     ports = dict.fromkeys(switches, 0)
 
@@ -38,6 +38,10 @@ def random_deployment(rng):
     if len(names) == 2:
         value["groups"]["fw"]["ports"][1]["peer"] = {"group": "nat", "port": "inside"}
         value["groups"]["nat"]["ports"][0]["peer"] = {"group": "fw", "port": "outside"}
+    if ipv6:
+        for number, group in enumerate(value["groups"].values(), 1):
+            group["ports"][0].update(address6=[f"2001:db8:{number}::fe/64", f"2001:db8:{number}:0:1:0:2:c001/64"],
+                                     announced=[f"10.0.{number}.100", f"2001:db8:{number}::100"])
     return parse(value)
 
 

@@ -141,6 +141,21 @@ def test_no_change_of_a_switch_makes_a_loop_a_gap_or_a_stray(seed):
             assert set(network.plane.walk(place, dict(frame))[0]) == targets
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_questions_for_all_addresses_of_a_port_find_their_way(seed):
+    rng = random.Random(seed)
+    deployment = random_deployment(rng, ipv6=True)
+    network, steering = Network(deployment, rng), random_steering(rng, deployment)
+    network.plane.down = steering.down
+    network.do(network.switches.steer(steering, 0))
+    network.settle()
+    expected = expectations(deployment, steering)
+    assert sum("ipv6_nd_target" in dict(frame) for _, frame in expected) >= 4
+    for (place, frame), targets in expected.items():
+        out, stray = network.plane.walk(place, dict(frame))
+        assert (sorted(out), stray) == (sorted(targets), False)
+
+
 @pytest.mark.parametrize("seed", range(30))
 def test_changes_that_overtake_each_other_and_connections_that_break_make_no_loop_and_no_stray(seed):
     rng = random.Random(seed)

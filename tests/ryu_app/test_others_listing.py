@@ -28,7 +28,7 @@ def _sent_and_read(flow, cookie):
 @pytest.mark.parametrize("seed", range(10))
 def test_every_entry_of_ours_can_be_listed_by_apps_that_fail_on_what_they_do_not_know(seed):
     rng = random.Random(seed)
-    deployment = random_deployment(rng)
+    deployment = random_deployment(rng, ipv6=True)
     flows, _ = wanted(deployment, random_steering(rng, deployment))
     assert flows
     for flow in flows:
@@ -37,5 +37,5 @@ def test_every_entry_of_ours_can_be_listed_by_apps_that_fail_on_what_they_do_not
         listed = {"match": ofctl_v1_3.match_to_str(message.match), "actions": ofctl_v1_3.actions_to_str(message.instructions)}
         for app in (rest_firewall, rest_qos):
             rule = {**app.Match.to_rest(listed), **app.Action.to_rest(listed)}
-            assert rule.get("dl_type") in (None, "ARP")
-            assert set(rule) <= {"in_port", "dl_src", "dl_dst", "dl_type", "arp_tpa", "actions"}
+            assert rule.get("dl_type") in (None, "ARP", "IPv6")
+            assert set(rule) <= {"in_port", "dl_src", "dl_dst", "dl_type", "arp_tpa", "nw_proto", "icmpv6_type", "ipv6_nd_target", "actions"}

@@ -4,7 +4,7 @@ import random
 
 import pytest
 from deployments import chain, pool, single, tree, with_candidates
-from forwarding import NSH, matches
+from forwarding import NSH, asking, matches
 from random_networks import random_deployment, random_steering
 
 from ryu_app.deployment import Place, parse
@@ -60,6 +60,34 @@ def test_unsteered_traffic_meets_no_rule_of_ours():
     assert _packet(flows, "s1", in_port=1, eth_dst="02:46:54:00:00:02") is None
     assert _packet(flows, "s1", in_port=1, eth_dst="ff:ff:ff:ff:ff:ff", eth_type=ARP, arp_tpa="10.0.0.2") is None
     assert _packet(flows, "s1", in_port=2, eth_dst="02:00:5e:00:01:01") is None, "a host of another port"
+
+
+def dual():
+    """The single group with IPv6 inside and further addresses at both sides."""
+    value = single()
+    inside, outside = value["groups"]["nat"]["ports"]
+    inside.update(address6=["2001:DB8:1::fe/64"], announced=["10.0.0.100"])
+    outside["announced"] = ["192.0.2.100", "2001:db8:2::100"]
+    return value
+
+
+def test_who_asks_for_an_address_of_a_port_is_led_to_it_and_who_asks_for_another_is_not():
+    """By ARP and by neighbor solicitations; the multicast address of these says too little, and other ICMPv6 is no business of ours."""
+    deployment = parse(dual())
+    flows, _ = wanted(deployment, Steering(ACTIVE))
+    for number, port, own in ((1, "inside", ["10.0.0.254", "10.0.0.100", "2001:db8:1::fe", "fe80::5eff:fe00:101"]),
+                              (2, "outside", ["192.0.2.254", "192.0.2.100", "2001:db8:2::100"])):
+        to = (("output", deployment.nodes["il"].ports["nat"][port].port),)
+        for address in own:
+            assert _packet(flows, "s1", in_port=number, **asking(address)) == to
+        for other in ("10.0.0.7", "2001:db8:1::aa:fe", "2001:db8:9::100"):
+            assert _packet(flows, "s1", in_port=number, **asking(other)) is None
+    question = asking("2001:db8:1::fe")
+    assert question["eth_dst"] == "33:33:ff:00:00:fe"
+    for change in ({"icmpv6_type": 136}, {"icmpv6_type": 143}, {"ip_proto": 17}, {"eth_dst": "33:33:00:00:00:01"}, {"in_port": 2}):
+        assert _packet(flows, "s1", **{"in_port": 1, **question, **change}) is None
+    assert _packet(flows, "s1", in_port=1, **{**question, "eth_dst": deployment.groups["nat"].ports[0].mac}) == (
+        ("output", deployment.nodes["il"].ports["nat"]["inside"].port),), "one that has the answer asks whether it still holds"
 
 
 def _difference(deployment, before, after):

@@ -151,10 +151,7 @@ class DropsOrder(Master):
         super().load(checkpoint)
         flows = self.function.variables["flows"]
         items = sorted(flows.items())
-        for key, _ in items:
-            dict.pop(flows, key)
-        for key, value in items:
-            dict.__setitem__(flows, key, value)
+        flows.apply([key for key, _ in items], [part for item in items for part in item])
 
 
 class ForgetsRandomState(Master):
