@@ -18,14 +18,10 @@ class StoreRole(Role):
         self._folded = Folded()
         self._folded.epoch = epoch
         self._assemblers = {}       # connection -> Assembler of the checkpoint under way
-<<<<<<< HEAD
         self._refused = set()       # connections whose checkpoint under way was refused
         self._followers = {}        # connection -> whether it wants headers only
-=======
-        self._followers = set()
         self._snapshot = Snapshot()
         self._alone = 0
->>>>>>> main
         self._bytes = 0
 
     def counters(self):
@@ -91,13 +87,9 @@ class StoreRole(Role):
         self._bytes = sum(map(len, chunks))
         self._folded.fold(chunks, checkpoint)
         connection.send({"t": "stored", "group": self.group, "id": self._folded.id})
-<<<<<<< HEAD
         for follower, headers in list(self._followers.items()):     # one that can't be reached any more leaves meanwhile
             follower.pump(self._chunks(self._folded.id, message["base"], chunks[:1] if headers else chunks))
         self.work(self._folded.fold_slice)
-=======
-        for follower in list(self._followers):      # one that can't be reached any more leaves the set meanwhile
-            follower.pump(self._chunks(self._folded.id, message["base"], chunks))
         self._keep_ready(chunks)
 
     def _keep_ready(self, chunks):
@@ -111,21 +103,15 @@ class StoreRole(Role):
         if self._alone >= ALONE_CHECKPOINTS and self._snapshot.wants():
             self._snapshot.begin(*self._folded.everything())
             self.work(self._snapshot.step)
->>>>>>> main
 
     def _chunks(self, number, base, chunks):
         for data in chunks:
             yield {"t": "chunk", "group": self.group, "id": number, "base": base, "last": False, "data": data}
         yield {"t": "chunk", "group": self.group, "id": number, "base": base, "last": True, "data": b""}
 
-<<<<<<< HEAD
     def _feed(self, have, headers, end):
-        for number, base, chunks in self._folded.headers_since(have) if headers else self._folded.since(have):
-=======
-    def _feed(self, have, end):
-        ready = self._snapshot.entries() if have == 0 else None
-        for number, base, chunks in ready or self._folded.since(have):
->>>>>>> main
+        ready = self._snapshot.entries() if have == 0 and not headers else None
+        for number, base, chunks in ready or (self._folded.headers_since(have) if headers else self._folded.since(have)):
             yield from self._chunks(number, base, chunks)
         if end:
             yield {"t": "chunk", "group": self.group, "id": 0, "base": 0, "last": True, "data": b""}

@@ -173,7 +173,7 @@ def test_a_reason_that_quotes_the_peer_is_cut(monkeypatch):
 
 
 class FakeNode:
-    loop = None
+    loop = Loop()
 
 
 def test_a_follower_that_breaks_during_a_commit_takes_nobody_along():
