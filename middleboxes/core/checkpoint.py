@@ -73,11 +73,14 @@ class Cut(NamedTuple):
         yield from encode_chunks(self.header(), self.changes)
 
 
-def encode_chunks(header, changes, keys=KEYS_PER_CHUNK):
-    """Yield encoded chunks of *changes*: (variable, iterable of removed keys, dict of items) each; at least one, of up to *keys* keys."""
+def encode_chunks(header, changes, keys=None):
+    """Yield encoded chunks of *changes*: (variable, iterable of removed keys, dict of items) each; at least one.
+
+    *keys*: of one chunk, at most (KEYS_PER_CHUNK).
+    """
     entries = _entries(changes)
     while True:
-        some = list(islice(entries, keys))
+        some = list(islice(entries, keys or KEYS_PER_CHUNK))
         if not some and header is None:
             return
         yield from _split(header, some)

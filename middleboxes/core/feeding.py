@@ -1,4 +1,4 @@
-"""What a logger sends to a hot spare while the master lives: all that it logs or stores, in order, without a gap (rule 22).
+"""What a logger sends to a hot spare while the master lives: all that it logs or stores, in order, without a gap (docs/protocol.md, rule 23).
 
 A feed is one follower's place in a logger's log: what is ``taken`` comes from the log itself, so it costs no memory. Only what the
 log is about to forget and the follower has not got yet is kept for it, up to ``bytes_max``; a follower that is further behind is

@@ -142,7 +142,7 @@ cdef class Map(Ordered, Variable):
             self._replace(entry_at(self, place), value)
         else:
             # the last one here, and in the delta, too: one that was in there and removed is not in there any more. Told as
-            # removed, it comes last wherever between its cuts the delta is applied to (docs/protocol.md, rule 25)
+            # removed, it comes last wherever between its cuts the delta is applied to (docs/protocol.md, rule 26)
             check_value(self.name, key)
             self._insert(key, hash, value)
             self._removed[key] = None

@@ -81,7 +81,7 @@ class Followers:
         self._feeds.pop(connection, None)
 
     def close(self):
-        """The role is given up: what comes after it must not be taken for its stream (docs/protocol.md, rule 23)."""
+        """The role is given up: what comes after it must not be taken for its stream (docs/protocol.md, rule 24)."""
         self._loop.cancel(self._timer)
         feeds, self._feeds = self._feeds, {}
         for connection in feeds:
