@@ -71,7 +71,7 @@ def test_the_tutorial_s_quota_goes_on_after_a_kill(tmp_path, monkeypatch):
         passed += len(machine.give("inside", frame, now_ns + number))
         if number == 59:
             machine.take_over()
-    assert passed == 100 and events == [("quota-used-up", "0x0a000001")]
+    assert passed == 100 and events == [("quota-used-up", "10.0.0.1")]
     assert machine.give("inside", frame, now_ns + 60 * NS_PER_S)
 
 

@@ -1,19 +1,19 @@
 """What ``ftmb replay`` says: a step, a packet, the result; in words and as JSON data."""
 
-import ipaddress
 import time
 
 from middleboxes.replay.state import plain
-from middleboxes.sdk import Packet
+from middleboxes.sdk import Packet, Packet6, address_text
 from middleboxes.sdk.packet import ICMP, TCP, UDP
+from middleboxes.sdk.packet6 import ETHERTYPE_IPV6, ICMPV6
 
-_PROTOCOLS = {ICMP: "ICMP", TCP: "TCP", UDP: "UDP"}
+_PROTOCOLS = {ICMP: "ICMP", TCP: "TCP", UDP: "UDP", ICMPV6: "ICMPv6"}
 _VALUE_CHARS_MAX = 160
 _PHASES = {"recovered": "", "later": "  (of the master that went on)", "new": "  (new: no determinant)"}
 
 
-def _address(number, port=None):
-    return f"{ipaddress.IPv4Address(number)}" if port is None else f"{ipaddress.IPv4Address(number)}:{port}"
+def _address(address, port=None):
+    return address_text(address) if port is None else f"{address_text(address)}:{port}"
 
 
 def packet(frame):
@@ -22,12 +22,17 @@ def packet(frame):
     what = f"{len(frame)} bytes"
     if len(frame) < 14:
         return f"{what} {frame.hex()}"
-    arp, header = view.arp(), view.ipv4()
+    arp, ether_type = view.arp(), view.ether_type
+    if ether_type == ETHERTYPE_IPV6:
+        view = Packet6(frame)
+        header = view.ipv6()
+    else:
+        header = view.ipv4()
     if arp is not None:
         kind = {1: "request", 2: "reply"}.get(arp.operation, f"operation {arp.operation}")
         return f"{what} ARP {kind} {_address(arp.sender)} > {_address(arp.target)}"
     if header is None:
-        return f"{what} Ethernet type 0x{view.ether_type:04x}"
+        return f"{what} Ethernet type 0x{ether_type:04x}"
     name = _PROTOCOLS.get(header.protocol, f"IP protocol {header.protocol}")
     flow = view.five_tuple()
     if flow is None:

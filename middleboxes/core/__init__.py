@@ -5,11 +5,12 @@
     partition     which worker gets a frame
     ipv6          the chain of extension headers of an IPv6 packet
     inputlog      InputLogger: number, timestamp, log, forward
+    steps         each packet's path through a master (compiled)
     master        Master: steps, replayed steps, checkpoint cuts
     step          what a step sees as ctx; emitting (compiled): the part that each packet asks for
     ordered       the table that state is kept in: in order, and never growing all at once (compiled)
     state         declared state that knows its changes (what authors use through middleboxes.sdk; compiled)
-    kinds       sets, records, and maps that forget what is not used
+    kinds         sets, records, and maps that forget what is not used
     sharing       which worker sees which variables, and the order in which workers have the shared ones
     checkpoint    chunks of a checkpoint, the store's fold
     snapshot      a base that the store has encoded before it is asked for
@@ -22,7 +23,7 @@
     messages      the vocabulary of control channel and services
     channel       authenticated messages over a byte stream
 
-The main path of a packet: inputlog.accept -> master.process -> outputlog.receive.
-The main path of a failover: outputlog.fence -> recovery.step ... -> master.process.
+The main path of a packet: inputlog.accept -> steps.process -> outputlog.receive; these, frames and determinants are compiled.
+The main path of a failover: outputlog.fence -> recovery.step ... -> steps.process.
 Imported by middleboxes.sdk, middleboxes.runtime and ryu_app; imports nothing of them.
 """

@@ -1,6 +1,5 @@
 """What differs between IPv4 and IPv6 for functions that handle both: protocol numbers and ICMP types, told by the address of a packet or flow."""
 
-import ipaddress
 from typing import NamedTuple
 
 from ..sdk.packet import ICMP, ICMP_ECHO_REPLY, ICMP_ECHO_REQUEST
@@ -29,10 +28,3 @@ V6 = Family(ICMPV6, ICMP, ECHO_REQUEST, ECHO_REPLY, (1, 2, 3, 4), (1, 1))
 def family_of(address):
     """The Family of *address* (an int, or 16 bytes)."""
     return V6 if isinstance(address, bytes) else V4
-
-
-def address_text(address):
-    """*address* (an int, or 16 bytes) as people write it: IPv4 dotted, IPv6 in brackets and with its longest run of zeros left out (RFC 5952)."""
-    if not isinstance(address, bytes):
-        return ".".join(map(str, address.to_bytes(4, "big")))
-    return f"[{ipaddress.IPv6Address(address)}]"

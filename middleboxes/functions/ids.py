@@ -30,12 +30,11 @@ or encrypted data is not opened.
 
 from zlib import crc32
 
-from ..sdk import IdleTimers, Map
+from ..sdk import IdleTimers, Map, address_text
 from ..sdk.packet import TCP, UDP
 from . import streams
 from .accounting import NS_PER_S, Accounts
 from .connections import ESTABLISHED
-from .families import address_text
 from .firewall import Firewall
 from .signatures import take_signatures
 from .tcp_sessions import SYN

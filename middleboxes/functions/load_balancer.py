@@ -34,14 +34,14 @@ Limits: traffic that belongs to no service is dropped (``no_service``), so backe
 is dropped (``conflict``); if no backend is up, new flows are dropped (``no_backend``).
 """
 
-from ..sdk import IdleTimers, Map
+from ..sdk import IdleTimers, Map, address_text
 from ..sdk.build import NO_MAC, icmp, ipv4
 from ..sdk.build6 import icmp6, ipv6
 from ..sdk.packet import TCP
 from .backend_health import BackendHealth
 from .balanced_errors import partition_by_client, translate
 from .connections import ANSWERED, CLOSING, ESTABLISHED, OPENING, UNANSWERED, ConnectionTable
-from .families import V6, address_text, family_of
+from .families import V6, family_of
 from .hop import RoutedHop
 from .maglev import places_of
 from .router import NS_PER_S

@@ -9,7 +9,8 @@ only for an address of the port's own prefixes or a link-local one; a known entr
 that may override. Entries not confirmed for a minute are asked again, at their known address first (Neighbor Unreachability Detection, with ARP's
 intervals). When a next hop does not answer, who sent the frames that waited for it is told: address unreachable (RFC 4443, 3.1).
 
-Limits, and what happens at them: those of ARP, apart from it (``nd_queue_full``, ``nd_unanswered``). No router advertisements are sent or
+Limits, and what happens at them: those of ARP, apart from it (``nd_queue_full``, ``nd_unanswered``). A scan of a prefix fills the queue (RFC 6583): meanwhile known
+neighbours stay known, and who asks for our address is learned; another neighbour that nobody has heard must wait. No router advertisements are sent or
 taken: hosts have their gateway by configuration. Own addresses are not probed for duplicates before their use: a spare that takes over has no time for it.
 """
 

@@ -8,6 +8,8 @@ Parameters (all have defaults):
 bytes_per_s                    125000   what a host may send and, separately, receive: octets of IP per second
 burst_bytes                    62500    so much at once after a pause; at least one packet of 1500
 exempt                         none     list of inside prefixes without limit, of IPv4 and IPv6
+ipv6_prefix_length             128      addresses that have so many bits in common share their buckets: 64 where each host or customer
+                                        may take any address of a prefix of its own; below 128 with one worker only
 hosts_max                      16384    buckets at a time, two per host; with several workers each has its share
 routes                         none     list of [prefix, next hop] (``routes``)
 =============================  =======  =======================================================================
@@ -20,7 +22,7 @@ State: ``buckets``, ``drops`` by reason, per worker; ``limited``: host -> packet
 
 Several workers: all packets of an inside host go to one worker.
 
-Limits: each IPv6 address is a host: one that takes ever new addresses of its prefix gets a new bucket for each.
+Limits: with an ``ipv6_prefix_length`` of 128 a host that takes ever new addresses of its prefix gets a new bucket for each.
 """
 
 from zlib import crc32
@@ -28,6 +30,7 @@ from zlib import crc32
 from ..sdk import IdleTimers, Map
 from .accounting import NS_PER_S, Accounts
 from .hop import RoutedHop
+from .routes import mask_of
 
 _EXEMPT_MAX = 256
 #: buckets that one tick forgets at most
@@ -62,6 +65,10 @@ class RateLimiter(RoutedHop):
         burst_bytes = taken.integer("burst_bytes", 62_500, 1500, 1 << 30)
         self.full = burst_bytes * NS_PER_S
         self.exempt = [taken.parse_prefix("exempt", text) for text in taken.list("exempt", (), _EXEMPT_MAX)]
+        length = taken.integer("ipv6_prefix_length", 128, 48, 128)
+        if length < 128 and self.worker_count > 1:
+            taken.fail("ipv6_prefix_length: with several workers each address has buckets of its own (128)")
+        self.mask6 = mask_of(length, 128)
         self.filling_ns = -(-self.full // self.bytes_per_s)
         hosts_max = max(2, taken.integer("hosts_max", 16384, 2, 4_000_000) // self.worker_count)
         self.accounts = Accounts(self.buckets, self.buckets_used, hosts_max, self._forgotten)
@@ -69,7 +76,10 @@ class RateLimiter(RoutedHop):
     def pass_on(self, packet, header, flow, hop, ctx):
         sends = ctx.port == "inside"
         host = header.source if sends else header.destination
-        if any(prefix.has(host) for prefix in self.exempt) or self._takes((host, sends), header.payload_end - 14, ctx.now_ns):
+        exempt = any(prefix.has(host) for prefix in self.exempt)
+        if isinstance(host, bytes):
+            host = (int.from_bytes(host, "big") & self.mask6).to_bytes(16, "big")
+        if exempt or self._takes((host, sends), header.payload_end - 14, ctx.now_ns):
             self.send_on(packet, hop, ctx)
             return
         self.limited[host, sends] = self.limited.get((host, sends), 0) + 1

@@ -81,7 +81,8 @@ class Ipv6Router(Ipv4Router):
     def route(self, destination):
         if isinstance(destination, bytes):
             return self.routes6.find(destination) if self.is_host(destination) else None
-        return super().route(destination)
+        # what super() does, without asking once more of which kind it is: each packet of IPv4 comes here twice
+        return self.routes.find(destination) if Ipv4Router.is_host(self, destination) else None
 
     def source_for(self, port, address):
         """The own address of *port* for packets to *address* (16 bytes): of its prefix, else the first one, or the link-local one."""

@@ -15,8 +15,9 @@ each worker of a master with several.
     store          StoreRole           checkpoints
     bundles        what a node does so that failovers leave bundles
     bundler        python -m middleboxes.runtime.bundler: the process beside it that fetches and writes one
-    loop           descriptors, timers, work in slices
+    loop           descriptors, timers, work in slices (compiled)
     link           raw packet sockets
+    batches        many frames with one system call (compiled)
     faults         fault switches: a bad network between the roles
     connection     authenticated TCP connections
 

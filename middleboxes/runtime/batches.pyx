@@ -2,8 +2,12 @@
 
 A Batches belongs to one socket and one thread. Received frames are copied once, from a buffer that is laid out once; sent ones
 leave from where they are. While the kernel works the interpreter is free for other threads.
+
+``receive`` and ``send`` are one system call and raise what it says; ``take`` and ``give`` are for links, where a network's losses are
+counted and nothing is raised for them.
 """
 
+import errno
 import os
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -25,18 +29,20 @@ cdef extern from "<sys/socket.h>" nogil:
     int sendmmsg(int fd, mmsghdr *messages, unsigned int count, int flags)
     ssize_t send(int fd, const void *buffer, size_t size, int flags)
 
+# What a network does when it is full or cut, or with a frame that is none (EINVAL: shorter than an Ethernet header).
+_LOSSES = frozenset((errno.EINVAL, errno.ENOBUFS, errno.ENETDOWN, errno.EAGAIN, errno.EMSGSIZE, errno.ENXIO, errno.ENODEV))
+
 
 cdef class Batches:
     """Up to *count* frames at once by the socket *fileno*; received ones are of *frame_bytes_max* at most.
 
-    *calls*: how many system calls it made. *longest*: bytes of the longest frame that the last ``receive`` gave.
+    *calls*: how many system calls it made. Frames so far: *sent*, *received*, *send_failed*, and *oversize* of those received.
     """
 
-    cdef readonly unsigned long long calls
-    cdef readonly size_t longest
+    cdef readonly unsigned long long calls, sent, received, send_failed, oversize
     cdef int _fileno
     cdef unsigned int _count
-    cdef size_t _frame_bytes_max
+    cdef size_t _frame_bytes_max, _longest
     cdef char *_buffer
     cdef iovec *_vectors
     cdef mmsghdr *_in
@@ -65,7 +71,37 @@ cdef class Batches:
         free(self._in)
         free(self._out)
 
-    def receive(self):
+    def take(self):
+        """``receive``, but for frames that fill the buffer, which were cut; nothing if nothing is there."""
+        cdef list frames
+        try:
+            frames = self.receive()
+        except OSError as error:        # EAGAIN: there are none
+            if error.errno not in _LOSSES:
+                raise
+            return []
+        self.received += len(frames)
+        if self._longest < self._frame_bytes_max:
+            return frames
+        whole = [frame for frame in frames if len(frame) < self._frame_bytes_max]
+        self.oversize += len(frames) - len(whole)
+        return whole
+
+    def give(self, list frames not None):
+        """``send`` all of *frames*, with as few system calls as possible; what the interface can't take is a network loss."""
+        cdef Py_ssize_t done = 0, taken
+        while done < len(frames):
+            try:
+                taken = self.send(frames, done)
+                self.sent += taken
+                done += taken
+            except OSError as error:    # it is the first one that could not be sent
+                if error.errno not in _LOSSES:
+                    raise
+                self.send_failed += 1
+                done += 1
+
+    cpdef list receive(self):
         """The frames that are there now, at most *count*; one longer than *frame_bytes_max* is cut. Raises OSError."""
         cdef int number, count
         self.calls += 1
@@ -74,13 +110,13 @@ cdef class Batches:
         if count < 0:
             raise _error()
         cdef list frames = []
-        self.longest = 0
+        self._longest = 0
         for number in range(count):
-            self.longest = max(self.longest, self._in[number].msg_len)
+            self._longest = max(self._longest, <size_t> self._in[number].msg_len)
             frames.append(PyBytes_FromStringAndSize(self._buffer + number * self._frame_bytes_max, self._in[number].msg_len))
         return frames
 
-    def send(self, list frames not None, Py_ssize_t start=0):
+    cpdef Py_ssize_t send(self, list frames, Py_ssize_t start=0) except -1:
         """Send *frames* (bytes) from *start* on, at most *count*; the number that was taken. Raises OSError if it is none."""
         cdef unsigned int number, count
         cdef ssize_t taken

@@ -5,7 +5,6 @@ way of one, and is not taken.
 """
 
 import ctypes
-import errno
 import fcntl
 import socket
 import struct
@@ -27,9 +26,6 @@ PACKET_STATISTICS = 6
 RECEIVE_BUFFER_BYTES = 32 << 20
 #: Frames handled, and sent, in one go. They leave as a burst: a port of a user-space Open vSwitch queues about 90 long frames.
 BATCH = 32
-
-# What a network does when it is full or cut, or with a frame that is none (EINVAL: shorter than an Ethernet header).
-_LOSSES = (errno.EINVAL, errno.ENOBUFS, errno.ENETDOWN, errno.EAGAIN, errno.EMSGSIZE, errno.ENXIO, errno.ENODEV)
 
 
 class LinkError(OSError):
@@ -71,11 +67,14 @@ def _worker_filter(group_id, hop, worker):
 
 
 class Link:
-    """One raw socket on *interface*; ``receive`` a batch, ``send`` a frame, ``send_all`` a batch. *hop*: see ``data_links``."""
+    """One raw socket on *interface*: ``receive`` up to BATCH frames that are there now, ``send`` a frame, ``send_all`` a list of them.
+
+    What the interface can't take is a network loss, counted.
+    """
 
     def __init__(self, interface, protocol, program=None):
         self.interface = interface
-        self.counters = {"sent": 0, "received": 0, "send_failed": 0, "oversize": 0, "overrun": 0}
+        self._overrun = 0
         try:
             self._socket = sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
         except PermissionError as error:
@@ -92,6 +91,8 @@ class Link:
             raise LinkError(f"interface {interface} can't be opened: {error}") from error
         sock.setblocking(False)
         self._batches = Batches(sock.fileno(), BATCH, FRAME_BYTES_MAX)
+        # called for each batch: without a step in between
+        self.receive, self.send_all = self._batches.take, self._batches.give
         self.fileno = sock.fileno
 
     def filter(self, program):
@@ -106,44 +107,17 @@ class Link:
         request = struct.pack("256s", self.interface.encode()[:15])
         return fcntl.ioctl(self._socket.fileno(), SIOCGIFHWADDR, request)[18:24]
 
-    def receive(self):
-        """Up to BATCH frames that are there now."""
-        try:
-            frames = self._batches.receive()
-        except OSError as error:        # EAGAIN: there are none
-            if error.errno not in _LOSSES:
-                raise
-            return []
-        self.counters["received"] += len(frames)
-        if self._batches.longest == FRAME_BYTES_MAX:
-            whole = [frame for frame in frames if len(frame) < FRAME_BYTES_MAX]
-            self.counters["oversize"] += len(frames) - len(whole)
-            return whole
-        return frames
-
     def counts(self):
         """Frames so far: "sent", "received", and lost here: "send_failed", "oversize" (of those received), "overrun" (the queue)."""
         _, overrun = struct.unpack("II", self._socket.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8))
-        self.counters["overrun"] += overrun         # the kernel counts anew after each reading
-        return dict(self.counters)
+        self._overrun += overrun        # the kernel counts anew after each reading
+        batches = self._batches
+        return {"sent": batches.sent, "received": batches.received, "send_failed": batches.send_failed, "oversize": batches.oversize,
+                "overrun": self._overrun}
 
     def send(self, frame):
-        """Send one frame; what the interface can't take is a network loss, counted."""
+        """``send_all`` of one."""
         self.send_all([frame])
-
-    def send_all(self, frames):
-        """``send`` each of *frames* (a list), with as few system calls as possible."""
-        done = 0
-        while done < len(frames):
-            try:
-                taken = self._batches.send(frames, done)
-                self.counters["sent"] += taken
-                done += taken
-            except OSError as error:    # it is the first one that could not be sent
-                if error.errno not in _LOSSES:
-                    raise
-                self.counters["send_failed"] += 1
-                done += 1
 
     def close(self):
         """Close the socket."""

@@ -17,7 +17,7 @@ from .link import data_links, exclude
 from .loop import Loop
 from .master import MasterRole
 from .output_logger import OutputLoggerRole
-from .role import RoleError, check_positions
+from .role import ROLE_FAILURES, RoleError, check_positions
 from .spare import SpareRole, build_master
 from .store import StoreRole
 
@@ -277,7 +277,10 @@ class Node:
     def _hand_over(self, group_id, frames):
         role = self._takers.get(group_id)
         if role is not None and role.taking:
-            role.guarded(role.inputs)(frames)
+            try:
+                role.inputs(frames)
+            except ROLE_FAILURES as error:
+                self.fail(role, error)
         elif group_id in self._buffers or len(self._buffers) < EARLY_GROUPS_MAX:
             buffer = self.buffer(group_id)
             for frame in frames:
@@ -288,7 +291,11 @@ class Node:
         touched = []
         for (group_id, hop), some in by_hop(frames):
             for role in self._by_id.get(group_id, ()):
-                role.guarded(role.frames)(hop, some)
+                try:
+                    role.frames(hop, some)
+                except ROLE_FAILURES as error:
+                    self.fail(role, error)
+                    continue
                 if role.role == "output-logger" and role not in touched:
                     touched.append(role)
         for role in touched:

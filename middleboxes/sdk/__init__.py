@@ -17,7 +17,7 @@ An author sees a class, ``process(packet, ctx)``, declared state, and nothing of
 
 - ``middlebox``  the base class ``Middlebox``, ``Port``, ``ConfigurationError``, and what ``ctx`` offers
 - ``packet``     ``Packet``: lazily parsed views of a frame, rewriting with incremental checksums (RFC 1624); compiled
-- ``packet6``    ``Packet6``: the same for IPv6
+- ``packet6``    ``Packet6``: the same for IPv6; ``address_text``: an address of either kind for people
 - ``views``      the headers that they give: ``Ipv4``, ``Ipv6``, ``Tcp``, ``Arp``
 - ``parameters``  ``Parameters``: takes what the configuration gives, each value with its type checked
 - state          ``Map``, ``Counter``, ``IdleTimers`` (from middleboxes.core.state), ``Set``, ``Records``, ``ExpiringMap`` (kinds);
@@ -28,8 +28,8 @@ from ..core.kinds import ExpiringMap, Records, Set
 from ..core.state import Counter, IdleTimers, Map, StateError
 from .middlebox import ConfigurationError, Context, Middlebox, Port
 from .packet import Packet
-from .packet6 import Packet6
+from .packet6 import Packet6, address_text
 from .parameters import Parameters, Prefix
 
 __all__ = ["ConfigurationError", "Context", "Counter", "ExpiringMap", "IdleTimers", "Map", "Middlebox", "Packet", "Packet6",
-           "Parameters", "Port", "Prefix", "Records", "Set", "StateError"]
+           "Parameters", "Port", "Prefix", "Records", "Set", "StateError", "address_text"]

@@ -36,6 +36,8 @@ class Port(NamedTuple):
     @classmethod
     def parse(cls, name, mac, address, addresses6=()):
         """From text: Port.parse("inside", "02:00:5e:00:01:01", "10.0.0.254/24", ["2001:db8::1/64"]). Raises ConfigurationError."""
+        if not isinstance(addresses6, (list, tuple)):
+            raise ConfigurationError(f"port {name}: its IPv6 addresses must be a list, not {addresses6!r}")
         try:
             interface = ipaddress.IPv4Interface(address)
             mac_bytes = bytes.fromhex(mac.replace(":", ""))

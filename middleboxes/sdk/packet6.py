@@ -12,6 +12,7 @@ Nothing here raises for bad bytes from the network. Checksums: as in ``packet``;
 header, so those of packets that still have segments of a routing header before them are not right here (``transport_checksum_ok``).
 """
 
+import ipaddress
 from struct import Struct
 
 from ..core import ipv6 as chains
@@ -49,6 +50,8 @@ def is_link_local(address):
 
 def is_routable(address):
     """Whether *address* (16 bytes) may be a host's beyond its link: not multicast, link-local, ::/96 (unspecified, loopback) or IPv4-mapped."""
+    if address[0] & 0xE0 == 0x20:       # 2000::/3: nearly all are here
+        return True
     return not (is_multicast(address) or is_link_local(address) or not any(address[:10]) and address[10:12] in (b"\0\0", b"\xff\xff"))
 
 
@@ -65,6 +68,13 @@ def solicited_node(address):
 def multicast_mac(address):
     """The Ethernet address for the multicast *address* (RFC 2464, 7)."""
     return b"\x33\x33" + address[12:]
+
+
+def address_text(address):
+    """*address* (an int, or 16 bytes) as people write it: IPv4 dotted, IPv6 in brackets and with its longest run of zeros left out (RFC 5952)."""
+    if not isinstance(address, bytes):
+        return ".".join(map(str, address.to_bytes(4, "big")))
+    return f"[{ipaddress.IPv6Address(address)}]"
 
 
 def pseudo_header6(source, destination, protocol, length_bytes):

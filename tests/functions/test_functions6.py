@@ -4,7 +4,7 @@ import pytest
 
 from middleboxes.functions import ipfix, load
 from middleboxes.functions.rate_limiter import partition_by_inside_host
-from middleboxes.sdk import Packet6, Port
+from middleboxes.sdk import ConfigurationError, Packet6, Port
 from middleboxes.sdk.build6 import fragment, neighbor_solicitation
 
 from .hop6_scenario import INSIDE6, OUTSIDE6, Bench6, ip6, mac6, packet6
@@ -74,6 +74,14 @@ def test_the_limiter_has_buckets_for_each_address():
     assert partition_by_inside_host(out, "inside", 97) == partition_by_inside_host(back, "outside", 97)
 
 
+def test_a_prefix_may_share_its_buckets():
+    net = Bench6("rate-limiter", bytes_per_s=1000, burst_bytes=2000, ipv6_prefix_length=64, exempt=["2001:db8:1::3"])
+    assert [bool(net.send("udp", source, SERVER, data=bytes(452))) for source in (CLIENT, OTHER) * 3] == [True] * 4 + [False] * 2
+    assert list(net.box.buckets) == [(ip6("2001:db8:1::"), True)] and net.send("udp", "[2001:db8:1::3]:5", SERVER, data=bytes(452))
+    with pytest.raises(ConfigurationError, match="with several workers each address has buckets of its own"):
+        load("rate-limiter").instances({"ipv6_prefix_length": 64}, [INSIDE6, OUTSIDE6], 2)
+
+
 class Told:
     """Collects the events of a bench."""
 
@@ -105,7 +113,7 @@ def test_witnesses_stamp_what_comes_after_extension_headers():
         assert seen.five_tuple() and seen.transport_data()[:8] == number.to_bytes(8, "big") and seen.transport_checksum_ok()
 
 
-def test_the_wan_optimiser_passes_ipv6_on_as_it_is_while_its_peer_is_silent():
+def test_the_wan_optimiser_passes_on_what_its_peer_has_no_part_in_while_its_peer_is_silent():
     ports = (Port("lan", *INSIDE6[1:]), Port("wan", *OUTSIDE6[1:]))
     net = Bench6("monitor", know=())
     net.ctx = LbContext()

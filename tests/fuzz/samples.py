@@ -1,7 +1,7 @@
 """Good messages, to make bad ones of."""
 
 ADDRESS = ["127.0.0.1", 9]
-PORTS = [{"name": "inside", "mac": "02:00:5e:00:01:01", "address": "10.0.0.254/24", "peer": None},
+PORTS = [{"name": "inside", "mac": "02:00:5e:00:01:01", "address": "10.0.0.254/24", "address6": ["2001:db8:1::fe/64"], "peer": None},
          {"name": "outside", "mac": "02:00:5e:00:01:02", "address": "192.0.2.254/24", "peer": None}]
 LOGGER = {"group_id": 1, "workers": 1, "ports": []}
 INPUT_LOGGER = {**LOGGER, "function": "nat", "tick_interval_ms": 100, "log_bytes_max": 10_000, "start": [0], "start_ns": 0, "master_epoch": 1}

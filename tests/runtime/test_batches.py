@@ -97,3 +97,31 @@ def test_more_than_a_batch_goes_in_parts_and_a_giant_is_refused(ends):
     with pytest.raises(OSError) as caught:
         giving.send([b"g" * (1 << 24)])
     assert caught.value.errno in (errno.EMSGSIZE, errno.ENOBUFS)
+
+
+# -- as links use it
+
+def test_what_is_cut_is_left_out_and_counted_and_nothing_there_is_no_error(ends):
+    a, _, _, taking = ends
+    assert taking.take() == []
+    for frame in (b"x" * 10, b"y" * BYTES_MAX, b"z" * 20):
+        a.send(frame)
+    assert taking.take() == [b"x" * 10, b"z" * 20]
+    assert (taking.received, taking.oversize) == (3, 1)
+
+
+def test_a_full_queue_is_a_loss_of_what_it_does_not_take_and_the_rest_goes_out(ends):
+    a, _, giving, taking = ends
+    a.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)        # as little as the kernel allows
+    giving.give([b"%d" % number for number in range(COUNT)])
+    assert 0 < giving.sent and giving.sent + giving.send_failed == COUNT
+    assert received(taking, giving.sent)[0] == b"0"
+
+
+def test_what_is_no_loss_is_raised(ends):
+    with pytest.raises(TypeError):
+        ends[2].give([b"frame", "text"])
+    ends[0].close()
+    for call in (ends[2].take, lambda: ends[2].give([b"frame"])):
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            call()

@@ -191,7 +191,7 @@ def test_a_port_has_ipv6_addresses_as_text():
     assert Port.parse("inside", "02:00:5e:00:01:01", "10.0.0.254/24").addresses6 == ()
 
 
-@pytest.mark.parametrize("addresses", [["2001:db8::1"], ["10.0.0.1/24"], ["fe80::1/64"], ["ff02::1/64"], ["::1/128"], ["2001:db8::1%a/64"], [7],
+@pytest.mark.parametrize("addresses", [7, "2001:db8::1/64", None, [None], ["2001:db8::1"], ["10.0.0.1/24"], ["fe80::1/64"], ["ff02::1/64"], ["::1/128"], ["2001:db8::1%a/64"], [7],
                                        ["2001:db8::1/64", "2001:db8::1/48"], ["::ffff:10.0.0.1/120"], [f"2001:db8::{n}/64" for n in range(1, 10)]])
 def test_wrong_addresses_of_a_port_are_named(addresses):
     with pytest.raises(ConfigurationError, match="port inside: "):
