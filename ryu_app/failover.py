@@ -166,7 +166,7 @@ def _recover(context, group, now_ns):
     recovery.mark("recover sent", now_ns)
     stored = [k for _, k in recovery.checkpoint["positions"]] if recovery.salvage else recovery.stored
     context.request(now_ns, target, "recover", group, "master",
-                    {"stored": stored, "cold": recovery.cold, **peers(context, group),
+                    {"stored": stored, "cold": recovery.cold, "cause": recovery.cause, **peers(context, group),
                      "inputs_from": group.epoch if recovery.salvage else group.inputs_from}, recovery)
 
 

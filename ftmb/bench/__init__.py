@@ -6,7 +6,8 @@
 - ``nodes``      node processes, led by a controller that only gives roles
 - ``systems``    what is compared: limit, plain, protected, Linux's NAT
 - ``plain``      the process of ``plain``: the function in the runtime, unprotected
-- ``inside``     what needs no network: checkpoints, replay, memory, bytes of determinants
+- ``inside``     what needs no network: checkpoints, replay, bytes of determinants
+- ``resident``   memory of a logged packet and of a flow
 - ``measure``, ``report``   rounds; table and ratios
 - ``plots``, ``charts``     which charts there are; bars and lines as SVG
 - ``packets.h``  what the programs in C share

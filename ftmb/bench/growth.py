@@ -114,7 +114,7 @@ def lines(result):
     text += ["", f"{'new/s':>10}{head}{late}   each packet opens a flow"]
     text += [f"{row['rate']:>10}{_cpu(row['cpu_us'])}{_late(row)}" for row in result["new_flows"]]
     text += ["", f"{'flows':>10}{head}{late}   p99.9 without checkpoints, ratio (target: <= 2 at 100,000); CPU at full load"]
-    text += [f"{row['flows']:>10}{_cpu(row['cpu_us'])}{_late(row['on'])}{row['off']['p999_us']:>11.0f}{row['ratio']:>7.2f}"
+    text += [f"{row['flows']:>10}{_cpu(row['cpu_us'])}{_late(row['on'])}{_off(row)}"
              for row in result["flows"]]
     text += ["", f"{'groups':>10}{head}   idle: %, all roles, and spares"]
     text += [f"{row['groups']:>10}{_cpu(row['cpu_us'])}{sum(row['idle_percent'][role] for role in ROLES):>11.1f}"
@@ -124,6 +124,10 @@ def lines(result):
 
 def _late(row):
     return f"{row['p50_us']:>10.0f}{row['p99_us']:>10.0f}{row['p999_us']:>10.0f}{row['lost']:>8.0f}"
+
+
+def _off(row):
+    return f"{row['off']['p999_us']:>11.0f}{row['ratio']:>7.2f}" if row["ratio"] is not None else f"{'-':>11}{'-':>7}"
 
 
 def _verdicts(result):

@@ -2,7 +2,6 @@
 
 import gc
 import time
-import tracemalloc
 from contextlib import contextmanager
 from itertools import islice
 
@@ -16,7 +15,7 @@ from middleboxes.functions import load
 from middleboxes.runtime.link import BATCH
 from middleboxes.sdk import Port
 from middleboxes.sdk.build import ARP_REQUEST, NO_MAC, arp, ipv4, udp
-from middleboxes.sdk.packet import UDP
+from middleboxes.sdk.packet import UDP, endpoint
 
 from .network import GROUP_ID
 from .nodes import NAT, PORTS
@@ -78,11 +77,11 @@ def fill(master, flows):
     nat = master.function
     addresses = nat.external_addresses
     for flow in range(flows):
-        key = UDP, _CLIENT + flow // _FLOWS_PER_ADDRESS, 1024 + flow % _FLOWS_PER_ADDRESS
-        external = addresses[flow // _FLOWS_PER_ADDRESS], key[2]
-        nat.outbound[key] = external
-        nat.inbound[(UDP, *external)] = key[1:]
-        nat.udp_used.touch(key, _NS)
+        address, port = flow // _FLOWS_PER_ADDRESS, 1024 + flow % _FLOWS_PER_ADDRESS
+        inside, external = endpoint(UDP, _CLIENT + address, port), endpoint(UDP, addresses[address], port)
+        nat.outbound[inside] = external
+        nat.inbound[external] = inside
+        nat.udp_used.touch(inside, _NS)
     nat.whole_state.check_flows(master.cut().changes)
 
 
@@ -163,22 +162,6 @@ def determinants(workers, count=20_000, flows=100):
     return {"workers": workers, "bytes_per_packet": sent / count}
 
 
-def memory(count=10_000):
-    """Bytes that Python takes for a logged packet of 64 bytes at the loggers, and for a flow at the master."""
-    logger, master = InputLogger(GROUP_ID, _MAC, 1, 1, 1 << 40), nat_master()
-    frames = [bytes(bytearray(frame)) for frame in frames_of(100, count)]
-    tracemalloc.start()
-    try:
-        for frame in frames:
-            logger.accept(0, bytes(bytearray(frame)), 2 * _NS)
-        logged = tracemalloc.get_traced_memory()[0]
-        fill(master, count)
-        flow = tracemalloc.get_traced_memory()[0] - logged
-    finally:
-        tracemalloc.stop()
-    return {"logged_packet_bytes": logged / count, "flow_bytes": flow / count}
-
-
 def path(count=BATCH, flows=1):
     """(input logger, master, output logger, *count* packets): the cores of the three roles, as they are once traffic flows."""
     master, outputs = nat_master(), OutputLogger(GROUP_ID, _MAC, 1, 2, 1)
@@ -204,5 +187,4 @@ def everything(is_quick):
     rounds = 30 if is_quick else 100
     rows = [pauses(flows, rounds) for flows in sizes] + [pauses(CHANGES_FLOWS, rounds, changed) for changed in CHANGES]
     return {"changed_max": CHANGED_MAX, "pauses": rows,
-            "replay": replay(10_000 if is_quick else 50_000), "determinants": [determinants(1), determinants(4)],
-            "memory": memory()}
+            "replay": replay(10_000 if is_quick else 50_000), "determinants": [determinants(1), determinants(4)]}

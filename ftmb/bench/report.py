@@ -18,7 +18,7 @@ def lines(result):
     text += ["", "== inside, without a network", *_inside(result["inside"])]
     if "idle_percent" in result:
         text.append(f"idle: all roles together take {result['idle_percent']:.1f} % of one processor (target: below 3)")
-    if "checkpoints" in result:
+    if result.get("checkpoints", {}).get("ratio") is not None:
         part = result["checkpoints"]
         text.append(f"latency p99.9 at {part['flows']} flows, checkpoints on / off: {part['on']['p999_us']:.0f} / {part['off']['p999_us']:.0f} us"
                     f" = {part['ratio']:.2f} (target: at most 2)")

@@ -10,7 +10,7 @@ import sys
 from ..demo.progress import Progress
 from ..errors import UsageError
 from ..running import check_writable, write_json
-from . import growth, inside, iperf, measure, plots, report, systems
+from . import growth, inside, iperf, measure, plots, report, resident, systems
 from .gap import run as gap
 from .network import network
 from .programs import compiled
@@ -20,6 +20,8 @@ _QUICK_ROUNDS, _QUICK_SECONDS = 1, 0.6
 _QUICK_FRAMES_BYTES = (64, 1500)
 _IDLE_S = 5.0
 _LATENCY_FLOWS = 100_000
+#: packets and flows whose memory is measured
+_KEPT = 100_000
 #: what is measured in place of the price of protection
 _PARTS = {"gap": gap, "growth": growth, "iperf": iperf}
 _LATENCY_RATE, _LATENCY_S = 10_000, 3.0
@@ -60,7 +62,7 @@ def _price(args, progress):
     with compiled() as wire:
         _on_paths(args, wire, names, progress, result)
     progress.line("checkpoints, replay, memory and determinants, without a network")
-    result["inside"] = inside.everything(args.quick)
+    result["inside"] = {**inside.everything(args.quick), "memory": resident.memory(_KEPT)}
     saturated = result["paths"]["direct"]["systems"]["protected"][measure.FRAMES_BYTES[0]]["per_second"]
     result["inside"]["replay"]["of_protected"] = result["inside"]["replay"]["per_second"] / saturated
     for line in report.lines(result):

@@ -16,6 +16,9 @@ MESSAGE_BYTES_MAX = 1 << 20
 
 ROLES = ("input-logger", "master", "output-logger", "store", "spare")
 
+#: the cause of a recovery that was asked for: nothing has failed
+MOVED = "moved"
+
 # What the controller asks of an agent (``do`` of a request), with the arguments it carries.
 # A port is a map with `name`, `mac`, `address`, `address6` (a list, empty if it is left out), and of a logger `peer`: None, or {"group", "port"} that it faces.
 REQUESTS = {
@@ -35,9 +38,9 @@ REQUESTS = {
               "output_logger": list, "hot": bool},
     # refuse everything below the request's epoch; of a master: all inputs below it
     "fence": {"role": str},
-    # a spare becomes the master: `stored` is R, the recoverable prefix, one k per worker; `inputs_from` as for "master"
+    # a spare becomes the master, for `cause` in words: `stored` is R, the recoverable prefix, one k per worker; `inputs_from` as for "master"
     "recover": {"stored": list, "input_logger": list, "output_logger": list, "store": list,
-                "cold": bool, "inputs_from": int},
+                "cold": bool, "inputs_from": int, "cause": str},
     # asked of a master: another store; a new and empty output logger; no more inputs, and a last checkpoint
     "use-store": {"store": list},
     "use-output-logger": {},

@@ -306,16 +306,11 @@ cdef class IdleTimers(Map):
         return keys
 
 
-class Counter(Variable):
-    """A number that is added to."""
+cdef class Sum:
+    """The number of a Counter."""
 
-    __slots__ = ("name", "value", "_changed", "scope", "domain")
-
-    def __init__(self, scope="shared", domain="shared"):
-        super().__init__(scope, domain)
-        if scope == "flow":
-            raise StateError("a counter has no keys: its scope is 'shared' or 'worker'")
-        self.value, self._changed = 0, False
+    cdef public object name, scope, domain, value
+    cdef bint _changed
 
     def add(self, amount=1):
         """Add *amount* and return the new value."""
@@ -324,6 +319,17 @@ class Counter(Variable):
         self.value = value
         self._changed = True
         return value
+
+
+cdef class Counter(Sum, Variable):
+    """A number that is added to."""
+
+    def __init__(self, scope="shared", domain="shared"):
+        Variable.__init__(self, scope, domain)
+        self.name = Variable.name
+        if scope == "flow":
+            raise StateError("a counter has no keys: its scope is 'shared' or 'worker'")
+        self.value = 0
 
     def cut(self):
         changed, self._changed = self._changed, False

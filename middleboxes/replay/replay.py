@@ -99,7 +99,7 @@ class Replay:
         self._inputs = [deque(item for item in items if item.n > worker.n) for items, worker in zip(bundle.inputs, self._master.workers)]
         begin = [worker.k for worker in self._master.workers]
         recoverable = [max(k, first) for k, first in zip(bundle.recoverable, begin)]
-        end = [k for _, k in bundle.result.header["positions"]] if bundle.result else recoverable
+        end = [k for _, k in bundle.result_header["positions"]] if bundle.result_header else [log.last for log in bundle.determinants]
         self._goals = deque([(RECOVERED, list(map(min, recoverable, end))), (LATER, end)])
 
     def _load(self, function):
@@ -189,7 +189,7 @@ class Replay:
             if worker.k < goal[number]:
                 why = "wait for steps that are not there" if self._heads[number] else "are not in the bundle"
                 raise ReplayError(f"steps of worker {number} from {worker.k + 1} to {goal[number]} {why}: its determinants are not closed")
-        if phase == LATER and self.bundle.result is not None and not self.is_other:
+        if phase == LATER and self.bundle.result_header is not None and not self.is_other:
             self._compare()
 
     def _repeat(self, number, phase):
@@ -244,7 +244,7 @@ class Replay:
     def _compare(self):
         """The replay stands where the master's checkpoint was cut: all that it keeps must be the same."""
         self.compared = True
-        master, header = self._master, self.bundle.result.header
+        master, header = self._master, self.bundle.result_header
         was = states.folded(master.function.variables, [*self.bundle.checkpoints, self.bundle.result])
         for line in states.differences(was, self.state):
             self._differ(line)

@@ -121,8 +121,8 @@ class Bundler:
             self._look()
 
         def closed(connection, reason):
-            if name == _LATER and self._capture.has_logs:
-                self._too_late()        # it can do without, if it must
+            if name == _LATER and self._capture.has_logs and self._capture.has_checkpoint:
+                self._write()           # it can do without, if it must
             else:
                 self.fail(f"the {name} went away: {reason}")
 
@@ -136,8 +136,11 @@ class Bundler:
         if capture.has_logs and not self._told and (later is None or later.channel.established):
             self._told = True
             self._say({"captured": True})
+            os.nice(_NICE)              # nobody waits for what is left to do
             for name in (_INPUTS, _DETERMINANTS):
                 self._close(name)
+        if capture.has_checkpoint:
+            self._close(_CHECKPOINT)
         if capture.is_complete:
             self._write()
 
@@ -148,8 +151,8 @@ class Bundler:
             connection.close("done")
 
     def _too_late(self):
-        if self._capture.has_logs:
-            self._write()               # without the checkpoint where it ends, or with half of one: bundle() tells
+        if self._capture.has_logs and self._capture.has_checkpoint:
+            self._write()               # without the checkpoint where it ends
         else:
             self.fail("store and loggers did not answer in time")
 
@@ -187,7 +190,6 @@ def say(message):
 def main():
     """Make one bundle, or none if the node ends before it asks for one."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)        # a terminal's is for the node: when it goes, this ends
-    os.nice(_NICE)
     loop = Loop()
     bundler = Bundler(loop, say, loop.stop)
     fd = sys.stdin.fileno()

@@ -10,6 +10,7 @@ from ..core.checkpoint import decode_chunk
 from ..core.frames import HOP_ACK, WORKERS_MAX, FrameError
 from ..core.loading import Loader
 from ..core.master import Master
+from ..core.messages import MOVED
 from ..core.recovery import Recovery
 from ..functions import load
 from ..sdk import Port
@@ -231,7 +232,8 @@ class SpareRole(Role):
             self._times_ns["loaded"] = self.loop.now_ns()
             self._following.take_over(self._recovery)
             self.work(self._step)
-        self.node.bundles.begin(self.group, epoch, {name: args[name] for name in PEERS}, args["stored"])
+        if args["cause"] != MOVED:
+            self.node.bundles.begin(self.group, epoch, {name: args[name] for name in PEERS}, args["stored"], args["cause"])
 
     def _all_loaded(self):
         """The store has nothing newer: what it has is loaded."""

@@ -18,8 +18,8 @@ def late(**more):
 
 RESULT = {"idle_percent": 2.5, "rates": [late(rate=1000, cpu_us=cpu(30.0)), late(rate=30_000, cpu_us=cpu(10.0))],
           "new_flows": [late(rate=1000, cpu_us=cpu(40.0))],
-          "flows": [{"flows": flows, "on": late(), "off": late(), "ratio": 1.5, "cpu_us": cpu(master_us)}
-                    for flows, master_us in ((1000, 10.0), (1_000_000, 30.0))],
+          "flows": [{"flows": 1000, "on": late(), "off": late(p999_us=150.0), "ratio": 2.0, "cpu_us": cpu(10.0)},
+                    {"flows": 1_000_000, "on": late(), "off": None, "ratio": None, "cpu_us": cpu(30.0)}],
           "groups": [{"groups": count, "idle_percent": {**cpu(0.5), "spare": 0.4}, "cpu_us": cpu(10.0)} for count in (1, 4)]}
 
 
@@ -27,6 +27,8 @@ def test_the_table_compares_the_sums_of_all_roles():
     text = "\n".join(growth.lines(RESULT))
     assert "30,000 / 1,000 packets a second: 0.50" in text
     assert "1,000,000 / 1,000 flows: 2.00" in text and "4 groups / 1: 1.00" in text
+    few, many = [line.split() for line in text.splitlines() if line.startswith(("      1000", "   1000000"))][-2:]
+    assert few[-2:] == ["150", "2.00"] and many[-2:] == ["-", "-"]
 
 
 def test_each_role_has_a_line_in_each_chart():

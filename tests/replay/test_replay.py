@@ -146,6 +146,14 @@ def test_without_a_master_that_went_on_what_was_logged_is_tried_as_new(reload):
     assert not replay.compared and replay.error_count == 1
 
 
+def test_determinants_are_repeated_also_beyond_the_recoverable_prefix(reload):
+    """A master that went on and died before it committed: its steps are known, though no checkpoint tells their state."""
+    machine = words(b"a", None, b"b", b"dice")
+    state, first = contents(machine.function.variables), machine._store.header["positions"][0][1]
+    replay = reload(machine.bundle(FUNCTION, end=False, recoverable=[first + 2])).replay()
+    assert [step.phase for step in replay] == ["recovered"] * 2 + ["later"] * 2 and replay.state == state and not replay.compared
+
+
 def test_a_step_that_never_ends_can_be_interrupted_and_has_a_name(reload):
     bundle = reload(words(b"a", None, b"b", b"poison").bundle("tests.replay.boxes:Words", end=False))
     replay = bundle.replay(Sleeper)
@@ -176,7 +184,8 @@ def test_determinants_that_are_not_closed_stop_the_replay(reload):
     for number, log in enumerate(bundle.determinants):
         if number != worker:
             log.cut_off(log.trimmed)
-    with pytest.raises(ReplayError, match="not closed|not in the bundle"):
+        bundle.recoverable[number] = log.last
+    with pytest.raises(ReplayError, match="wait for steps that are not there: its determinants are not closed"):
         reload(bundle).replay().run()
 
 

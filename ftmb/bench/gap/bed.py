@@ -17,6 +17,8 @@ _START_S, _ANSWER_S = 15, 10
 #: after this the probe will not come any more, or the network will not be whole again
 _PATIENCE_S = 30
 _POLL_S = 0.05
+#: a hot spare may be behind by what the load sends in so long: a beat is as old as that when it is read
+_BEHIND_S = 0.05
 #: a kill comes so long after all was well, drawn: it may meet any moment between two checkpoints
 _PAUSE_S = (0.1, 0.6)
 
@@ -92,14 +94,14 @@ class Bed:
     def wait_ready(self):
         """Wait until the network is whole and its spare as ready as it will be. Raises NotSurvived."""
         name, kind, number = configuration.group(1)["name"], self._setting.readiness, None
-        deadline = time.monotonic() + _PATIENCE_S
+        deadline, behind_max = time.monotonic() + _PATIENCE_S, _BEHIND_S * self._setting.rate_pps
         while True:
             status = self._emulator.status()
             if readiness.is_whole(status, name):
                 # what is durable now, the spare must have; what comes later may be on its way for ever
                 number = number or readiness.checkpoint(status, name)
-                if number and readiness.is_ready(status, name, kind, number):
-                    return status
+                if number and readiness.is_ready(status, name, kind, number, behind_max):
+                    return
             if time.monotonic() > deadline:
                 raise NotSurvived(f"the network was not whole again within {_PATIENCE_S} s: the group is"
                                   f" {readiness.group_of(status, name)['state']}")
@@ -108,7 +110,7 @@ class Bed:
     def kill(self, how):
         """Kill the master and see what a client felt: a dict of numbers. Mends it. Raises NotSurvived, ProgramError."""
         name, receiver = configuration.group(1)["name"], self._receivers[0]
-        had = len(readiness.masters_failovers(readiness.group_of(self.wait_ready(), name)))
+        self.wait_ready()
         self._losses(receiver)
         quiet_ns = time.monotonic_ns()
         time.sleep(self._random.uniform(*_PAUSE_S))     # the random moment itself, not a wait for something
@@ -120,7 +122,7 @@ class Bed:
         except ProgramError as error:
             raise NotSurvived(f"no probe passed any more: {error}") from error
         end_ns = time.monotonic_ns()
-        failover = self._failover(name, had)
+        failover = self._failover(name, told["at_ns"])
         self._emulator.heal(told["node"])
         self.wait_ready()
         receiver.ask("flush", "flushed", _ANSWER_S)
@@ -133,13 +135,13 @@ class Bed:
                 "probes_lost": lost_between(numbers, received_ns, told["at_ns"], time.monotonic_ns()),
                 **self._losses(receiver), **parts}
 
-    def _failover(self, name, had):
-        """The record of the failover that is over by now, or soon will be. Raises NotSurvived."""
+    def _failover(self, name, since_ns):
+        """The record of the failover that began after *since_ns* and is over by now, or soon will be. Raises NotSurvived."""
         deadline = time.monotonic() + _PATIENCE_S
         while True:
-            found = readiness.masters_failovers(readiness.group_of(self._emulator.status(), name))[had:]
-            if found:
-                return found[0]
+            found = readiness.masters_failover(readiness.group_of(self._emulator.status(), name), since_ns)
+            if found is not None:
+                return found
             if time.monotonic() > deadline:
                 raise NotSurvived("no failover is on record")
             time.sleep(_POLL_S)

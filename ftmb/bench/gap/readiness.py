@@ -6,9 +6,9 @@ def group_of(status, name):
     return next(group for group in status["groups"] if group["name"] == name)
 
 
-def masters_failovers(group):
-    """The failovers of the group's master, oldest first."""
-    return [failover for failover in group["failovers"] if failover["role"] == "master"]
+def masters_failover(group, since_ns):
+    """The first failover of the group's master that began after *since_ns* (CLOCK_MONOTONIC) and is over; None: there is none."""
+    return next((failover for failover in group["failovers"] if failover["role"] == "master" and failover["at_ns"] > since_ns), None)
 
 
 def is_whole(status, name):
@@ -22,16 +22,18 @@ def checkpoint(status, name):
     return store["checkpoint"] or None if store else None
 
 
-def is_ready(status, name, kind, number):
+def is_ready(status, name, kind, number, behind_max):
     """Whether the group's spare is as ready as a spare of *kind* becomes: it has checkpoint *number* or a later one.
 
-    A cold one has nothing, and need not be there by name.
+    A hot one repeats what the master does, *behind_max* steps behind it at most. A cold one has nothing, and need not be there by name.
     """
     if kind == "cold":
         return True
     spares = group_of(status, name)["spares"]
     spare = counters(status, name, "spare", spares[0]) if spares else None
-    return spare is not None and spare["checkpoint"] >= number and not spare["recovering"]
+    if spare is None or spare["checkpoint"] < number or spare["recovering"]:
+        return False
+    return kind != "hot" or (spare["hot"] and spare["behind_steps"] <= behind_max)
 
 
 def counters(status, name, role, node):

@@ -15,9 +15,9 @@ def row(readiness="warm", how="process", gaps_ms=(10.0,), problems=(), **load):
     return {"readiness": readiness, "how": how, **LOAD, **load, "kills": [kill(gap_ms) for gap_ms in gaps_ms], "problems": list(problems)}
 
 
-def status(spare="m2", checkpoint=7, state="protected", dead=(), recovering=False):
-    """Of one group nat1 whose store has checkpoint 7; *spare* has *checkpoint*."""
+def status(spare="m2", checkpoint=7, state="protected", dead=(), **counters):
+    """Of one group nat1 whose store has checkpoint 7; *spare* has *checkpoint*, and the *counters*."""
     beats = {"st": [{"group": "nat1", "role": "store", "counters": {"checkpoint": 7}}],
-             "m2": [{"group": "nat1", "role": "spare", "counters": {"checkpoint": checkpoint, "recovering": recovering}}]}
+             "m2": [{"group": "nat1", "role": "spare", "counters": {"checkpoint": checkpoint, "recovering": False, **counters}}]}
     return {"groups": [{"name": "nat1", "state": state, "store": "st", "spares": [spare] if spare else [], "failovers": []}],
             "hosts": [{"name": name, "alive": name not in dead, "beat": beats.get(name, [])} for name in ("st", "m1", "m2", "m3")]}
