@@ -162,14 +162,14 @@ def determinants(workers, count=20_000, flows=100):
     return {"workers": workers, "bytes_per_packet": sent / count}
 
 
-def path(count=BATCH, flows=1):
+def path(count=BATCH, flows=1, frame_bytes=64):
     """(input logger, master, output logger, *count* packets): the cores of the three roles, as they are once traffic flows."""
     master, outputs = nat_master(), OutputLogger(GROUP_ID, _MAC, 1, 2, 1)
     logger = InputLogger(GROUP_ID, _MAC, 1, 1, 1 << 30)
     # the master had an ARP request as input 1 of step 1
     logger.tick(_NS)
     outputs.trim(1, {0: (1, 1)}, 0)
-    frames = frames_of(flows, count)
+    frames = frames_of(flows, count, frame_bytes)
     pass_through(logger, master, outputs, frames)
     return logger, master, outputs, frames
 
@@ -181,10 +181,35 @@ def pass_through(logger, master, outputs, frames):
     return logged, sent, outputs.receive_all(sent)
 
 
+def function_alone(master, frames):
+    """What *master*'s function itself does with *frames*."""
+    handle, context = master.function.handle, master.workers[0].context
+    for frame in frames:
+        context.outputs = []
+        handle(frame, context)
+
+
+def cores(frame_bytes, batches):
+    """Time of each role's core for a packet, in ns, and of the master's that of its function: the least of many *batches*, so undisturbed."""
+    logger, master, outputs, frames = path(BATCH, BATCH, frame_bytes)
+    least = dict.fromkeys(("input_logger_ns", "master_ns", "output_logger_ns", "function_ns"), float("inf"))
+    with _no_collector():
+        for _ in range(batches):
+            times = [time.perf_counter_ns()]
+            for step in (lambda: logger.accept_all(0, frames, 2 * _NS), lambda: master.take_all(made), lambda: outputs.receive_all(made),
+                         lambda: function_alone(master, frames)):
+                made = step()
+                times.append(time.perf_counter_ns())
+            least = {name: min(found, (end - begin) / BATCH)
+                     for (name, found), begin, end in zip(least.items(), times, times[1:])}
+    return {"frame_bytes": frame_bytes, **least}
+
+
 def everything(is_quick):
     """All tables."""
     sizes = (1000, 10_000, 100_000) if is_quick else (1000, 10_000, 100_000, 1_000_000)
     rounds = 30 if is_quick else 100
     rows = [pauses(flows, rounds) for flows in sizes] + [pauses(CHANGES_FLOWS, rounds, changed) for changed in CHANGES]
     return {"changed_max": CHANGED_MAX, "pauses": rows,
-            "replay": replay(10_000 if is_quick else 50_000), "determinants": [determinants(1), determinants(4)]}
+            "replay": replay(10_000 if is_quick else 50_000), "determinants": [determinants(1), determinants(4)],
+            "cores": [cores(frame_bytes, 200 if is_quick else 2000) for frame_bytes in (64, 1500)]}

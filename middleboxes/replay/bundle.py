@@ -28,6 +28,7 @@ from ..core.outputlog import pack_keys, unpack_keys
 from ..sdk import ConfigurationError, Port
 from . import archive, pcapng
 from .errors import BundleError
+from .replay import Replay
 
 FORMAT, FORMAT_VERSION = "ftmb-bundle", 1
 CAUSES = ("failover", "function-error")
@@ -130,7 +131,6 @@ class Bundle:
 
     def replay(self, function=None):
         """A Replay of it. *function*: a Middlebox class, or a name, instead of the one that made it. Raises BundleError."""
-        from .replay import Replay
         return Replay(self, function)
 
     def _interfaces(self):
