@@ -15,7 +15,7 @@ from middleboxes.functions import load
 from middleboxes.runtime.link import BATCH
 from middleboxes.sdk import Port
 from middleboxes.sdk.build import ARP_REQUEST, NO_MAC, arp, ipv4, udp
-from middleboxes.sdk.packet import UDP
+from middleboxes.sdk.packet import UDP, endpoint
 
 from .network import GROUP_ID
 from .nodes import NAT, PORTS
@@ -77,11 +77,11 @@ def fill(master, flows):
     nat = master.function
     addresses = nat.external_addresses
     for flow in range(flows):
-        key = UDP, _CLIENT + flow // _FLOWS_PER_ADDRESS, 1024 + flow % _FLOWS_PER_ADDRESS
-        external = addresses[flow // _FLOWS_PER_ADDRESS], key[2]
-        nat.outbound[key] = external
-        nat.inbound[(UDP, *external)] = key[1:]
-        nat.udp_used.touch(key, _NS)
+        address, port = flow // _FLOWS_PER_ADDRESS, 1024 + flow % _FLOWS_PER_ADDRESS
+        inside, external = endpoint(UDP, _CLIENT + address, port), endpoint(UDP, addresses[address], port)
+        nat.outbound[inside] = external
+        nat.inbound[external] = inside
+        nat.udp_used.touch(inside, _NS)
     nat.whole_state.check_flows(master.cut().changes)
 
 
@@ -162,14 +162,14 @@ def determinants(workers, count=20_000, flows=100):
     return {"workers": workers, "bytes_per_packet": sent / count}
 
 
-def path(count=BATCH, flows=1):
+def path(count=BATCH, flows=1, frame_bytes=64):
     """(input logger, master, output logger, *count* packets): the cores of the three roles, as they are once traffic flows."""
     master, outputs = nat_master(), OutputLogger(GROUP_ID, _MAC, 1, 2, 1)
     logger = InputLogger(GROUP_ID, _MAC, 1, 1, 1 << 30)
     # the master had an ARP request as input 1 of step 1
     logger.tick(_NS)
     outputs.trim(1, {0: (1, 1)}, 0)
-    frames = frames_of(flows, count)
+    frames = frames_of(flows, count, frame_bytes)
     pass_through(logger, master, outputs, frames)
     return logger, master, outputs, frames
 
@@ -181,10 +181,35 @@ def pass_through(logger, master, outputs, frames):
     return logged, sent, outputs.receive_all(sent)
 
 
+def function_alone(master, frames):
+    """What *master*'s function itself does with *frames*."""
+    handle, context = master.function.handle, master.workers[0].context
+    for frame in frames:
+        context.outputs = []
+        handle(frame, context)
+
+
+def cores(frame_bytes, batches):
+    """Time of each role's core for a packet, in ns, and of the master's that of its function: the least of many *batches*, so undisturbed."""
+    logger, master, outputs, frames = path(BATCH, BATCH, frame_bytes)
+    least = dict.fromkeys(("input_logger_ns", "master_ns", "output_logger_ns", "function_ns"), float("inf"))
+    with _no_collector():
+        for _ in range(batches):
+            times = [time.perf_counter_ns()]
+            for step in (lambda: logger.accept_all(0, frames, 2 * _NS), lambda: master.take_all(made), lambda: outputs.receive_all(made),
+                         lambda: function_alone(master, frames)):
+                made = step()
+                times.append(time.perf_counter_ns())
+            least = {name: min(found, (end - begin) / BATCH)
+                     for (name, found), begin, end in zip(least.items(), times, times[1:])}
+    return {"frame_bytes": frame_bytes, **least}
+
+
 def everything(is_quick):
     """All tables."""
     sizes = (1000, 10_000, 100_000) if is_quick else (1000, 10_000, 100_000, 1_000_000)
     rounds = 30 if is_quick else 100
     rows = [pauses(flows, rounds) for flows in sizes] + [pauses(CHANGES_FLOWS, rounds, changed) for changed in CHANGES]
     return {"changed_max": CHANGED_MAX, "pauses": rows,
-            "replay": replay(10_000 if is_quick else 50_000), "determinants": [determinants(1), determinants(4)]}
+            "replay": replay(10_000 if is_quick else 50_000), "determinants": [determinants(1), determinants(4)],
+            "cores": [cores(frame_bytes, 200 if is_quick else 2000) for frame_bytes in (64, 1500)]}

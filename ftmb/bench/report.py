@@ -35,7 +35,7 @@ def _systems(measured):
             late = found["latency"]
             cpu = ", ".join(f"{role} {used:.1f}" for role, used in {**found["cpu_us"], "traffic": found["traffic_cpu_us"]}.items())
             text.append(f"{name:11}{size:>6}{found['per_second']:>11.0f}{found['lost']:>6.0f}{late['p50_us']:>8.0f}"
-                        f"{late['p99_us']:>8.0f}{late['p999_us']:>8.0f}   {cpu}")
+                        f"{late['p99_us']:>8.0f}{late['p999_us']:>8.0f}   {cpu}; {sum(late['cpu_us'].values()):.1f} in the roles at the latency's rate")
     return text
 
 
@@ -58,6 +58,8 @@ def _inside(found):
     text = [f"{'flows':>9}{'changed':>9}{'cut p50 us':>12}{'p99':>9}{'slice p99':>11}{'end p99':>9}{'live packets/s':>16}"]
     text += [f"{row['flows']:>9}{row['changed']:>9}{row['pause_p50_us']:>12.1f}{row['pause_p99_us']:>9.1f}{row['slice_p99_us']:>11.1f}"
              f"{row['end_p99_us']:>9.1f}{row['live_per_second']:>16.0f}" for row in found["pauses"]]
+    text += [f"cores, {row['frame_bytes']} bytes: input logger {row['input_logger_ns']:.0f} ns a packet, master {row['master_ns']:.0f}, of it the"
+             f" function {row['function_ns']:.0f}, output logger {row['output_logger_ns']:.0f}" for row in found["cores"]]
     replay = found["replay"]
     text.append(f"replay: {replay['per_second']:.0f} packets/s; processing live ones in the same process: "
                 f"{replay['live_per_second']:.0f}; protected's throughput above: 1/{replay['of_protected']:.2f} of the replay's")

@@ -37,14 +37,6 @@ def calls(function, *args):
     return counted.count, result
 
 
-def function_alone(master, frames):
-    """What the function itself does with *frames*."""
-    handle, context = master.function.handle, master.workers[0].context
-    for frame in frames:
-        context.outputs = []
-        handle(frame, context)
-
-
 def batch():
     """The three roles' cores with traffic flowing, and one batch."""
     logger, master, outputs, frames = inside.path()
@@ -56,7 +48,7 @@ def test_the_interpreter_is_called_for_a_batch_and_not_for_its_packets():
     logger, master, outputs, frames = batch()
     at_logger, logged = calls(logger.accept_all, 0, frames, 10 ** 18)
     at_master, sent = calls(master.take_all, logged)
-    of_function, _ = calls(function_alone, master, frames)
+    of_function, _ = calls(inside.function_alone, master, frames)
     at_outputs, released = calls(outputs.receive_all, sent)
     assert len(released) == inside.BATCH
     assert at_logger <= 4
@@ -91,7 +83,7 @@ def test_allocations_for_a_packet_at_each_role_stay_few(allocations):
     assert allocations(lambda: [bytes(100) for _ in frames])[0] >= 1        # it counts
     at_logger, logged = allocations(logger.accept_all, 0, frames, 10 ** 18)
     at_master, sent = allocations(master.take_all, logged)
-    of_function, _ = allocations(function_alone, master, frames)
+    of_function, _ = allocations(inside.function_alone, master, frames)
     at_outputs, released = allocations(outputs.receive_all, sent)
     assert len(released) == inside.BATCH
     assert at_logger <= 2

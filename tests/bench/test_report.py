@@ -13,7 +13,7 @@ from ftmb.errors import UsageError
 
 def measured(per_second, cpu_us, p50_us):
     return {"per_second": per_second, "lost": 0, "cpu_us": cpu_us, "traffic_cpu_us": 4.0,
-            "latency": {"rate": 1000, "lost": 0, "p50_us": p50_us, "p99_us": 2 * p50_us, "p999_us": 3 * p50_us, "max_us": 4 * p50_us}}
+            "latency": {"rate": 1000, "lost": 0, "cpu_us": {"master": 3.0}, "p50_us": p50_us, "p99_us": 2 * p50_us, "p999_us": 3 * p50_us, "max_us": 4 * p50_us}}
 
 
 def one_round(protected_per_second):
@@ -27,7 +27,8 @@ ROUNDS = [one_round(50_000), one_round(61_000), one_round(80_000)]
 
 def result():
     return {"paths": {"direct": {"systems": measure.medians(ROUNDS), "ratios": {64: measure.ratios(ROUNDS, 64)}}},
-            "inside": {"changed_max": 10, "pauses": [{"flows": 1000, "changed": 10, "end_p99_us": 1.0, "pause_p50_us": 1.0, "pause_p99_us": 2.0, "slice_p99_us": 3.0,
+            "inside": {"cores": [{"frame_bytes": 64, "input_logger_ns": 1.0, "master_ns": 3.0, "function_ns": 2.0, "output_logger_ns": 1.0}],
+                       "changed_max": 10, "pauses": [{"flows": 1000, "changed": 10, "end_p99_us": 1.0, "pause_p50_us": 1.0, "pause_p99_us": 2.0, "slice_p99_us": 3.0,
                                                       "live_per_second": 1e5}],
                        "replay": {"per_second": 2e5, "live_per_second": 2e5, "of_protected": 3.0},
                        "determinants": [{"workers": 1, "bytes_per_packet": 0.4}],

@@ -89,7 +89,6 @@ def test_a_download_and_a_ping_live_through_the_death_of_the_master(ftmb, tmp_pa
 
 
 def test_hosts_of_one_link_find_each_other_and_the_rules_hold(ftmb):
-    """Their neighbour traffic is left to the other app; a connection from outside ends at the firewall, and so does all of IPv4."""
+    """Their neighbour traffic is left to the other app; what the outside begins ends at the firewall."""
     ftmb("exec", CLIENT, "--", "ping", "-6", "-c", "1", "-W", "5", NEIGHBOUR)
-    for command in (("ping", "-6", "-c", "1", "-W", "1", "2001:db8:1::1"), ("ping", "-c", "1", "-W", "1", "10.0.0.1")):
-        ftmb("exec", SERVER, "--", *command, code=1)
+    ftmb("exec", SERVER, "--", "ping", "-6", "-c", "1", "-W", "1", "2001:db8:1::1", code=1)
