@@ -6,12 +6,13 @@ master was asked to stop, the move is called off. A drained node gives its roles
 is protected.
 """
 
+from middleboxes.core.messages import MOVED as CAUSE
+
 from . import failover, placement, replacement, spares
 from .context import LOGS
 from .refusal import Refused
 from .underway import Move
 
-CAUSE = "moved"
 RESTART_MAX_NS = 20_000_000_000
 STOP_MAX_NS = 10_000_000_000
 

@@ -15,7 +15,7 @@ from middleboxes.functions import load
 from middleboxes.runtime.link import BATCH
 from middleboxes.sdk import Port
 from middleboxes.sdk.build import ARP_REQUEST, NO_MAC, arp, ipv4, udp
-from middleboxes.sdk.packet import UDP
+from middleboxes.sdk.packet import UDP, endpoint
 
 from .network import GROUP_ID
 from .nodes import NAT, PORTS
@@ -77,11 +77,11 @@ def fill(master, flows):
     nat = master.function
     addresses = nat.external_addresses
     for flow in range(flows):
-        key = UDP, _CLIENT + flow // _FLOWS_PER_ADDRESS, 1024 + flow % _FLOWS_PER_ADDRESS
-        external = addresses[flow // _FLOWS_PER_ADDRESS], key[2]
-        nat.outbound[key] = external
-        nat.inbound[(UDP, *external)] = key[1:]
-        nat.udp_used.touch(key, _NS)
+        address, port = flow // _FLOWS_PER_ADDRESS, 1024 + flow % _FLOWS_PER_ADDRESS
+        inside, external = endpoint(UDP, _CLIENT + address, port), endpoint(UDP, addresses[address], port)
+        nat.outbound[inside] = external
+        nat.inbound[external] = inside
+        nat.udp_used.touch(inside, _NS)
     nat.whole_state.check_flows(master.cut().changes)
 
 

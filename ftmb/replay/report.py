@@ -88,9 +88,9 @@ def head_lines(path, bundle):
         yield f"  {bundle.detail}"
     for worker, ((n, k), stored) in enumerate(zip(bundle.header["positions"], bundle.recoverable)):
         name = "" if bundle.workers == 1 else f"worker {worker}: "
-        to = f", its result at {bundle.result.header['positions'][worker][1]}" if bundle.result else ""
+        to = f", its result at {bundle.result_header['positions'][worker][1]}" if bundle.result_header else ""
         yield f"  {name}checkpoint at step {k} (input {n}), the recoverable prefix ends at step {stored}{to}; {len(bundle.inputs[worker])} inputs"
-    if bundle.result is None:
+    if bundle.result_header is None:
         yield "  no master came as far as a checkpoint: inputs beyond the recoverable prefix are replayed as new ones"
 
 

@@ -14,7 +14,7 @@
 - ``hop``             not a function: a router that asks its subclass what to do with each packet that may go on
 - ``stamping_router`` not a function: what the witnesses share
 
-What these are made of: ``routes`` (static routes), ``port_pool`` (which external port next), ``nat_options``, ``nat_sessions``, ``nat_fragments``, ``nat_log``, ``tcp_sessions`` (when a connection is over),
+What these are made of: ``routes`` and ``route_table`` (static routes), ``port_pool`` (which external port next), ``nat_options``, ``nat_sessions``, ``nat_fragments``, ``nat_log``, ``tcp_sessions`` (when a connection is over),
 ``tcp_window`` (whether a segment fits), ``connections`` (bounded table of flows), ``firewall_rules``, ``firewall_fragments``, ``families`` (what differs between IPv4 and IPv6), ``quoted`` and ``icmp_errors``
 (errors and the packets that they quote), ``accounting`` (bounded counts), ``ipfix`` and ``exporter`` (flow records to a collector); ``signatures``, ``streams`` (of the IDS); of the load balancer: ``services``, ``maglev``, ``backend_health``,
 ``balanced_errors``; of the WAN optimiser: ``fingerprints``, ``content_store``, ``redundancy`` (what is known already), ``wan_messages`` (on the wire), ``wan_packets``,

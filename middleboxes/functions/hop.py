@@ -13,7 +13,6 @@ Extension headers are walked, not processed (RFC 7045); packets for the hop itse
 """
 
 from ..sdk import Packet6, Parameters
-from ..sdk.build import NO_MAC
 from ..sdk.packet import ETHERTYPE_ARP, ETHERTYPE_IPV4, ICMP, ICMP_ECHO_REQUEST
 from ..sdk.packet6 import ECHO_REQUEST, ETHERTYPE_IPV6, ICMPV6, is_link_local, is_multicast
 from .neighbor_discovery import ND_TYPES
@@ -58,11 +57,6 @@ class RoutedHop(Ipv6Router):
         else:
             self.drop("to_own")
 
-    def send_on(self, packet, hop, ctx):
-        """Send *packet* on its way."""
-        packet.forward(NO_MAC, NO_MAC)
-        self.transmit_to(packet.data, *hop, ctx)
-
     def process(self, packet, ctx):
         ether_type = packet.ether_type
         if ether_type == ETHERTYPE_ARP:
@@ -85,8 +79,8 @@ class RoutedHop(Ipv6Router):
         if header.destination in self.own:
             self.take_own(packet, header, flow, ctx)
             return
-        hop = self.route(header.destination)
-        if hop is None or hop[0] == ctx.port or not self.came_right(header.source, ctx.port):
+        hop, back = self.routes.way(header.destination), self.routes.way(header.source)
+        if hop is None or hop[0] == ctx.port or back is None or back[0] != ctx.port:
             self.drop("no_route")
         elif header.ttl <= 1:
             self.end_of_life(packet, ctx)

@@ -1,7 +1,7 @@
 """Translating ICMP errors through a NAT together with the packet that they quote (RFC 5508, REQ-3 to 5)."""
 
 from ..sdk.build import NO_MAC, icmp, ipv4
-from ..sdk.packet import ICMP, checksum
+from ..sdk.packet import ICMP, checksum, endpoint
 from .quoted import ERRORS_FOR_HOSTS, Quoted
 
 
@@ -33,11 +33,11 @@ def _inbound_ends(nat, quoted, header):
     if quoted.flow is None:
         return None
     protocol, source, source_port, _, _ = quoted.flow
-    inside = nat.inbound.get((protocol, source, source_port))
+    inside = nat.inbound.get(endpoint(protocol, source, source_port))
     if inside is None or source != header.destination or nat.is_inside(header.source):
         return None
-    quoted.packet.set_source(*inside)
-    return header.source, inside[0]
+    quoted.packet.set_source_to(inside)
+    return header.source, quoted.packet.source
 
 
 def _outbound_ends(nat, quoted, header):
@@ -45,8 +45,8 @@ def _outbound_ends(nat, quoted, header):
     if quoted.flow is None:
         return None
     protocol, source, _, destination, destination_port = quoted.flow
-    external = nat.outbound.get((protocol, destination, destination_port))
+    external = nat.outbound.get(endpoint(protocol, destination, destination_port))
     if external is None or source != header.destination or destination != header.source or nat.is_inside(source):
         return None
-    quoted.packet.set_destination(*external)
-    return external[0], source
+    quoted.packet.set_destination_to(external)
+    return quoted.packet.destination, source

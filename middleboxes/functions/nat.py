@@ -47,15 +47,15 @@ TCP sequence numbers are not checked.
 """
 
 from ..sdk import Counter, IdleTimers, Map, Parameters
-from ..sdk.build import NO_MAC
-from ..sdk.packet import ETHERTYPE_ARP, ETHERTYPE_IPV4, ICMP, ICMP_ECHO_REPLY, ICMP_ECHO_REQUEST, TCP, UDP
+from ..sdk.packet import ETHERTYPE_ARP, ETHERTYPE_IPV4, ICMP, ICMP_ECHO_REPLY, ICMP_ECHO_REQUEST, TCP, UDP, endpoint, endpoint_parts
 from . import nat_fragments
 from .icmp_errors import translate_error
 from .nat_log import MappingLog
 from .nat_options import FILTERING, INTEGERS, PARAMETERS, take_external_addresses, take_forwards
 from .nat_sessions import NatSessions
 from .port_pool import PortPool
-from .router import MULTICAST, NS_PER_S, Ipv4Router
+from .route_table import MULTICAST
+from .router import NS_PER_S, Ipv4Router
 from .routes import add_route, mask_of, take_routes
 from .tcp_sessions import opens
 
@@ -76,21 +76,22 @@ class Nat(Ipv4Router):
                **dict.fromkeys(("contacts", "contacts_used"), "the contact used longest ago makes room"),
                **dict.fromkeys(("fragmented", "fragmented_used"), "the packet whose first fragment came longest ago makes room")}
 
-    outbound = Map()            # (protocol, inside address, inside port) -> (external address, external port)
-    inbound = Map()             # (protocol, external address, external port) -> (inside address, inside port)
-    udp_used = IdleTimers()     # key of outbound
-    icmp_used = IdleTimers()    # key of outbound
-    sessions = Map()            # (inside address, inside port, remote address, remote port) -> state
+    # an end is an endpoint(): protocol, address and port in one int
+    outbound = Map()            # inside end -> external end
+    inbound = Map()             # external end -> inside end
+    udp_used = IdleTimers()     # inside end
+    icmp_used = IdleTimers()    # inside end
+    sessions = Map()            # (inside end, remote end) -> state
     established_used = IdleTimers()     # key of sessions
     opening_used = IdleTimers()         # key of sessions
     closing_used = IdleTimers()         # key of sessions
-    mapping_sessions = Map()    # (inside address, inside port) -> number of TCP sessions
+    mapping_sessions = Map()    # inside end -> number of TCP sessions
     pool_places = Map()         # of even ports, see port_pool
     pool_used = Map()
     odd_places = Map()
     odd_used = Map()
     host_mappings = Map()       # inside address -> number of mappings
-    contacts = Map()            # (protocol, inside address, port, remote address[, port]) -> None, if filtering asks for it
+    contacts = Map()            # (inside end, remote address or end) -> None, if filtering asks for it
     contacts_used = IdleTimers()
     fragmented = Map()          # see nat_fragments
     fragmented_used = IdleTimers()
@@ -117,7 +118,7 @@ class Nat(Ipv4Router):
         take_routes(taken, self)
         self._take_gateway(taken)
         self.forwards = take_forwards(taken, self)
-        self.forwards_out = {(key[0], *inside): key[1:] for key, inside in self.forwards.items()}
+        self.forwards_out = {inside: external for external, inside in self.forwards.items()}
         #: how much of a remote end must be known for it to be let in: 0 nothing, 1 its address, 2 its port, too
         self.filtering = FILTERING.index(taken.choice("filtering", FILTERING[0], FILTERING))
         collector = taken.address("log_collector", None)
@@ -143,128 +144,106 @@ class Nat(Ipv4Router):
         """Whether *address* is on the inside: in its prefix, or a route leads there."""
         if address & self.inside_mask == self.inside_network:
             return True
-        hop = self.route(address)
+        hop = self.routes.way(address)
         return hop is not None and hop[0] == "inside"
 
     # --- packets
 
     def process(self, packet, ctx):
-        flow = packet.five_tuple()
-        if flow is None or not packet.is_to(self.port[ctx.port].mac):
+        ends = packet.endpoints()
+        if ends is None or not packet.is_to(self.port[ctx.port].mac):
             self._process_other(packet, ctx)
         elif ctx.port == "inside":
-            self._process_outbound(packet, flow, ctx)
+            self._process_outbound(packet, ends, ctx)
         else:
-            self._process_inbound(packet, flow, ctx)
+            self._process_inbound(packet, ends, ctx)
 
-    def _process_outbound(self, packet, flow, ctx):
-        destination = flow[3]
-        if destination in self.unroutable:
-            self._process_to_own(packet, flow, ctx)
-            return
-        hop = self.route(destination)
-        if hop is None or hop[0] == "inside":
+    def _process_outbound(self, packet, ends, ctx):
+        hop = self.routes.way(packet.destination)
+        if hop is None and packet.destination in self.unroutable:
+            self._process_to_own(packet, ends, ctx)
+        elif hop is None or hop[0] == "inside":
             self.drop("no_route")
-            return
-        if packet.ttl <= 1:
+        elif packet.ttl <= 1:
             self.end_of_life(packet, ctx)
-            return
-        if not self._translate_source(packet, flow, ctx):
-            return
-        mac = self.neighbours.get(hop[1])
-        if mac is None:
-            packet.forward(NO_MAC, NO_MAC)
-            self.transmit_to(packet.data, *hop, ctx)
-        else:
-            packet.forward(mac, self.port["outside"].mac)
-            ctx.emit("outside", packet.data)
+        elif self._translate_source(packet, ends, ctx):
+            self.send_on(packet, hop, ctx)
 
-    def _translate_source(self, packet, flow, ctx):
+    def _translate_source(self, packet, ends, ctx):
         """Rewrite the source by its mapping, a new one if need be; False if the packet was dropped."""
-        key = flow[:3]
-        external = self.outbound.get(key) or self.forwards_out.get(key)
+        inside, remote = ends
+        external = self.outbound.get(inside) or self.forwards_out.get(inside) or self._open(packet, inside, ctx)
         if external is None:
-            external = self._open(packet, key, ctx)
-            if external is None:
-                return False
-        protocol = flow[0]
+            return False
+        protocol = packet.protocol
         if protocol == TCP:
-            if not self._track(flow[1:], packet.tcp_flags, True, ctx.now_ns):
+            if not self._track(ends, packet.tcp_flags, True, ctx.now_ns):
                 return False
         elif protocol == ICMP and packet.icmp_type != ICMP_ECHO_REQUEST:
             self.drop("no_mapping")
             return False
-        elif key not in self.forwards_out:
-            used = self.used[protocol]
-            if ctx.now_ns - used[key] >= NS_PER_S:
-                used.touch(key, ctx.now_ns)
+        elif inside not in self.forwards_out:
+            self.used[protocol].touch(inside, ctx.now_ns, NS_PER_S)
         if self.filtering:
-            self._note_contact((*key, *flow[3:3 + self.filtering]), ctx.now_ns)
-        packet.set_source(*external)
+            self._note_contact(self._contact(inside, remote), ctx.now_ns)
+        packet.set_source_to(external)
         if not packet.is_atomic:
             packet.set_identification(self.identification.add() & 0xFFFF)
         return True
 
+    def _contact(self, inside, remote):
+        """What is known of the *remote* end that an *inside* one has sent to: as much as filtering asks for."""
+        return inside, endpoint_parts(remote)[1] if self.filtering == 1 else remote
+
     def _note_contact(self, contact, now_ns):
         """An inside host has sent to the remote end in *contact*, which may answer from now on."""
-        last_ns = self.contacts_used.get(contact)
-        if last_ns is None:
+        if contact not in self.contacts:
             if len(self.contacts) >= self.contacts_max:
                 oldest = next(iter(self.contacts_used))
                 del self.contacts[oldest], self.contacts_used[oldest]
             self.contacts[contact] = None
-        if last_ns is None or now_ns - last_ns >= NS_PER_S:
-            self.contacts_used.touch(contact, now_ns)
+        self.contacts_used.touch(contact, now_ns, NS_PER_S)
 
-    def _is_filtered(self, protocol, inside, source, source_port):
-        """Whether a packet from that remote end to a mapping must not come in (RFC 4787, REQ-8)."""
-        if not self.filtering or (protocol == TCP and (*inside, source, source_port) in self.sessions):
+    def _is_filtered(self, packet, inside, remote):
+        """Whether *packet* from a *remote* end to the mapping of *inside* must not come in (RFC 4787, REQ-8)."""
+        if not self.filtering or packet.protocol == TCP and (inside, remote) in self.sessions:
             return False
-        return (protocol, *inside, source, source_port)[:3 + self.filtering] not in self.contacts
+        return self._contact(inside, remote) not in self.contacts
 
-    def _process_inbound(self, packet, flow, ctx, hairpin=False):
-        protocol, source, source_port, destination, destination_port = flow
-        external = protocol, destination, destination_port
+    def _process_inbound(self, packet, ends, ctx, hairpin=False):
+        remote, external = ends
         forward = self.forwards.get(external)
         inside = forward or self.inbound.get(external)
+        protocol, source = packet.protocol, packet.source
         if inside is None or (protocol == ICMP and packet.icmp_type != ICMP_ECHO_REPLY):
-            self._answer_own(packet, flow, ctx)
-            return
-        if source >= MULTICAST or self.is_inside(source) or (source in self.unroutable and not hairpin):
+            self._answer_own(packet, ctx)
+        elif source >= MULTICAST or self.is_inside(source) or (source in self.unroutable and not hairpin):
             self.drop("bogus_source")
-            return
-        if forward is None and self._is_filtered(protocol, inside, source, source_port):
+        elif forward is None and self._is_filtered(packet, inside, remote):
             self.drop("filtered")
-            return
-        if packet.ttl <= 1:
-            self.end_of_life(packet, ctx)
-            return
-        if protocol == TCP and not self._track(inside + (source, source_port), packet.tcp_flags, False, ctx.now_ns):
-            return
-        packet.set_destination(*inside)
-        mac = self.neighbours.get(inside[0])
-        if mac is None:
-            packet.forward(NO_MAC, NO_MAC)
-            self.transmit(packet.data, inside[0], ctx)
-        else:
-            packet.forward(mac, self.port["inside"].mac)
-            ctx.emit("inside", packet.data)
-
-    def _process_to_own(self, packet, flow, ctx):
-        """From inside to an address of ours: to another inside host's mapping (hairpin), or to ourselves."""
-        protocol, _, _, destination, destination_port = flow
-        external = protocol, destination, destination_port
-        if protocol == ICMP or not (external in self.inbound or external in self.forwards):
-            self._answer_own(packet, flow, ctx)
         elif packet.ttl <= 1:
             self.end_of_life(packet, ctx)
-        elif self._translate_source(packet, flow, ctx):
-            self._process_inbound(packet, packet.five_tuple(), ctx, hairpin=True)
+        elif protocol != TCP or self._track((inside, remote), packet.tcp_flags, False, ctx.now_ns):
+            packet.set_destination_to(inside)
+            hop = self.routes.way(packet.destination)
+            if hop is None:
+                self.drop("no_route")
+            else:
+                self.send_on(packet, hop, ctx)
 
-    def _answer_own(self, packet, flow, ctx):
+    def _process_to_own(self, packet, ends, ctx):
+        """From inside to an address of ours: to another inside host's mapping (hairpin), or to ourselves."""
+        _, external = ends
+        if packet.protocol == ICMP or not (external in self.inbound or external in self.forwards):
+            self._answer_own(packet, ctx)
+        elif packet.ttl <= 1:
+            self.end_of_life(packet, ctx)
+        elif self._translate_source(packet, ends, ctx):
+            self._process_inbound(packet, packet.endpoints(), ctx, hairpin=True)
+
+    def _answer_own(self, packet, ctx):
         """What is not translated: an echo request to an address of ours is answered, the rest is dropped."""
-        protocol, _, _, destination, _ = flow
-        if protocol == ICMP and packet.icmp_type == ICMP_ECHO_REQUEST and destination in self.own:
+        if packet.protocol == ICMP and packet.icmp_type == ICMP_ECHO_REQUEST and packet.destination in self.own:
             self.answer_echo(packet, ctx)
         else:
             self.drop("no_mapping")
@@ -294,24 +273,24 @@ class Nat(Ipv4Router):
         if header.fragment_offset:
             nat_fragments.follow(self, packet, header, ctx)
             return
-        flow = packet.five_tuple(first_fragment=True)
-        if flow is None or (ctx.port == "inside" and header.destination in self.unroutable):
+        ends = packet.endpoints(first_fragment=True)
+        if ends is None or (ctx.port == "inside" and header.destination in self.unroutable):
             self.drop("fragment")       # not even the ports in it, or to another inside host, or to ourselves
             return
         key = nat_fragments.key_of(packet, header, ctx.port)
         if ctx.port == "inside":
-            self._process_outbound(packet, flow, ctx)
+            self._process_outbound(packet, ends, ctx)
         else:
-            self._process_inbound(packet, flow, ctx)
+            self._process_inbound(packet, ends, ctx)
         sent = packet.ipv4()
         if (sent.source, sent.destination) != (header.source, header.destination):
             nat_fragments.learn(self, key, (sent.source, sent.destination, packet.data[18:20]), ctx.now_ns)
 
     # --- mappings and sessions
 
-    def _open(self, packet, key, ctx):
-        """A new mapping for *key*, as (external address, external port); None if the packet was dropped."""
-        protocol, source, source_port = key
+    def _open(self, packet, inside, ctx):
+        """A new mapping for the end *inside*: the external end; None if the packet was dropped."""
+        protocol, source, source_port = endpoint_parts(inside)
         if source in self.unroutable or not self.is_inside(source):
             reason = "bogus_source"
         elif protocol == TCP and not opens(packet.tcp_flags):
@@ -328,14 +307,14 @@ class Nat(Ipv4Router):
             address = self.external_addresses[source % len(self.external_addresses)]
             port = self._draw_port(protocol, address, source_port, ctx)
             if port is not None:
-                external = address, port
-                self.outbound[key] = external
-                self.inbound[protocol, address, port] = (source, source_port)
+                external = endpoint(protocol, address, port)
+                self.outbound[inside] = external
+                self.inbound[external] = inside
                 self.host_mappings[source] = self.host_mappings.get(source, 0) + 1
                 if protocol != TCP:
-                    self.used[protocol].touch(key, ctx.now_ns)
+                    self.used[protocol].touch(inside, ctx.now_ns)
                 if self.log:
-                    self.log.tell("begin", key, external, ctx)
+                    self.log.tell("begin", inside, external, ctx)
                 return external
             reason = "ports_exhausted"
         self.drop(reason)
@@ -345,24 +324,25 @@ class Nat(Ipv4Router):
         """A free external port, of the parity of *source_port* if there is one (RFC 4787, REQ-4); None if there is none."""
         for pool in (self.pools[source_port % 2], self.pools[1 - source_port % 2]):
             port = pool.draw(protocol, address, ctx.random())
-            while (protocol, address, port) in self.forwards:     # that of a forward stays taken
+            while port is not None and endpoint(protocol, address, port) in self.forwards:     # that of a forward stays taken
                 port = pool.draw(protocol, address, ctx.random())
             if port is not None:
                 return port
         return None
 
-    def _close(self, key, ctx):
-        protocol, host, _ = key
-        external = self.outbound.pop(key)
-        del self.inbound[(protocol, *external)]
-        self.pools[external[1] % 2].give_back(protocol, *external)
+    def _close(self, inside, ctx):
+        external = self.outbound.pop(inside)
+        del self.inbound[external]
+        protocol, address, port = endpoint_parts(external)
+        self.pools[port % 2].give_back(protocol, address, port)
+        host = endpoint_parts(inside)[1]
         left = self.host_mappings[host] - 1
         if left:
             self.host_mappings[host] = left
         else:
             del self.host_mappings[host]
         if self.log:
-            self.log.tell("end", key, external, ctx)
+            self.log.tell("end", inside, external, ctx)
 
     def _track(self, session, flags, from_inside, now_ns):
         """Note a TCP segment of a known mapping; False if the packet was dropped."""
@@ -379,9 +359,9 @@ class Nat(Ipv4Router):
             for key in used.expired(now_ns, timeout_s * NS_PER_S, _EXPIRY_BATCH):
                 del used[key]
                 self._close(key, ctx)
-        for endpoint in self.tcp.expire(now_ns, _EXPIRY_BATCH):
-            if (TCP, *endpoint) in self.outbound:      # not a forward
-                self._close((TCP, *endpoint), ctx)
+        for inside in self.tcp.expire(now_ns, _EXPIRY_BATCH):
+            if inside in self.outbound:     # not a forward
+                self._close(inside, ctx)
         for contact in self.contacts_used.expired(now_ns, self.udp_timeout_s * NS_PER_S, _EXPIRY_BATCH):
             del self.contacts[contact], self.contacts_used[contact]
         nat_fragments.expire(self, now_ns)

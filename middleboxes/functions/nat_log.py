@@ -7,7 +7,7 @@ between NAT and collector loses: they are numbered from 1 on, so that this is se
 """
 
 from ..sdk.build import NO_MAC, ipv4, udp
-from ..sdk.packet import ICMP, TCP, UDP
+from ..sdk.packet import ICMP, TCP, UDP, endpoint_parts
 
 #: facility local0, severity informational
 _PRIORITY = 134
@@ -20,22 +20,28 @@ class MappingLog:
     def __init__(self, nat, collector, port, number):
         self._nat, self._collector, self._port, self._number = nat, collector, port, number
 
-    def tell(self, word, key, external, ctx):
-        """A mapping of *key* (protocol, inside address, port) to *external* (address, port) begins or ends (*word*)."""
+    def tell(self, word, inside, external, ctx):
+        """A mapping of the end *inside* to the end *external* begins or ends (*word*)."""
         hop = self._nat.route(self._collector)
         if hop is None:
             self._nat.drop("log_no_route")
             return
         source = self._nat.port[hop[0]].address
         number = self._number["last"] = self._number.get("last", 0) + 1
-        text = (f"<{_PRIORITY}>1 {_timestamp(ctx.now_ns)} {_dotted(source)} nat - mapping - n={number} {word} {_PROTOCOLS[key[0]]}"
-                f" {_dotted(key[1])}:{key[2]} {_dotted(external[0])}:{external[1]}")
+        protocol, *from_end = endpoint_parts(inside)
+        _, *to_end = endpoint_parts(external)
+        text = (f"<{_PRIORITY}>1 {_timestamp(ctx.now_ns)} {_dotted(source)} nat - mapping - n={number} {word} {_PROTOCOLS[protocol]}"
+                f" {_end(*from_end)} {_end(*to_end)}")
         datagram = udp(source, self._port, self._collector, self._port, text.encode())
         self._nat.transmit_to(ipv4(NO_MAC, NO_MAC, UDP, source, self._collector, datagram), *hop, ctx)
 
 
 def _dotted(address):
     return ".".join(map(str, address.to_bytes(4, "big")))
+
+
+def _end(address, port):
+    return f"{_dotted(address)}:{port}"
 
 
 def _timestamp(now_ns):

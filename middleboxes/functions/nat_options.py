@@ -5,7 +5,7 @@ may be left out if there is only one; ``inside_port`` is by default the external
 """
 
 from ..sdk import Parameters
-from ..sdk.packet import TCP, UDP
+from ..sdk.packet import TCP, UDP, endpoint
 
 FORWARDS_MAX = 1024
 EXTERNAL_ADDRESSES_MAX = 256
@@ -47,7 +47,7 @@ def take_external_addresses(taken, nat):
 
 
 def take_forwards(taken, nat):
-    """The parameter ``forwards`` out of *taken*: {(protocol, external address, port): (inside address, port)}. Raises ConfigurationError."""
+    """The parameter ``forwards`` out of *taken*: {external end: inside end}, each an endpoint(). Raises ConfigurationError."""
     forwards = {}
     for number, given in enumerate(taken.list("forwards", (), FORWARDS_MAX), 1):
         each = Parameters(f"nat: forward {number}", given, _FORWARD_KEYS)
@@ -60,8 +60,8 @@ def take_forwards(taken, nat):
         inside = each.address("inside_address")
         if not nat.is_host(inside) or not nat.is_inside(inside):
             each.fail("inside_address must be a host's on the inside")
-        end = inside, each.integer("inside_port", port, 1, 65535)
-        if (protocol, external, port) in forwards or (protocol, *end) in {(key[0], *value) for key, value in forwards.items()}:
+        inside_end = endpoint(protocol, inside, each.integer("inside_port", port, 1, 65535))
+        if endpoint(protocol, external, port) in forwards or inside_end in forwards.values():
             each.fail("its external or its inside end has another forward already")
-        forwards[protocol, external, port] = end
+        forwards[endpoint(protocol, external, port)] = inside_end
     return forwards

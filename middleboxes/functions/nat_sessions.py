@@ -6,9 +6,9 @@ NS_PER_S = 1_000_000_000
 
 
 class NatSessions:
-    """Sessions {(inside address, port, remote address, port): state} over the NAT's Maps and IdleTimers given.
+    """Sessions {(inside end, remote end): state} over the NAT's Maps and IdleTimers given.
 
-    *counts*: (inside address, port) -> number of sessions: a mapping lives while it has one. *established*, *opening*,
+    *counts*: inside end -> number of sessions: a mapping lives while it has one. *established*, *opening*,
     *closing*: (timers, timeout in s) of the sessions in that condition.
     """
 
@@ -26,15 +26,14 @@ class NatSessions:
         """Note a TCP segment of a known mapping; the reason why it is to be dropped, None if it is not."""
         state = self._sessions.get(session)
         if state == ESTABLISHED and not flags & (SYN | FIN | RST):
-            if now_ns - self._established_used[session] >= NS_PER_S:
-                self._established_used.touch(session, now_ns)
+            self._established_used.touch(session, now_ns, NS_PER_S)
             return None
         if state is None:
             if not opens(flags):
                 return "tcp_unknown"
             if self.full:
                 return "tcp_sessions_full"
-            self._counts[session[:2]] = self._counts.get(session[:2], 0) + 1
+            self._counts[session[0]] = self._counts.get(session[0], 0) + 1
             state = 0
         self._set(session, state, next_state(state, flags, from_inside), now_ns)
         return None
@@ -50,17 +49,18 @@ class NatSessions:
             self._timers(old_state).pop(session, None)
             self._sessions[session] = state
             timers.touch(session, now_ns)
-        elif timers is not self._closing_used and now_ns - timers[session] >= NS_PER_S:
-            timers.touch(session, now_ns)
+        elif timers is not self._closing_used:
+            timers.touch(session, now_ns, NS_PER_S)
 
     def expire(self, now_ns, limit):
         """Forget up to *limit* sessions of each kind that were idle for their timeout; yields inside ends that have none left."""
         for used, timeout_ns in self._timeouts_ns:
             for session in used.expired(now_ns, timeout_ns, limit):
                 del used[session], self._sessions[session]
-                left = self._counts[session[:2]] - 1
+                inside, _ = session
+                left = self._counts[inside] - 1
                 if left:
-                    self._counts[session[:2]] = left
+                    self._counts[inside] = left
                 else:
-                    del self._counts[session[:2]]
-                    yield session[:2]
+                    del self._counts[inside]
+                    yield inside

@@ -16,7 +16,8 @@ beyond NEIGHBOURS_MAX entries the one that was confirmed longest ago makes room.
 from ..sdk import IdleTimers, Map, Middlebox
 from ..sdk.build import ARP_REPLY, ARP_REQUEST, NO_MAC, arp, icmp, icmp_error, ipv4
 from ..sdk.packet import ICMP, ICMP_ECHO_REPLY, checksum
-from .routes import Routes, mask_of, take_routes
+from .route_table import MULTICAST, Routes
+from .routes import mask_of, take_routes
 
 NS_PER_S = 1_000_000_000
 
@@ -30,8 +31,6 @@ ARP_REQUESTS_MAX = 3
 #: entries looked at per tick
 REFRESH_BATCH = 64
 ICMP_ERRORS_PER_S_MAX = 100
-#: the first multicast address; what is above is multicast, reserved or broadcast
-MULTICAST = 0xE0000000
 #: ICMP type and code: TTL exceeded in transit
 TIME_EXCEEDED = 11, 0
 _ICMP_ERRORS = (3, 4, 5, 11, 12)
@@ -59,7 +58,7 @@ class Ipv4Router(Middlebox):
         self.own = {}           # address -> name of the port where it is ours
         self.unroutable = {}    # what no packet is forwarded to: our own, network and broadcast addresses
         self.networks = []
-        self.routes = Routes()
+        self.routes = Routes(self.unroutable)
         for port in self.port.values():
             self.add_own(port.address, port.name)
             mask = mask_of(port.prefix_length)
@@ -84,7 +83,7 @@ class Ipv4Router(Middlebox):
 
     def is_host(self, address):
         """Whether *address* may be that of another host: not ours, multicast, loopback, "this network", broadcast."""
-        return address not in self.unroutable and address < MULTICAST and address >> 24 not in (0, 127)
+        return self.routes.is_host(address)
 
     def drop(self, reason):
         """Count a packet that is dropped."""
@@ -99,7 +98,7 @@ class Ipv4Router(Middlebox):
 
     def route(self, destination):
         """(port name, next hop) for *destination*; None if there is none or it is not that of another host."""
-        return self.routes.find(destination) if self.is_host(destination) else None
+        return self.routes.way(destination)
 
     def came_right(self, source, port):
         """Whether a packet from *source* may come in at *port*: the way back leads there (RFC 3704, strict)."""
@@ -113,6 +112,17 @@ class Ipv4Router(Middlebox):
             self.drop("no_route")
         else:
             self.transmit_to(frame, *hop, ctx)
+
+    def send_on(self, packet, hop, ctx):
+        """Send *packet* (its TTL is above 1) on its way to *hop*, (port name, next hop)."""
+        port, next_hop = hop
+        mac = self.neighbours.get(next_hop)
+        if mac is None:
+            packet.forward(NO_MAC, NO_MAC)
+            self.transmit_to(packet.data, port, next_hop, ctx)
+        else:
+            packet.forward(mac, self.port[port].mac)
+            ctx.emit(port, packet.data)
 
     def transmit_to(self, frame, port, next_hop, ctx):
         """Send *frame* to *next_hop* (an address of the prefix of *port*), or keep it until that is resolved."""

@@ -1,10 +1,12 @@
-"""Routes: static routes of a hop with several ports, the longest prefix first.
+"""Static routes of a hop with several ports, the longest prefix first.
 
 The parameter ``routes`` is a list of ``[prefix, next hop]``, e.g. ``[["198.51.100.0/24", "192.0.2.7"], ["0.0.0.0/0",
 "192.0.2.1"]]``: at most ROUTES_MAX, a next hop being another host in the prefix of one of the ports, no prefix twice. Functions that speak
 IPv6 take routes of it in the same list (``["2001:db8:9::/48", "2001:db8::7"]``; a link-local next hop is not possible: it does not say
 at which port). The prefixes of the ports are routes, too. ``routes`` is configuration, not state: it is the same in every instance of a function.
 """
+
+from .route_table import Routes
 
 ROUTES_MAX = 1024
 
@@ -14,34 +16,8 @@ def mask_of(prefix_length, bits=32):
     return (1 << bits) - (1 << bits - prefix_length)
 
 
-class Routes:
-    """Prefixes and where they lead: (port name, next hop), next hop None where the destination itself is on the link."""
-
-    def __init__(self):
-        self._tables = []       # (mask, {network: (port name, next hop or None)}), the longest prefix first
-
-    def add(self, network, mask, port, next_hop=None):
-        """Add a route; False if there is one for just this prefix already."""
-        for known, table in self._tables:
-            if known == mask:
-                break
-        else:
-            table = {}
-            self._tables.append((mask, table))
-            self._tables.sort(key=lambda entry: -entry[0])
-        return table.setdefault(network, (port, next_hop)) == (port, next_hop)
-
-    def find(self, destination):
-        """(port name, next hop) for *destination* (an address), or None."""
-        for mask, table in self._tables:
-            hop = table.get(destination & mask)
-            if hop is not None:
-                return hop if hop[1] is not None else (hop[0], destination)
-        return None
-
-
 class Routes6(Routes):
-    """The same for IPv6: networks and masks are ints, next hops and destinations 16 bytes."""
+    """Routes of IPv6: networks and masks are ints, next hops and destinations 16 bytes."""
 
     def find(self, destination):
         hop = super().find(int.from_bytes(destination, "big"))

@@ -17,7 +17,9 @@ A part but for the inputs is a row of records: worker:u8 length:u32 bytes. Nothi
 import heapq
 import struct
 from dataclasses import dataclass, field
+from functools import cached_property
 
+from ..core.channel import pack
 from ..core.checkpoint import Checkpoint, CheckpointError, decode_chunk
 from ..core.determinants import DeterminantError, DeterminantLog
 from ..core.frames import PACKET, STEP_MAX, TICK, WORKERS_MAX, FrameError, Input
@@ -26,11 +28,13 @@ from ..core.outputlog import pack_keys, unpack_keys
 from ..sdk import ConfigurationError, Port
 from . import archive, pcapng
 from .errors import BundleError
+from .replay import Replay
 
 FORMAT, FORMAT_VERSION = "ftmb-bundle", 1
 CAUSES = ("failover", "function-error")
 PORTS_MAX = 32
 _TICKS = "ticks"
+_NO_HEADER = pack([None, []])[:2]       # how a chunk begins that is not a checkpoint's first
 _RECORD = struct.Struct(">BI")
 _TEXT_CHARS_MAX = 4096
 _EPOCH_MAX, _NUMBER_MAX = (1 << 32) - 1, (1 << 63) - 1
@@ -44,7 +48,8 @@ class Bundle:
 
     - *function*, *parameters*, *ports* ([{"name", "mac", "address", "address6"}], texts, the last one a list that may be missing), *workers*, *group*, *group_id*: of the group
     - *epoch*: of the master that went on; *cause*: one of CAUSES; *detail*: in words; *node*: who wrote it; *created_ns*: Unix time
-    - *checkpoints*: [Checkpoint, ...], a base and deltas on it, where it begins; *result*: the one where it ends, or None
+    - *header*: of the checkpoint where it begins; *result_header*: of the one where it ends, or None; the whole of them, decoded, which
+      may be large: *checkpoints* [Checkpoint, ...], a base and deltas on it, and *result*
     - *inputs*: per worker [Input, ...] in order of n; *determinants*: per worker a DeterminantLog
     - *recoverable*: per worker the last step of which the dead master's determinants are stored
     - *released*: per worker the keys (k << 16 | j) of outputs that had left
@@ -68,35 +73,46 @@ class Bundle:
     node: str = ""
     created_ns: int = 0
     software: str = ""
-    checkpoints: list = field(init=False)
+    header: dict = field(init=False)
+    result_header: dict = field(init=False, default=None)
     #: the ports as a middlebox takes them
     parsed_ports: list = field(init=False)
-    result: Checkpoint = field(init=False, default=None)
 
     def __post_init__(self):
-        self.checkpoints = _checkpoints(self.checkpoint_chunks, "checkpoint")
+        headers = _headers(self.checkpoint_chunks, "checkpoint")
+        self.header, durable = headers[-1], 0
+        for header in headers:
+            if header["base"] != durable:
+                raise BundleError(f"its checkpoint has a delta on {header['base']} where one on {durable} belongs")
+            durable = header["id"]
         if self.result_chunks is not None:
-            found = _checkpoints(self.result_chunks, "result")
-            if len(found) != 1:
-                raise BundleError("its result is not one checkpoint")
-            self.result = found[0]
+            self.result_header, *more = _headers(self.result_chunks, "result")
+            if more:
+                raise BundleError("its result is more than one checkpoint")
         try:
             self.parsed_ports = [Port.parse(port["name"], port["mac"], port["address"], port.get("address6", ())) for port in self.ports]
         except ConfigurationError as error:
             raise BundleError(str(error)) from error
         self._check()
 
-    @property
-    def header(self):
-        """The header of the checkpoint where it begins."""
-        return self.checkpoints[-1].header
+    @cached_property
+    def checkpoints(self):
+        """The Checkpoints where it begins. Raises BundleError."""
+        return _checkpoints(self.checkpoint_chunks, "checkpoint")
+
+    @cached_property
+    def result(self):
+        """The Checkpoint where it ends, or None. Raises BundleError."""
+        return None if self.result_chunks is None else _checkpoints(self.result_chunks, "result")[0]
 
     @classmethod
     def load(cls, path):
         """The bundle in the file at *path*. Raises BundleError."""
         manifest, parts = archive.read(path)
         try:
-            return _decode(manifest, parts)
+            bundle = _decode(manifest, parts)
+            bundle.checkpoints, bundle.result       # decoded here, so that what can't be is refused here
+            return bundle
         except BundleError as error:
             raise BundleError(f"{path} is no bundle that can be used: {error}") from error
 
@@ -115,7 +131,6 @@ class Bundle:
 
     def replay(self, function=None):
         """A Replay of it. *function*: a Middlebox class, or a name, instead of the one that made it. Raises BundleError."""
-        from .replay import Replay
         return Replay(self, function)
 
     def _interfaces(self):
@@ -134,11 +149,7 @@ class Bundle:
 
     def _check(self):
         """Raise BundleError if parts contradict each other."""
-        header, durable = self.header, 0
-        for checkpoint in self.checkpoints:
-            if checkpoint.header["base"] != durable:
-                raise BundleError(f"its checkpoint has a delta on {checkpoint.header['base']} where one on {durable} belongs")
-            durable = checkpoint.header["id"]
+        header = self.header
         if not header["function"].isidentifier():
             raise BundleError(f"its checkpoint is of {header['function']!r:.80}, which is no class")
         for what, found in (("checkpoint", header["positions"]), ("inputs", self.inputs), ("determinants", self.determinants),
@@ -150,14 +161,16 @@ class Bundle:
                 raise BundleError(f"its checkpoint ends at step {k}: there is no such")
             if log.trimmed != k:
                 raise BundleError(f"its determinants of worker {worker} begin after step {log.trimmed}, the checkpoint ends at {k}")
+            if self.recoverable[worker] > log.last:
+                raise BundleError(f"its recoverable prefix ends at step {self.recoverable[worker]} of worker {worker}, its determinants at {log.last}")
         for worker, items in enumerate(self.inputs):
             last_n = 0
             for item in items:
                 if item.n <= last_n:
                     raise BundleError(f"its inputs of worker {worker} have number {item.n} after {last_n}")
                 last_n = item.n
-        if self.result is not None:
-            self._check_result(header, self.result.header)
+        if self.result_header is not None:
+            self._check_result(header, self.result_header)
 
     def _check_result(self, header, last):
         if last["base"] not in (0, header["id"]) or last["function"] != header["function"]:
@@ -189,6 +202,17 @@ def _decode_records(data, what):
     return found
 
 
+def _headers(chunks, what):
+    """The headers of the checkpoints in *chunks*, at least one, without decoding what has none. Raises BundleError."""
+    try:
+        headers = [decode_chunk(data)[0] for data in chunks if data[:2] != _NO_HEADER]
+    except CheckpointError as error:
+        raise BundleError(f"its {what} can't be used: {error}") from error
+    if not headers or chunks[0][:2] == _NO_HEADER or None in headers:
+        raise BundleError(f"its {what} does not begin with a header")
+    return headers
+
+
 def _checkpoints(chunks, what):
     """The Checkpoints in *chunks*, at least one: each begins with its header. Raises BundleError."""
     found = []
@@ -202,8 +226,6 @@ def _checkpoints(chunks, what):
             found[-1].records.extend(records)
     except CheckpointError as error:
         raise BundleError(f"its {what} can't be used: {error}") from error
-    if not found:
-        raise BundleError(f"its {what} is empty")
     return found
 
 
@@ -225,7 +247,7 @@ def _decode(manifest, parts):
 
 def _positions(chunks, workers):
     """Where the last checkpoint in *chunks* ends: [(n, k) per worker]."""
-    positions = _checkpoints(chunks, "checkpoint")[-1].header["positions"]
+    positions = _headers(chunks, "checkpoint")[-1]["positions"]
     if len(positions) != workers:
         raise BundleError(f"its checkpoint is of {len(positions)} workers, the group has {workers}")
     return positions

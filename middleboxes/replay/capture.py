@@ -31,6 +31,7 @@ class Capture:
         self.positions = task.get("positions")
         self._bytes, self._bytes_max = 0, content_bytes_max
         self._base, self._base_ended = [], False
+        self._base_id, self._head = 0, None     # the last checkpoint in it, and the chunk with its header
         self._result, self._chunks = None, []
         self._inputs = [[] for _ in range(workers)]
         self._determinants = [[] for _ in range(workers)]
@@ -41,6 +42,11 @@ class Capture:
     def has_logs(self):
         """Whether the loggers are not needed any more, and the store has begun to answer."""
         return bool(self._base) and not self._inputs_missing and not self._determinants_missing
+
+    @property
+    def has_checkpoint(self):
+        """Whether all of the checkpoint where it begins is here."""
+        return self._base_ended
 
     @property
     def is_complete(self):
@@ -55,6 +61,8 @@ class Capture:
             self._base_ended = True
         elif not message["last"]:
             self._base.append(self._counted(message["data"]))
+            if message["id"] != self._base_id:
+                self._base_id, self._head = message["id"], message["data"]
 
     def later(self, message):
         """A chunk of a checkpoint that became durable: kept is the one that ends where the bundle does."""
@@ -129,10 +137,8 @@ class Capture:
 
     def _begin(self):
         """Where it begins: [(n, k) per worker]."""
-        header = None
         try:
-            for chunk in self._base:
-                header = decode_chunk(chunk)[0] or header
+            header, _ = decode_chunk(self._head)
         except CheckpointError as error:
             raise BundleError(f"the store sent a checkpoint that can't be used: {error}") from error
         if header is None or len(header["positions"]) != self._workers:

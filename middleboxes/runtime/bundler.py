@@ -95,14 +95,14 @@ class Bundler:
         self._loop.cancel(self._timer)
         self._timer = self._loop.after(DEADLINE_MS * 1_000_000, self._too_late)
         self._capture = Capture({**self._task, "positions": self._positions})
-        self._dial(_CHECKPOINT, "store", {"t": "subscribe", "have": 0, "follow": False}, self._capture.checkpoint)
+        self._dial(_CHECKPOINT, "store", {"t": "subscribe", "have": 0, "follow": False, "headers": False}, self._capture.checkpoint)
         zeros = [0] * self._task["workers"]
         self._dial(_INPUTS, "input_logger", {"t": "inputs", "after": zeros}, self._capture.inputs)
         to = [k for _, k in self._positions] if self._positions else self._task["stored"] or zeros
         self._dial(_DETERMINANTS, "output_logger", {"t": "determinants", "after": zeros, "to": to}, self._capture.determinants)
         if self._positions is not None:
             # what becomes durable on the checkpoint where it begins: the one that the master is about to commit
-            self._dial(_LATER, "store", {"t": "subscribe", "have": self._base, "follow": True}, self._capture.later)
+            self._dial(_LATER, "store", {"t": "subscribe", "have": self._base, "follow": True, "headers": False}, self._capture.later)
 
     def _dial(self, name, address, question, take):
         def opened(connection):
@@ -121,8 +121,8 @@ class Bundler:
             self._look()
 
         def closed(connection, reason):
-            if name == _LATER and self._capture.has_logs:
-                self._too_late()        # it can do without, if it must
+            if name == _LATER and self._capture.has_logs and self._capture.has_checkpoint:
+                self._write()           # it can do without, if it must
             else:
                 self.fail(f"the {name} went away: {reason}")
 
@@ -136,8 +136,11 @@ class Bundler:
         if capture.has_logs and not self._told and (later is None or later.channel.established):
             self._told = True
             self._say({"captured": True})
+            os.nice(_NICE)              # nobody waits for what is left to do
             for name in (_INPUTS, _DETERMINANTS):
                 self._close(name)
+        if capture.has_checkpoint:
+            self._close(_CHECKPOINT)
         if capture.is_complete:
             self._write()
 
@@ -148,8 +151,8 @@ class Bundler:
             connection.close("done")
 
     def _too_late(self):
-        if self._capture.has_logs:
-            self._write()               # without the checkpoint where it ends, or with half of one: bundle() tells
+        if self._capture.has_logs and self._capture.has_checkpoint:
+            self._write()               # without the checkpoint where it ends
         else:
             self.fail("store and loggers did not answer in time")
 
@@ -187,7 +190,6 @@ def say(message):
 def main():
     """Make one bundle, or none if the node ends before it asks for one."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)        # a terminal's is for the node: when it goes, this ends
-    os.nice(_NICE)
     loop = Loop()
     bundler = Bundler(loop, say, loop.stop)
     fd = sys.stdin.fileno()

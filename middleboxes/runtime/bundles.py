@@ -19,7 +19,7 @@ import sys
 from .bundler import SILENCE_MS
 
 #: a commit waits for the bundler no longer than this
-HOLD_NS = 3_000_000_000
+HOLD_NS = 1_000_000_000
 #: and for the controller to say where the loggers are
 ASK_NS = 500_000_000
 #: a function that raises at many places must not fill the directory at once
@@ -30,6 +30,7 @@ AGAIN_NS = 1_000_000_000
 _PIPE_BYTES = 1 << 20
 _LINE_BYTES_MAX = 1 << 16
 _END_S = 1
+_WHY_CHARS_MAX = 1000
 _F_SETPIPE_SZ = 1031        # of Linux; fcntl has it by name from Python 3.10 on
 _OF_GROUP = ("group_id", "function", "parameters", "workers")
 _OF_PORT = ("name", "mac", "address", "address6")
@@ -138,10 +139,10 @@ class Bundles:
 
     # -- what roles say
 
-    def begin(self, group, epoch, peers, stored=None):
+    def begin(self, group, epoch, peers, stored=None, why=""):
         """A bundle of *group* is wanted; *peers*: {"store", "input_logger", "output_logger"}, addresses [ip, port].
 
-        *stored*: the recoverable prefix if this node is about to recover; None: the controller answers about an error.
+        *stored*: the recoverable prefix if this node is about to recover, and *why*; None: the controller answers about an error.
         """
         if self._settings is None:
             return
@@ -152,7 +153,7 @@ class Bundles:
             self._loop.after(AGAIN_NS, self._start)
             return
         if stored is not None:
-            current = self._current = _Current(self._loop, group, epoch, "failover")
+            current = self._current = _Current(self._loop, group, epoch, "failover", why[:_WHY_CHARS_MAX])
         current.begun = True
         task = {**self._groups[group], **peers, **self._settings, "epoch": epoch, "cause": current.cause, "detail": current.detail,
                 "stored": stored, "node": self._node.name, "key": self._key.hex()}

@@ -27,15 +27,22 @@ EARLY_GROUPS_MAX = 16
 BATCHES_PER_TURN = 4
 #: batches read at most before a fence: as much as a socket's queue can hold
 DRAIN_BATCHES_MAX = 4096
+#: which role serves a message of a client
+SERVED_BY = {"checkpoint": "store", "subscribe": "store", "inputs": "input-logger", "follow_inputs": "input-logger",
+             "unfollow_inputs": "input-logger", "determinants": "output-logger", "follow_determinants": "output-logger",
+             "unfollow_determinants": "output-logger"}
 #: requests for a master, and its methods that carry them out
 MASTER_REQUESTS = {"use-store": "use_store", "use-output-logger": "use_output_logger", "stop": "stop", "bundle": "bundle"}
 
 
 class Node:
-    """*settings*: the node file as a map (docs/architecture.md); *key*: the deployment's pre-shared key."""
+    """*settings*: the node file as a map (docs/architecture.md); *key*: the deployment's pre-shared key; *guardian*: see there."""
 
-    def __init__(self, settings, key):
+    guardian = None                 # see there
+
+    def __init__(self, settings, key, guardian=None):
         self.name = settings["node"]
+        self.guardian = guardian
         self.loop = Loop()
         self._key = key
         self._service = settings["service"]
@@ -224,8 +231,7 @@ class Node:
 
     def _service_message(self, connection, message):
         group = message.get("group")
-        wanted = {"checkpoint": "store", "subscribe": "store", "inputs": "input-logger",
-                  "determinants": "output-logger"}.get(message["t"])
+        wanted = SERVED_BY.get(message["t"])
         role = self._roles.get((group, wanted))
         if role is None:
             # not yet or no longer: the client comes again, or its controller knows better

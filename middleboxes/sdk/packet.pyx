@@ -22,14 +22,13 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy
 
+from .words cimport add_to_checksum, is_zero, long_word, set_long_word, set_word, sum_of, word
+
 cimport cython
 
 from struct import pack
 
 from .views import Arp, Ipv4, Tcp
-
-cdef extern from "<arpa/inet.h>" nogil:
-    uint16_t ntohs(uint16_t number)
 
 ETHERTYPE_IPV4 = 0x0800
 ETHERTYPE_ARP = 0x0806
@@ -59,60 +58,6 @@ cdef enum:
     FRAGMENT_OFFSET = 0x1FFF
 
 
-# --- numbers in network order
-
-cdef inline uint16_t word(const uint8_t *at) noexcept nogil:
-    return at[0] << 8 | at[1]
-
-
-cdef inline uint32_t long_word(const uint8_t *at) noexcept nogil:
-    return <uint32_t> word(at) << 16 | word(at + 2)
-
-
-cdef inline void set_word(uint8_t *at, uint16_t number) noexcept nogil:
-    at[0], at[1] = number >> 8, number & 0xFF
-
-
-cdef inline void set_long_word(uint8_t *at, uint32_t number) noexcept nogil:
-    set_word(at, number >> 16)
-    set_word(at + 2, number & 0xFFFF)
-
-
-cdef inline void add_to_checksum(uint8_t *at, int64_t change) noexcept nogil:
-    """Add *change* (old minus new of what is summed up) to the checksum there."""
-    set_word(at, (word(at) + change) % 0xFFFF)
-
-
-cdef uint64_t sum_of(const uint8_t *at, Py_ssize_t size) noexcept nogil:
-    """What the 16-bit words of *size* bytes add up to, below 65535; an odd last byte is the upper one of its word."""
-    cdef uint64_t total = 0
-    cdef uint32_t words
-    cdef uint16_t last
-    # the order of bytes within words does not matter to the sum, only to what is made of it (RFC 1071, 2 B)
-    while size >= 4:
-        memcpy(&words, at, 4)
-        total += words
-        at += 4
-        size -= 4
-    if size >= 2:
-        memcpy(&last, at, 2)
-        total += last
-        at += 2
-        size -= 2
-    total = ntohs(total % 0xFFFF)
-    if size:
-        total += <uint32_t> at[0] << 8
-    return total % 0xFFFF
-
-
-cdef uint8_t is_zero(const uint8_t *at, Py_ssize_t size) noexcept nogil:
-    cdef Py_ssize_t index
-    for index in range(size):
-        if at[index]:
-            return False
-    return True
-
-
 def checksum(data):
     """The Internet checksum (RFC 1071) of *data* (bytes): what the checksum field must hold if it was zero in *data*."""
     cdef Py_buffer buffer
@@ -129,6 +74,20 @@ def checksum(data):
 def pseudo_header(source, destination, protocol, length_bytes):
     """The IPv4 pseudo header (bytes) that the checksums of TCP and UDP include."""
     return pack("!IIHH", source, destination, protocol, length_bytes)
+
+
+cdef inline uint64_t joined(uint64_t protocol, uint64_t address, uint16_t port) noexcept nogil:
+    return protocol << 48 | address << 16 | port
+
+
+def endpoint(uint8_t protocol, uint32_t address, uint16_t port):
+    """One end of a flow as one int: half the memory of a tuple as a Map's key, and faster to find among many. None is 0."""
+    return joined(protocol, address, port)
+
+
+def endpoint_parts(uint64_t end):
+    """(protocol, address, port) of what endpoint() made."""
+    return <uint8_t> (end >> 48), <uint32_t> (end >> 16), <uint16_t> end
 
 
 @cython.freelist(64)
@@ -232,11 +191,29 @@ cdef class Packet:
                                     self._end(), (fragment & FRAGMENT_OFFSET) * 8, (fragment & MORE_FRAGMENTS) != 0))
 
     @property
+    def protocol(self):
+        """The protocol of a packet that has a five_tuple() or an ipv4()."""
+        return self._ipv4_bytes()[PROTOCOL_AT]
+
+    @property
+    def source(self):
+        """The source address of a packet that has a five_tuple() or an ipv4()."""
+        return long_word(self._ipv4_bytes() + SOURCE_AT)
+
+    @property
+    def destination(self):
+        """The destination address of a packet that has a five_tuple() or an ipv4()."""
+        return long_word(self._ipv4_bytes() + DESTINATION_AT)
+
+    @property
     def ttl(self):
         """TTL of a packet that has a five_tuple() or an ipv4()."""
-        if self._size() <= TTL_AT:
-            raise IndexError("the frame is too short to have a TTL")
-        return self._bytes()[TTL_AT]
+        return self._ipv4_bytes()[TTL_AT]
+
+    cdef const uint8_t *_ipv4_bytes(self) except NULL:
+        if self._size() < NO_OPTIONS_END:
+            raise IndexError("the frame is too short for an IPv4 header")
+        return self._bytes()
 
     # -- transport
 
@@ -247,27 +224,43 @@ cdef class Packet:
         lengths, header checksum), a fragment, another protocol, or a transport header that does not fit its packet.
         The transport checksum is not verified: a rewrite keeps a wrong one wrong.
         """
+        if not self._find_transport(first_fragment):
+            return None
+        cdef const uint8_t *frame = self._bytes()
+        return (self._protocol, long_word(frame + SOURCE_AT), self._port(0), long_word(frame + DESTINATION_AT), self._port(2))
+
+    def endpoints(self, bint first_fragment=False):
+        """(source, destination) of a packet that has a five_tuple(), else None: each as ``endpoint`` makes it, one int for a Map's key."""
+        if not self._find_transport(first_fragment):
+            return None
+        cdef const uint8_t *frame = self._bytes()
+        return (joined(self._protocol, long_word(frame + SOURCE_AT), self._port(0)),
+                joined(self._protocol, long_word(frame + DESTINATION_AT), self._port(2)))
+
+    cdef bint _find_transport(self, bint first_fragment) noexcept:
+        """Whether there is what five_tuple() tells; its place is noted then."""
         cdef const uint8_t *frame = self._bytes()
         cdef Py_ssize_t start = self._payload()
         # no transport header is shorter than eight bytes
         if not start or self._end() - start < 8 or word(frame + FRAGMENT_AT) & (FRAGMENT_OFFSET if first_fragment else FRAGMENT_OFFSET | MORE_FRAGMENTS):
-            return None
+            return False
         cdef Py_ssize_t size = self._end() - start
-        cdef int source_port = word(frame + start), destination_port = word(frame + start + 2), third = word(frame + start + 4)
-        cdef int protocol = frame[PROTOCOL_AT]
+        cdef int protocol = frame[PROTOCOL_AT], third = word(frame + start + 4)
         if protocol == UDP_PROTOCOL:
             if third < 8 or third > size and not first_fragment:
-                return None
+                return False
         elif protocol == TCP_PROTOCOL:
             if size < 20 or not 20 <= (frame[start + 12] >> 4) * 4 <= size:
-                return None
-        elif protocol == ICMP_PROTOCOL and (source_port == 0 or source_port == 0x0800):     # type and code of an echo reply or request
-            source_port = destination_port = third
-        else:
-            return None
+                return False
+        elif protocol != ICMP_PROTOCOL or word(frame + start) != 0 and word(frame + start) != 0x0800:    # type and code of echo reply and request
+            return False
         self._protocol = protocol
         self._transport = start
-        return protocol, long_word(frame + SOURCE_AT), source_port, long_word(frame + DESTINATION_AT), destination_port
+        return True
+
+    cdef uint16_t _port(self, Py_ssize_t at) noexcept:
+        """The source (*at* 0) or destination port (2), of a packet whose transport header is known."""
+        return word(self._bytes() + self._transport + (4 if self._protocol == ICMP_PROTOCOL else at))
 
     cdef Py_ssize_t _header(self, Py_ssize_t protocol) except 0:
         """Where the transport header is, which must be that of *protocol* unless that is 0."""
@@ -326,6 +319,14 @@ cdef class Packet:
     def set_destination(self, uint32_t address, uint16_t port):
         """Rewrite destination address and port (ICMP: the identifier). Only after five_tuple() gave a tuple."""
         self._set_endpoint(DESTINATION_AT, address, self._header(0) + 2, port)
+
+    def set_source_to(self, uint64_t end):
+        """set_source() to an endpoint."""
+        self._set_endpoint(SOURCE_AT, <uint32_t> (end >> 16), self._header(0), end & 0xFFFF)
+
+    def set_destination_to(self, uint64_t end):
+        """set_destination() to an endpoint."""
+        self._set_endpoint(DESTINATION_AT, <uint32_t> (end >> 16), self._header(0) + 2, end & 0xFFFF)
 
     cdef int _set_endpoint(self, Py_ssize_t address_at, uint32_t address, Py_ssize_t port_at, uint16_t port) except -1:
         cdef uint8_t *frame = self._writable()

@@ -1,5 +1,6 @@
 """``ftmb replay``: its words, its JSON, its files, its exit codes; a bundle needs no root and no network."""
 
+import ipaddress
 import json
 import subprocess
 import sys
@@ -7,7 +8,10 @@ import sys
 import pytest
 
 from ftmb import cli
+from ftmb.replay import report
 from middleboxes.replay import pcapng
+from middleboxes.sdk.build import arp, ipv4, udp
+from middleboxes.sdk.build6 import ipv6
 from tests.replay.test_replay import FUNCTION, saved, words
 
 GIVEN = (b"a", None, b"b", b"poison", b"c")
@@ -74,6 +78,16 @@ def test_what_is_not_what_happened_ends_with_1(capsys, tmp_path):
     assert "It did not hold: input 6 of worker 0 is needed by step 6" in replay(capsys, path, code=1)
 
 
+def test_new_steps_may_record_something_else_each_time(capsys, tmp_path):
+    """Their values were never logged: that does not speak against the function."""
+    bundle = words(b"a", None, b"b", b"now").bundle("tests.replay.boxes:Clock", end=False)
+    bundle.determinants[0].cut_off(4)
+    bundle.recoverable = [4]
+    (tmp_path / "c.zip").write_bytes(saved(bundle))
+    said = replay(capsys, tmp_path / "c.zip")
+    assert "2 of the recoverable prefix, 0 of the master that went on, 2 new" in said and "It held: two replays were the same." in said
+
+
 @pytest.mark.parametrize("arguments, why", [
     (["nothing.zip"], "nothing.zip: No such file"), (["{}", "--step", "99"], "step 0:99 is not in the bundle, which has steps 0:3 to at most 0:8"),
     (["{}", "--until", "1:4"], "there is no worker 1"), (["{}", "--function", "nat"], "does not fit the bundle"),
@@ -82,6 +96,21 @@ def test_wrong_use_is_one_clear_line_and_2(bundle, capsys, arguments, why):
     assert cli.main(["replay", *(word.format(bundle) for word in arguments)]) == 2
     error = capsys.readouterr().err
     assert why in error and error.count("\n") == 1
+
+
+MAC, IP6 = bytes.fromhex("02005e000101"), ipaddress.IPv6Address("2001:db8::1").packed
+
+
+@pytest.mark.parametrize("frame, line", [
+    (b"abc", "3 bytes 616263"),
+    (MAC + MAC + b"\x88\xcc" + b"x", "15 bytes Ethernet type 0x88cc"),
+    (arp(1, MAC, 0x0A000001, bytes(6), 0x0A0000FE), "42 bytes ARP request 10.0.0.1 > 10.0.0.254"),
+    (ipv4(MAC, MAC, 17, 0x0A000001, 0xC0000201, udp(0x0A000001, 5, 0xC0000201, 53, b"x")), "43 bytes UDP 10.0.0.1:5 > 192.0.2.1:53"),
+    (ipv4(MAC, MAC, 89, 0x0A000001, 0xC0000201, b"x"), "35 bytes IP protocol 89 10.0.0.1 > 192.0.2.1"),
+    (ipv6(MAC, MAC, 17, IP6, IP6, bytes.fromhex("0005003500090000") + b"x"), "63 bytes UDP [2001:db8::1]:5 > [2001:db8::1]:53"),
+    (ipv6(MAC, MAC, 58, IP6, IP6, b"x" * 8), "62 bytes ICMPv6 [2001:db8::1] > [2001:db8::1]")], ids=lambda value: value if isinstance(value, str) else "")
+def test_a_packet_is_one_line(frame, line):
+    assert report.packet(frame) == line
 
 
 def run(bundle, *arguments, stdin=""):

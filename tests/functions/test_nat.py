@@ -4,7 +4,7 @@ import pytest
 
 from middleboxes.sdk import Packet
 from middleboxes.sdk.build import NO_MAC, icmp, ipv4
-from middleboxes.sdk.packet import ICMP, checksum
+from middleboxes.sdk.packet import ICMP, TCP, checksum, endpoint
 
 from .nat_scenario import (ACK, EXTERNAL, FIN, INSIDE, OUTSIDE, RST, SYN, Network, endpoint_out, ip, mac, packet, told)
 
@@ -195,7 +195,7 @@ def test_a_mapping_lives_while_one_of_its_connections_does():
     external = open_tcp(net)
     net.from_inside("tcp", CLIENT, SERVER_2, flags=SYN)
     net.wait(240)
-    assert len(net.nat.sessions) == 1 and dict(net.nat.mapping_sessions) == {numbers(CLIENT): 1}
+    assert len(net.nat.sessions) == 1 and net.nat.mapping_sessions == {endpoint(TCP, *numbers(CLIENT)): 1}
     assert endpoint_out(net.from_inside("tcp", CLIENT, SERVER_2, flags=SYN) or net.arp_reply("192.0.2.7")) == external
 
 

@@ -128,7 +128,7 @@ def test_a_function_that_is_not_deterministic_is_seen(reload):
 def test_what_left_must_be_emitted_again(reload):
     machine = words(b"a", None, b"b")
     keys = {k << 16 | j for _, k, j in machine._emitted}
-    for more, lines in ((set(), 0), ({max(keys) + 1}, 1)):
+    for more, lines in ((set(), 0), ({max(keys) + 1}, 1), ({max(keys) + 7}, 1)):
         replay = reload(machine.bundle(FUNCTION, end=False, released=[keys | more])).replay()
         replay.run()
         assert len(replay.differences) == lines
@@ -144,6 +144,16 @@ def test_without_a_master_that_went_on_what_was_logged_is_tried_as_new(reload):
     replay = reload(bundle).replay()
     assert [(step.phase, step.frame) for step in replay if not step.is_tick] == [("recovered", b"b"), ("new", b"poison"), ("new", b"c")]
     assert not replay.compared and replay.error_count == 1
+    replay = reload(bundle).replay()
+    assert [replay.step(new=False) is not None for _ in range(3)] == [True, True, False]
+
+
+def test_determinants_are_repeated_also_beyond_the_recoverable_prefix(reload):
+    """A master that went on and died before it committed: its steps are known, though no checkpoint tells their state."""
+    machine = words(b"a", None, b"b", b"dice")
+    state, first = contents(machine.function.variables), machine._store.header["positions"][0][1]
+    replay = reload(machine.bundle(FUNCTION, end=False, recoverable=[first + 2])).replay()
+    assert [step.phase for step in replay] == ["recovered"] * 2 + ["later"] * 2 and replay.state == state and not replay.compared
 
 
 def test_a_step_that_never_ends_can_be_interrupted_and_has_a_name(reload):
@@ -176,7 +186,8 @@ def test_determinants_that_are_not_closed_stop_the_replay(reload):
     for number, log in enumerate(bundle.determinants):
         if number != worker:
             log.cut_off(log.trimmed)
-    with pytest.raises(ReplayError, match="not closed|not in the bundle"):
+        bundle.recoverable[number] = log.last
+    with pytest.raises(ReplayError, match="wait for steps that are not there: its determinants are not closed"):
         reload(bundle).replay().run()
 
 

@@ -37,6 +37,9 @@ class Services:
         if message["t"] == "subscribe" and message["follow"]:
             self.followers.append(connection)
         elif message["t"] == "subscribe":
+            if "end" in self.silent:
+                connection.send(chunk(self.bundle.header["id"], self.bundle.checkpoint_chunks[0]))
+                return
             for data in self.bundle.checkpoint_chunks:
                 connection.send(chunk(self.bundle.header["id"], data))
             connection.send(chunk(self.bundle.header["id"]))
@@ -54,7 +57,7 @@ class Services:
     def commit(self):
         """The master's checkpoint is durable."""
         for connection in self.followers:
-            header = self.bundle.result.header
+            header = self.bundle.result_header
             for data in self.bundle.result_chunks:
                 connection.send({**chunk(header["id"], data), "base": header["base"]})
             connection.send({**chunk(header["id"]), "base": header["base"]})
@@ -143,7 +146,7 @@ def start():
 def test_a_bundle_ends_at_the_checkpoint_that_the_master_commits(start, made, tmp_path):
     services, process = start(made)
     process.tell(task=services.task(tmp_path))
-    process.tell(positions=[list(position) for position in made.result.header["positions"]], base=made.header["id"])
+    process.tell(positions=[list(position) for position in made.result_header["positions"]], base=made.header["id"])
     assert process.hear("captured") is True
     services.until(lambda: services.followers)
     services.commit()
@@ -197,6 +200,26 @@ def test_a_service_that_goes_away_is_told(start, made, tmp_path):
     services.until(lambda: process.ended)
 
 
+def test_half_a_checkpoint_is_none(start, made, tmp_path):
+    services, process = start(made, silent=("end",))
+    process.tell(task=services.task(tmp_path))
+    process.tell(begin=True)
+    process.hear("captured")
+    process.leave()
+    assert "did not answer in time" in process.hear("failed")
+
+
+def test_a_store_that_goes_away_before_the_master_commits_costs_only_the_end(start, made, tmp_path):
+    services, process = start(made)
+    process.tell(task=services.task(tmp_path))
+    process.tell(positions=[list(position) for position in made.result_header["positions"]], base=made.header["id"])
+    process.hear("captured")
+    services.until(lambda: services.followers)
+    services.followers[0].close("gone")
+    bundle = Bundle.load(process.hear("written"))
+    assert bundle.result is None and bundle.recoverable == [8]
+
+
 def test_a_directory_that_cannot_be_used_is_told(start, made, tmp_path):
     services, process = start(made)
     (tmp_path / "file").write_text("")
@@ -240,7 +263,7 @@ class Cut:
     """A master's checkpoint that waits to be committed."""
 
     def __init__(self, bundle, node):
-        self.positions, self.base = bundle.result.header["positions"], bundle.header["id"]
+        self.positions, self.base = bundle.result_header["positions"], bundle.header["id"]
         self.node, self.committed = node, False
 
     def look(self):
@@ -258,7 +281,7 @@ def node(made, tmp_path):
 
 
 def test_a_commit_waits_for_what_it_would_make_others_forget(node, made):
-    node.bundles.begin("g", 7, node.peers, made.recoverable)
+    node.bundles.begin("g", 7, node.peers, made.recoverable, "killed")
     cut = Cut(made, node)
     cut.look()
     assert not cut.committed
@@ -268,6 +291,7 @@ def test_a_commit_waits_for_what_it_would_make_others_forget(node, made):
     node.services.until(lambda: node.events)
     ((name, group, epoch, text),) = node.events
     assert (name, group, epoch) == ("bundle", "g", 7) and text.startswith("failover: ") and node.bundles.counters["bundles_written"] == 1
+    assert Bundle.load(text.split(": ")[1].split(",")[0]).detail == "killed"
     # the next one has a process, too
     node.services.until(lambda: node.bundles._current is None and node.bundles._process is not None)
 

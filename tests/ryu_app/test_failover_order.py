@@ -64,7 +64,7 @@ def test_recover_carries_the_prefix_and_the_service_addresses(running):
         running.step(running.choices()[0])
     assert running.agents["m2"].inbox[-1]["args"] == {
         "stored": [7], "cold": False, "inputs_from": 1, "input_logger": service("il"), "output_logger": service("ol"),
-        "store": service("st")}
+        "store": service("st"), "cause": "control connection closed"}
 
 
 def test_the_record_of_a_failover_tells_its_parts_apart(running):

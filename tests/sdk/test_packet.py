@@ -7,7 +7,7 @@ import pytest
 
 from middleboxes.sdk import Packet
 from middleboxes.sdk.build import arp, icmp, icmp_error, ipv4, tcp, udp
-from middleboxes.sdk.packet import ICMP, TCP, UDP, checksum
+from middleboxes.sdk.packet import ICMP, TCP, UDP, checksum, endpoint, endpoint_parts
 
 MAC_A, MAC_B = bytes.fromhex("02005e000101"), bytes.fromhex("024654000001")
 A, B, C = 0x0A000001, 0xC6336401, 0xC0000264
@@ -128,6 +128,34 @@ def test_incremental_checksums_equal_a_full_recomputation():
         end = 14 + int.from_bytes(frame[16:18], "big")
         assert packet.data[end:] == frame[end:]
         assert packet.five_tuple() == Packet(packet.data).five_tuple() == tuple(expected)
+
+
+def test_an_endpoint_is_an_end_of_a_flow_and_rewrites_as_its_parts_do():
+    rng = random.Random(22)
+    for _ in range(1000):
+        frame, address, port = random_packet(rng), rng.getrandbits(32), rng.getrandbits(16)
+        one, other = Packet(frame), Packet(frame)
+        flow = one.five_tuple()
+        assert (one.protocol, one.source, one.destination) == (flow[0], flow[1], flow[3])
+        assert [endpoint_parts(end) for end in other.endpoints()] == [flow[:3], (flow[0], *flow[3:])]
+        one.set_source(address, port)
+        one.set_destination(port, address & 0xFFFF)
+        other.set_source_to(endpoint(flow[0], address, port))
+        other.set_destination_to(endpoint(flow[0], port, address & 0xFFFF))
+        assert one.data == other.data
+
+
+@pytest.mark.parametrize("parts", [(256, A, 1), (UDP, 1 << 32, 1), (UDP, A, 1 << 16), (UDP, -1, 1)])
+def test_what_does_not_fit_is_no_endpoint(parts):
+    with pytest.raises(OverflowError):
+        endpoint(*parts)
+
+
+@pytest.mark.parametrize("name", ["protocol", "source", "destination", "ttl"])
+def test_what_is_too_short_for_an_ipv4_header_has_no_field_of_it(name):
+    for size in (0, 14, 33):
+        with pytest.raises(IndexError):
+            getattr(Packet(frame_of(UDP)[:size]), name)
 
 
 def test_udp_checksum_that_becomes_zero_is_sent_as_all_ones():
@@ -303,6 +331,9 @@ def test_no_bytes_make_a_view_raise_and_what_is_sound_can_be_rewritten():
             frame[24:26] = checksum(bytes(frame[14:start])).to_bytes(2, "big")
         packet = Packet(bytes(frame))
         packet.arp(), packet.ipv4(), packet.ether_type, packet.source_mac, packet.is_to(MAC_A)
+        first_fragment = rng.random() < 0.3
+        flow, ends = packet.five_tuple(first_fragment), packet.endpoints(first_fragment)
+        assert ends == (flow and (endpoint(*flow[:3]), endpoint(flow[0], *flow[3:])))
         if packet.five_tuple() is not None:
             sound += 1
             packet.set_source(rng.getrandbits(32), rng.getrandbits(16))
