@@ -46,7 +46,7 @@ class SpareRole(Role):
 
     def __init__(self, node, group, epoch, args):
         super().__init__(node, group, epoch, args["group_id"])
-        self._args = args
+        self._args = dict(args)
         self.core = build_master(node, group, epoch, args, lambda name, detail: self.event(name, text=detail))
         self.loader = Loader(self.core)
         self._following = Following(self) if args["hot"] else None
@@ -268,8 +268,9 @@ class SpareRole(Role):
         """One slice of the recovery; the live frames that come meanwhile go to the buffer."""
         recovery = self._recovery
         before = recovery.replayed + recovery.processed
-        for frame in recovery.step(STEPS_PER_SLICE):
-            self.node.send(frame)
+        frames = recovery.step(STEPS_PER_SLICE)
+        if frames:
+            self.node.send_all(frames)
         if recovery.finished and recovery.joined and (self._store_told or not self._resumed):
             self._go_live()
             return False
