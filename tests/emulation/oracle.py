@@ -65,9 +65,10 @@ def drawn_ports(watched):
 def following(drawn):
     """A Nat that draws the ports in *drawn*; one that is not free is an AssertionError."""
     class Following(Nat):
-        def _open(self, packet, key, ctx):
-            self._wanted = drawn.get(key)
-            return super()._open(packet, key, ctx)
+        def process(self, packet, ctx):
+            flow = packet.five_tuple(first_fragment=True)
+            self._wanted = drawn.get(flow and flow[:3])
+            super().process(packet, ctx)
 
         def _draw_port(self, protocol, address, source_port, ctx):
             if self._wanted is None:        # no packet of it left
