@@ -5,7 +5,7 @@ A checkpoint is a *base* (``base`` 0: from nothing) or a *delta* (everything tha
 first chunk has the header. Chunks are made lazily, so a large state never becomes one large message or one long pause.
 """
 
-from itertools import islice
+from itertools import chain, islice
 from typing import NamedTuple
 
 from .channel import pack, unpack
@@ -78,40 +78,42 @@ def encode_chunks(header, changes, keys=None):
 
     *keys*: of one chunk, at most (KEYS_PER_CHUNK).
     """
-    entries = _entries(changes)
-    while True:
-        some = list(islice(entries, keys or KEYS_PER_CHUNK))
-        if not some and header is None:
-            return
-        yield from _split(header, some)
-        header = None
-
-
-def _entries(changes):
-    """(variable, True, key) of each removed key and (variable, False, (key, value)) of each item, in order."""
+    keys = keys or KEYS_PER_CHUNK
+    records, room = [], keys
     for name, removed, dirty in changes:
-        for key in removed:
-            yield name, True, key
-        for item in dirty.items():
-            yield name, False, item
+        gone, items = iter(removed), iter(dirty.items())
+        while True:
+            # whole slices at a time: keys are many
+            some_gone = list(islice(gone, room))
+            room -= len(some_gone)
+            some_items = list(chain.from_iterable(islice(items, room)))
+            room -= len(some_items) // 2
+            if some_gone or some_items:
+                records.append((name, some_gone, some_items))
+            if room:
+                break
+            yield from _split(header, records)
+            header, records, room = None, [], keys
+    if records or header is not None:
+        yield from _split(header, records)
 
 
-def _split(header, entries):
-    records = []
-    for name, is_removed, entry in entries:
-        if not records or records[-1][0] != name:
-            records.append([name, [], []])
-        if is_removed:
-            records[-1][1].append(entry)
-        else:
-            records[-1][2] += entry
+def _split(header, records):
     data = pack([header, records])
-    if len(data) <= CHUNK_BYTES_MAX or len(entries) < 2:
+    count = sum(len(gone) + len(items) // 2 for _, gone, items in records)
+    if len(data) <= CHUNK_BYTES_MAX or count < 2:
         yield data
-    else:
-        half = len(entries) // 2
-        yield from _split(header, entries[:half])
-        yield from _split(None, entries[half:])
+        return
+    first, second = [], []
+    half = count // 2
+    for name, gone, items in records:
+        keep_gone = min(half, len(gone))
+        keep_items = 2 * min(half - keep_gone, len(items) // 2)
+        half -= keep_gone + keep_items // 2
+        first.append((name, gone[:keep_gone], items[:keep_items]))
+        second.append((name, gone[keep_gone:], items[keep_items:]))
+    yield from _split(header, [record for record in first if record[1] or record[2]])
+    yield from _split(None, [record for record in second if record[1] or record[2]])
 
 
 def decode_chunk(data):
