@@ -44,9 +44,9 @@ class Watch:
         """SHA-256 (hex) of all outputs so far, with the steps that made them."""
         return self._digest.hexdigest()
 
-    def run(self):
-        """Replay to *last*, or to the end. Raises ReplayError."""
-        while (step := self.replay.step()) is not None:
+    def run(self, new=True):
+        """Replay to *last*, or to the end; *new*: also inputs of no determinant. Raises ReplayError."""
+        while (step := self.replay.step(new)) is not None:
             self._took(step)
             if (step.worker, step.k) == self._last:
                 self.seen_last = True

@@ -86,9 +86,17 @@ class Variable:
         """Apply changes from a checkpoint: removed keys, then a flat list key, value, key, value ..."""
         raise NotImplementedError
 
+    def put_back(self, changes):
+        """Undo cuts: *changes* [(removed, dirty), ...] in the order of their cuts, and then what changed since, are one record again."""
+        raise NotImplementedError
+
     def reset(self):
         """Forget everything, changes too: a base checkpoint follows."""
         raise NotImplementedError
+
+    def shrink(self, keys_max):
+        """Forget *keys_max* keys, whichever: a ``reset`` in slices. Returns whether there are more."""
+        return False
 
 
 class Everything:
@@ -133,9 +141,11 @@ cdef class Map(Ordered, Variable):
         if place:
             set_value(entry_at(self, place), value)
         else:
-            # the last one here, and in the delta, too: one that was in there and removed is not in there any more
+            # the last one here, and in the delta, too: one that was in there and removed is not in there any more. Told as
+            # removed, it comes last wherever between its cuts the delta is applied to (docs/protocol.md, rule 26)
             check_value(self.name, key)
             self._insert(key, hash, value)
+            self._removed[key] = None
         self._dirty[key] = value
 
     def __delitem__(self, key):
@@ -206,10 +216,25 @@ cdef class Map(Ordered, Variable):
         self._clear()
         self._dirty, self._removed = {}, {}
 
+    def shrink(self, Py_ssize_t keys_max):
+        while self._first and keys_max > 0:
+            self._remove(self._first)
+            keys_max -= 1
+        return self._first != 0
+
     def cut(self):
         changes = self._removed, self._dirty
         self._removed, self._dirty = {}, {}
         return changes
+
+    def put_back(self, changes):
+        cdef dict removed = {}, dirty = {}
+        for gone, changed in (*changes, self.cut()):
+            for key in gone:
+                dirty.pop(key, None)
+            removed.update(gone)
+            dirty.update(changed)
+        self._removed, self._dirty = removed, dirty
 
     def everything(self):
         cdef list pairs = [None] * (2 * self._count)
@@ -306,6 +331,9 @@ cdef class Counter(Sum, Variable):
     def cut(self):
         changed, self._changed = self._changed, False
         return {}, ({None: self.value} if changed else {})
+
+    def put_back(self, changes):
+        self._changed = self._changed or any(dirty for _, dirty in changes)
 
     def everything(self):
         return {None: self.value}

@@ -97,6 +97,8 @@ class Replay:
         self._plans = [log.steps() for log in bundle.determinants]
         self._heads = [next(plan, None) for plan in self._plans]
         self._inputs = [deque(item for item in items if item.n > worker.n) for items, worker in zip(bundle.inputs, self._master.workers)]
+        # per worker: step -> the highest number of its outputs that had left
+        self._left = [{key >> 16: key & 0xFFFF for key in sorted(keys)} for keys in bundle.released]
         begin = [worker.k for worker in self._master.workers]
         recoverable = [max(k, first) for k, first in zip(bundle.recoverable, begin)]
         end = [k for _, k in bundle.result_header["positions"]] if bundle.result_header else [log.last for log in bundle.determinants]
@@ -149,15 +151,15 @@ class Replay:
                 break
         return last
 
-    def step(self):
-        """Replay the next step and return it; None if there is none. Raises ReplayError."""
+    def step(self, new=True):
+        """Replay the next step and return it; None if there is none. *new*: also those of no determinant. Raises ReplayError."""
         while self._goals:
             phase, goal = self._goals[0]
             number = self._runnable(goal)
             if number is not None:
                 return self._repeat(number, phase)
             self._reached(phase, goal)
-        number = self._oldest(number for number, inputs in enumerate(self._inputs) if inputs)
+        number = self._oldest(number for number, inputs in enumerate(self._inputs) if inputs) if new else None
         return None if number is None else self._process(number)
 
     def _oldest(self, numbers):
@@ -220,7 +222,8 @@ class Replay:
         for name, variable in self._master.function.variables.items():
             removed, changed = variable.cut()
             if removed or changed:
-                step.changes[name] = (list(removed), changed)
+                # a key that came or moved is told as removed, too, for who applies the change
+                step.changes[name] = ([key for key in removed if key not in changed], changed)
         self.steps += 1
         self.outputs += len(step.outputs)
         if self._error is not None:
@@ -233,12 +236,9 @@ class Replay:
         return step
 
     def _check_released(self, step):
-        released = self.bundle.released[step.worker]
-        first = step.k << 16
-        for j in range(len(step.outputs), 1 << 16):
-            if first | j not in released:
-                break
-            self._differ(f"output {j} of step {step.worker}:{step.k} had left, and the replay does not emit it")
+        last = self._left[step.worker].get(step.k, -1)
+        if last >= len(step.outputs):
+            self._differ(f"output {last} of step {step.worker}:{step.k} had left, and the replay does not emit it")
 
     def _compare(self):
         """The replay stands where the master's checkpoint was cut: all that it keeps must be the same."""

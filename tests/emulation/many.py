@@ -36,4 +36,5 @@ def configuration(functions, spares, hosts=1):
         groups[f"g{number}"] = {"function": function, "parameters": parameters, "ports": sides, "input_logger": LOGGERS[0],
                                 "output_logger": LOGGERS[1], "store": LOGGERS[2], "pool": [masters[number], *pool, *others],
                                 "loggers": list(LOGGERS[:2]), "stores": [LOGGERS[2]]}
-    return yaml.safe_dump({"network": network, "groups": groups}, sort_keys=False)
+    # who dies here is seen at once; on a starved machine nobody shall be taken for dead
+    return yaml.safe_dump({"network": network, "groups": groups, "controller": {"suspect_after_ms": 10_000}}, sort_keys=False)

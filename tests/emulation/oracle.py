@@ -25,10 +25,14 @@ WITNESSES, STAMPED_PORT, STAMP_BYTES = ("sequencer", "shared-counter"), 7100, 16
 
 
 class Watched(NamedTuple):
-    """What was seen of one group: *inputs* [(epoch, Input)] in order of n, *outputs* [(number of the port, frame)]."""
+    """What was seen of one group: *inputs* [(epoch, Input)] in order of n, *outputs* [(number of the port, frame)] in order of time.
+
+    *settled*: how many of these came before, or as, the answer to the last packet; the others may be of ticks after all that was seen.
+    """
 
     inputs: list
     outputs: list
+    settled: int
 
 
 def by_ident(frames):
@@ -65,9 +69,10 @@ def drawn_ports(watched):
 def following(drawn):
     """A Nat that draws the ports in *drawn*; one that is not free is an AssertionError."""
     class Following(Nat):
-        def _open(self, packet, key, ctx):
-            self._wanted = drawn.get(key)
-            return super()._open(packet, key, ctx)
+        def process(self, packet, ctx):
+            flow = packet.five_tuple(first_fragment=True)
+            self._wanted = drawn.get(flow and flow[:3])
+            super().process(packet, ctx)
 
         def _draw_port(self, protocol, address, source_port, ctx):
             if self._wanted is None:        # no packet of it left
@@ -83,7 +88,7 @@ def following(drawn):
 
 
 def expected(function, parameters, ports, watched):
-    """([(number of the port, frame)] that *function* emits for the logged inputs up to the last packet, the same of the ticks after it).
+    """[(number of the port, frame)] that *function* emits for the logged inputs up to the last packet.
 
     Without a monitor's bare template, see ``without_template``.
     """
@@ -92,11 +97,12 @@ def expected(function, parameters, ports, watched):
     last_n = max(item.n for _, item in watched.inputs if item.kind == PACKET)
     # what it did before there was anything to do
     machine.tick(watched.inputs[0][1].timestamp_ns)
-    found = [], []
+    found = []
     for _, item in watched.inputs:
-        given = machine.give(ports[item.port].name, item.frame, item.timestamp_ns) if item.kind == PACKET else machine.tick(item.timestamp_ns)
-        found[item.n > last_n].extend((numbers[name], frame) for name, frame in given)
-    return tuple(map(without_template, found))
+        if item.n <= last_n:
+            given = machine.give(ports[item.port].name, item.frame, item.timestamp_ns) if item.kind == PACKET else machine.tick(item.timestamp_ns)
+            found += [(numbers[name], frame) for name, frame in given]
+    return without_template(found)
 
 
 def without_template(outputs):
@@ -110,9 +116,9 @@ def _is_template(frame):
         frame[_FIRST_SET_AT + 2:_FIRST_SET_AT + 4], "big") and frame[_FIRST_SET_AT:_FIRST_SET_AT + 2] == _TEMPLATE_SET
 
 
-def differences(wanted, got, allowed=()):
-    """Texts: what *got* lacks of *wanted*, and what it has besides that and what is *allowed*; lists of (port, frame), as multisets."""
-    missing, besides = Counter(wanted) - Counter(got), Counter(got) - Counter([*wanted, *allowed])
+def differences(wanted, got, settled=None):
+    """Texts: what *got* lacks of *wanted*, and what the first *settled* of it have besides; lists of (port, frame), as multisets."""
+    missing, besides = Counter(wanted) - Counter(got), Counter(got[:settled]) - Counter(wanted)
     return [f"{what} at port {port}, {count} times: {frame.hex()}" for what, which in (("missing", missing), ("too much", besides))
             for (port, frame), count in sorted(which.items())]
 

@@ -27,7 +27,7 @@ _ICMP_TYPE_AT, _ICMP_REST_AT = 34, slice(38, 42)
 
 
 class NetworkLossError(Exception):
-    """The emulated network lost frames by itself, or the capture did."""
+    """The emulated network lost frames by itself, the capture did, or a logger that was taken for dead."""
 
 
 class Replay:
@@ -53,8 +53,11 @@ class Replay:
             with capture:
                 self._play(capture)
             lost = sum(overruns().values()) - sum(before.values()) + capture.lost()
+            roles = {failover["role"] for group in product.status()["groups"] for failover in group["failovers"]}
         if lost:
             raise NetworkLossError(f"{lost} frames")
+        if roles - {"master"}:
+            raise NetworkLossError(f"what was on its way when these were taken for dead: {roles}")
         return self._watched(capture)
 
     def _place_interfaces(self, planned):
@@ -126,10 +129,8 @@ class Replay:
     def _wait_end(self, capture, numbers, part):
         """Return once the pings at the end of *part* are answered on both sides: all before them was processed."""
         wanted = {(number, side) for number in numbers for side in (INSIDE, OUTSIDE)}
-        rest = (0xE0D0000 | part).to_bytes(4, "big")
-        capture.wait_for(lambda seen: wanted <= {self._ends[interface] for interface, frame in seen if interface in self._ends
-                                                 and len(frame) > _ICMP_TYPE_AT and frame[_ICMP_TYPE_AT] == ICMP_ECHO_REPLY
-                                                 and frame[_ICMP_REST_AT] == rest}, _PATIENCE_S)
+        capture.wait_for(lambda seen: wanted <= {self._ends[interface] for interface, frame in seen
+                                                 if interface in self._ends and _ends_part(frame, part)}, _PATIENCE_S)
 
     def _taken(self, numbers):
         """{number: frames that the switch has taken from its hosts}."""
@@ -154,7 +155,7 @@ class Replay:
         return [each._replace(inputs=oracle.log_of(each.inputs)) for each in self._watched_now(capture)]
 
     def _watched_now(self, capture):
-        found = [oracle.Watched([], []) for _ in self._subjects]
+        found = [oracle.Watched([], [], 0) for _ in self._subjects]
         for interface, frame in capture.frames():
             if interface == self._logger:
                 hop = hop_of(frame)
@@ -165,7 +166,14 @@ class Replay:
                 number, side = self._ends[interface]
                 if frame[6:12] == self._subjects[number].sides[side].port_mac:
                     found[number].outputs.append((side, frame))
+                    if _ends_part(frame, 2):
+                        found[number] = found[number]._replace(settled=len(found[number].outputs))
         return found
+
+
+def _ends_part(frame, part):
+    """Whether *frame* answers a ping at the end of that part."""
+    return len(frame) > _ICMP_TYPE_AT and frame[_ICMP_TYPE_AT] == ICMP_ECHO_REPLY and frame[_ICMP_REST_AT] == (0xE0D0000 | part).to_bytes(4, "big")
 
 
 def _run(host, script):

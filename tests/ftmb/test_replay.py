@@ -78,6 +78,16 @@ def test_what_is_not_what_happened_ends_with_1(capsys, tmp_path):
     assert "It did not hold: input 6 of worker 0 is needed by step 6" in replay(capsys, path, code=1)
 
 
+def test_new_steps_may_record_something_else_each_time(capsys, tmp_path):
+    """Their values were never logged: that does not speak against the function."""
+    bundle = words(b"a", None, b"b", b"now").bundle("tests.replay.boxes:Clock", end=False)
+    bundle.determinants[0].cut_off(4)
+    bundle.recoverable = [4]
+    (tmp_path / "c.zip").write_bytes(saved(bundle))
+    said = replay(capsys, tmp_path / "c.zip")
+    assert "2 of the recoverable prefix, 0 of the master that went on, 2 new" in said and "It held: two replays were the same." in said
+
+
 @pytest.mark.parametrize("arguments, why", [
     (["nothing.zip"], "nothing.zip: No such file"), (["{}", "--step", "99"], "step 0:99 is not in the bundle, which has steps 0:3 to at most 0:8"),
     (["{}", "--until", "1:4"], "there is no worker 1"), (["{}", "--function", "nat"], "does not fit the bundle"),

@@ -1,5 +1,7 @@
 """Middleboxes that fail in the ways a bundle is for."""
 
+import time
+
 from middleboxes.sdk import Counter, Map, Middlebox
 
 
@@ -33,6 +35,15 @@ class Mended(Words):
             ctx.emit("outside", b"harmless")
             return
         super().process(packet, ctx)
+
+
+class Clock(Words):
+    """Keeps what a clock says, and says so."""
+
+    def process(self, packet, ctx):
+        super().process(packet, ctx)
+        if packet.data == b"now":
+            self.counts[b"now"] = ctx.record(time.monotonic_ns)
 
 
 _calls = []

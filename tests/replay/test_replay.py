@@ -128,7 +128,7 @@ def test_a_function_that_is_not_deterministic_is_seen(reload):
 def test_what_left_must_be_emitted_again(reload):
     machine = words(b"a", None, b"b")
     keys = {k << 16 | j for _, k, j in machine._emitted}
-    for more, lines in ((set(), 0), ({max(keys) + 1}, 1)):
+    for more, lines in ((set(), 0), ({max(keys) + 1}, 1), ({max(keys) + 7}, 1)):
         replay = reload(machine.bundle(FUNCTION, end=False, released=[keys | more])).replay()
         replay.run()
         assert len(replay.differences) == lines
@@ -144,6 +144,8 @@ def test_without_a_master_that_went_on_what_was_logged_is_tried_as_new(reload):
     replay = reload(bundle).replay()
     assert [(step.phase, step.frame) for step in replay if not step.is_tick] == [("recovered", b"b"), ("new", b"poison"), ("new", b"c")]
     assert not replay.compared and replay.error_count == 1
+    replay = reload(bundle).replay()
+    assert [replay.step(new=False) is not None for _ in range(3)] == [True, True, False]
 
 
 def test_determinants_are_repeated_also_beyond_the_recoverable_prefix(reload):
