@@ -190,7 +190,7 @@ def _group_lines(group):
         was = f" (at first: {home})" if group[key] != home else ""
         new = ", being put in place" if key.replace("_", "-") in group.get("replacing", ()) else ""
         lines.append(f"  {key.replace('_', ' '):14} {group[key] or '-'}{was}{new}")
-    lines.append(f"  {'spares':14} {', '.join(group['spares']) or '-'}")
+    lines.append(f"  {'spares':14} {', '.join(group['spares']) or '-'}{_readiness(group)}")
     for failover in group["failovers"]:
         steps = " ".join(f"{step} {failover[step + '_ms']:.1f}" for step in ("detect", "fence", "load", "replay", "redirect"))
         what = "move" if failover["cause"] == MOVED else "failover"
@@ -198,6 +198,14 @@ def _group_lines(group):
         lines.append(f"  {what} of the {failover['role']}, {failover['from']} to {failover['to']}{why}: "
                      f"{failover['total_ms']:.1f} ms = {steps}; {failover['replayed_packets']} packets replayed")
     return lines
+
+
+def _readiness(group):
+    """What the spare is now, in words."""
+    if not group["spares"] or group.get("readiness") is None:
+        return ""
+    behind = f", {group['behind_steps']} steps behind" if group.get("behind_steps") is not None else ""
+    return f" ({group['readiness']}{behind})"
 
 
 def _coloured(state):

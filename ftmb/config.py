@@ -126,7 +126,8 @@ _GROUP_RANGES = {
     "log_bytes_max": (1 << 16, 1 << 34),
 }
 _BUNDLES_RANGES = {"count_max": (1, 10_000), "bytes_max": (1 << 20, 1 << 40)}
-_GROUP_CHOICES = {"on_loss": ("block", "last-checkpoint", "empty"), "spare": ("warm", "cold")}
+SPARES = ("warm", "cold", "hot")
+_GROUP_CHOICES = {"on_loss": ("block", "last-checkpoint", "empty"), "spare": SPARES}
 
 
 def names():

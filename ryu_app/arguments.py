@@ -7,11 +7,11 @@ def peers(context, group):
             for role in ("store", "input-logger", "output-logger")}
 
 
-def role_arguments(context, group, role, start=None, start_ns=0):
+def role_arguments(context, group, role, start=None, start_ns=0, hot=False):
     """The arguments of the request that gives *role* of *group*.
 
     *start* is where a master's steps or an input logger's numbers begin, one per worker; None: at 0. *start_ns*: the
-    last timestamp that an input logger's predecessor gave.
+    last timestamp that an input logger's predecessor gave. *hot*: of a spare, whether it repeats what the master does.
     """
     spec = group.spec
     if role == "store":
@@ -31,7 +31,7 @@ def role_arguments(context, group, role, start=None, start_ns=0):
         args.update(function=spec.function, parameters=spec.parameters,
                     checkpoint_interval_ms=spec.checkpoint_interval_ms, store=peers(context, group)["store"])
     if role == "spare":
-        args.update(peers(context, group))
+        args.update(peers(context, group), hot=hot)
     if role == "master":
         args["inputs_from"] = group.inputs_from
     if role in ("master", "input-logger"):

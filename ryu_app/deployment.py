@@ -19,7 +19,7 @@ BAND = 1000                 # our rules use priorities base .. base + BAND - 1
 _FILE_BYTES_MAX = 16 << 20
 _PORT_MAX = 0xffffff00      # OFPP_MAX of OpenFlow 1.3
 ON_LOSS = ("block", "last-checkpoint", "empty")
-SPARES = ("warm", "cold")
+SPARES = ("warm", "cold", "hot")
 
 @dataclass(frozen=True, order=True)
 class Place:
@@ -78,7 +78,7 @@ class GroupSpec:
     loggers: Tuple[str, ...]                        # input and output logger
     stores: Tuple[str, ...]
     on_loss: str                                    # one of ON_LOSS: what to do when the state can't be recovered
-    spare: str                                      # one of SPARES: warm prefetches checkpoints, cold does not
+    spare: str                                      # one of SPARES: warm prefetches checkpoints, cold does not, hot repeats what the master does
     checkpoint_interval_ms: int
     tick_interval_ms: int
     log_bytes_max: int

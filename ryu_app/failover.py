@@ -12,8 +12,8 @@ from .context import LOGS, TICK_INTERVAL_NS
 from .underway import Holder, Recovery, milliseconds
 
 #: Counters of a spare's beat that its recovery moves on; others (what it dropped) go on without it.
-PROGRESS = ("checkpoint", "replayed", "processed")
-#: 10 s: replay moves a counter within milliseconds; the longest step between two changes is to load one base checkpoint.
+PROGRESS = ("checkpoint", "load_steps", "replayed", "processed")
+#: 10 s: each of its steps, also loading a large checkpoint, moves a counter within milliseconds.
 PROGRESS_TICKS_MAX = 10_000_000_000 // TICK_INTERVAL_NS
 
 
@@ -190,7 +190,8 @@ def finish(context, group, detail, now_ns):
     recovery.mark("live", now_ns)
     group.failovers.append({
         "role": "master", "cause": recovery.cause, "at_ns": recovery.began_ns, "epoch": group.epoch,
-        "from": recovery.dead, "to": holder.node, "cold": recovery.cold, "attempts": recovery.attempts,
+        "from": recovery.dead, "to": holder.node, "cold": recovery.cold,
+        "readiness": "hot" if detail.get("hot") is True else "cold" if recovery.cold else "warm", "attempts": recovery.attempts,
         "detect_ms": milliseconds(recovery.began_ns - recovery.last_seen_ns),
         "fence_ms": milliseconds(recovery.fenced_ns - recovery.began_ns),
         "redirect_ms": milliseconds(recovery.redirected_ns - recovery.began_ns),

@@ -35,15 +35,25 @@ def spares_of(context, name):
     return [group for group in context.groups.values() if group.spare is not None and group.spare.node == name]
 
 
+def hot_elsewhere(context, group, name):
+    """For how many other groups than *group* node *name* is the hot spare."""
+    return sum(other.spare.hot for other in spares_of(context, name) if other is not group)
+
+
 def can_master(context, group, name):
     """Whether node *name* could take over or stand by for *group* now."""
     return fit(context, group, name) and not has_master(context, name) and not logs_of(context, name)
 
 
 def standby(context, group):
-    """The node of the pool to take over or stand by for *group*: one that stands by for the fewest; None: nobody."""
+    """The node of the pool to take over or stand by for *group*: one that stands by for the fewest; None: nobody.
+
+    For a group that wants a hot spare: one that is hot for no other group, if there is one.
+    """
     usable = [name for name in group.spec.pool if can_master(context, group, name)]
-    return min(usable, key=lambda name: (_damped(context, name), len(spares_of(context, name))), default=None)
+    wants_hot = group.spec.spare == "hot"
+    return min(usable, key=lambda name: (_damped(context, name), wants_hot and hot_elsewhere(context, group, name),
+                                         len(spares_of(context, name))), default=None)
 
 
 def logger(context, group, role):

@@ -1,9 +1,15 @@
-"""Spares: each group has one that prefetches its checkpoints; the pool is shared by all groups. Pure."""
+"""Spares: each group has one that prefetches its checkpoints; the pool is shared by all groups. Pure.
+
+A hot one repeats what the master does, which costs its node as much as it costs the master's: so a node is hot for HOT_GROUPS_MAX groups at
+most. A group whose spare would be one too many has a warm one, until a node is there that has room.
+"""
 
 from . import placement
 from .arguments import peers, role_arguments
 from .context import LOGS
 from .underway import Holder
+
+HOT_GROUPS_MAX = 1
 
 
 def step(context, group, now_ns):
@@ -11,18 +17,38 @@ def step(context, group, now_ns):
     if group.replacing or not all(context.intact(group, role) for role in LOGS):
         return
     if group.spare is None:
-        name = placement.standby(context, group) if group.spec.spare == "warm" and group.move is None else None
+        name = placement.standby(context, group) if group.spec.spare != "cold" and group.move is None else None
         if name is not None:
             assign(context, group, name, now_ns)
     elif group.spare.acked and group.durable and group.spare.peers != peers(context, group):
         # not before: what it has prefetched may be all that is left
         assign(context, group, group.spare.node, now_ns)
+    elif group.spare.acked and group.durable and group.move is None and not group.spare.hot:
+        name = placement.standby(context, group)
+        if name is not None and _has_room(context, group, name):
+            assign(context, group, name, now_ns)
 
 
 def assign(context, group, name, now_ns):
     """Node *name* stands by for *group* from now on."""
-    group.spare = Holder(name, context.nodes[name].boot, peers=peers(context, group))
-    context.request(now_ns, name, "spare", group, "spare", role_arguments(context, group, "spare"), group.spare)
+    hot = _has_room(context, group, name)
+    group.spare = Holder(name, context.nodes[name].boot, peers=peers(context, group), hot=hot)
+    context.request(now_ns, name, "spare", group, "spare", role_arguments(context, group, "spare", hot=hot), group.spare)
+
+
+def _has_room(context, group, name):
+    """Whether node *name* may be the hot spare of *group*."""
+    return group.spec.spare == "hot" and placement.hot_elsewhere(context, group, name) < HOT_GROUPS_MAX
+
+
+def readiness(context, group):
+    """("hot", "warm" or "cold", steps that it is behind): what a failure of the master would find now; (None, None): nobody."""
+    if group.spare is None or not group.spare.acked:
+        return ("cold", None) if placement.standby(context, group) is not None else (None, None)
+    counters = context.nodes[group.spare.node].counters(group.name, "spare")
+    if counters.get("hot") is True:
+        return "hot", counters.get("behind_steps")
+    return "warm" if counters.get("checkpoint") else "cold", None
 
 
 def ready(context, group):

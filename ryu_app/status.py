@@ -1,6 +1,7 @@
 """What REST tells of the controller's facts, as JSON values."""
 
 from .controller import state_of
+from .spares import readiness
 
 
 def status(context, wall_offset_ns, apps, events):
@@ -16,7 +17,7 @@ def status(context, wall_offset_ns, apps, events):
 def _group(context, group, wall_offset_ns):
     holders = {role: group.holders[role].node if role in group.holders else None
                for role in ("master", "input-logger", "output-logger", "store")}
-    failovers = []
+    failovers, (ready, behind_steps) = [], readiness(context, group)
     for record in group.failovers:
         record = dict(record)
         record["at"] = unix_seconds(record["at_ns"], wall_offset_ns)
@@ -25,8 +26,8 @@ def _group(context, group, wall_offset_ns):
             "state": state_of(context, group), "lost": group.recovery.lost if group.recovery is not None else None,
             "master": holders["master"], "input_logger": holders["input-logger"],
             "output_logger": holders["output-logger"], "store": holders["store"],
-            "spares": [group.spare.node] if group.spare else [], "replacing": sorted(group.replacing),
-            "moving_to": group.move.target if group.move is not None else None, "failovers": failovers}
+            "spares": [group.spare.node] if group.spare else [], "readiness": ready,
+            "behind_steps": behind_steps, "replacing": sorted(group.replacing), "moving_to": group.move.target if group.move is not None else None, "failovers": failovers}
 
 
 def _role(context, node):

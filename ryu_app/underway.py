@@ -11,6 +11,7 @@ class Holder:
     boot: Optional[int]
     acked: bool = False
     peers: Optional[dict] = None        # of a spare: the addresses that it was told
+    hot: bool = False                   # of a spare: it is to repeat what the master does
 
 
 @dataclass

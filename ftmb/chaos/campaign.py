@@ -30,7 +30,7 @@ class Campaign:
     def __init__(self, wanted, emulator, progress, keep=None):
         self._wanted, self._emulator, self._progress, self._keep = wanted, emulator, progress, keep
         self._outcome = report.Outcome()
-        self._configuration = configuration.text(wanted.function, wanted.workers)
+        self._configuration = configuration.text(wanted.function, wanted.workers, wanted.spare)
         self._ground = kills.Ground(emulator, configuration.GROUP, self._until)
         self._book = accounts.Book()
         self._flows_since_ns = 0

@@ -10,12 +10,12 @@ GROUP = "nat"
 FUNCTIONS = ("nat", "sequencer", "shared-counter")
 
 
-def text(function, workers):
-    """The YAML of the configuration with *function*, one of FUNCTIONS; the group keeps its name."""
+def text(function, workers, spare="warm"):
+    """The YAML of the configuration with *function*, one of FUNCTIONS, and such a *spare*; the group keeps its name."""
     path = config.CONFIGURATIONS / f"{BASE}.yaml"
     document = yaml.safe_load(path.read_text(encoding="utf-8"))
     group = document["groups"][GROUP]
-    group["workers"] = workers
+    group.update(workers=workers, spare=spare)
     if function != "nat":
         group.update(function=function, parameters={"stamped_port": PORT})
         # a router, not a NAT: the outside has to know the way back

@@ -17,6 +17,7 @@ class Wanted:
     faults: Optional[dict] = None
     kinds: Optional[tuple] = None
     recovery: bool = True
+    spare: str = "warm"
 
 
 @dataclass
@@ -63,7 +64,7 @@ def to_json(wanted, outcome):
     """The content of ``--json``."""
     return {"seed": wanted.seed, "kills": len(outcome.blows), "packets_released": outcome.released,
             "violations": outcome.violations, "client_gap_ms": [blow.gap_ms for blow in outcome.blows],
-            "function": wanted.function, "workers": wanted.workers, "faults": wanted.faults,
+            "function": wanted.function, "workers": wanted.workers, "faults": wanted.faults, "spare": wanted.spare,
             "blows": [vars(blow) for blow in outcome.blows], "traffic": outcome.counts, "counters": outcome.counters,
             "inputs_lost": outcome.inputs_lost, "inputs_on_the_way": outcome.inputs_on_the_way,
             "lost_at_loggers": outcome.lost_at_loggers, "lost_elsewhere": outcome.lost_elsewhere, "queue_overruns": outcome.overruns, "failovers": outcome.failovers}

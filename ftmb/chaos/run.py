@@ -7,6 +7,7 @@ import argparse
 import secrets
 import sys
 
+from ..config import SPARES
 from ..demo.programs import ProgramError
 from ..demo.progress import Progress
 from ..running import between, check_writable, write_json
@@ -28,6 +29,7 @@ def add_arguments(parser):
     parser.add_argument("--workers", type=between(1, 64), default=1, metavar="W", help="workers of the middlebox (default 1)")
     parser.add_argument("--kind", action="append", choices=tuple(kills.KINDS), metavar="KIND",
                         help=f"only this kind of kill, may be repeated: {', '.join(kills.KINDS)} (default: all)")
+    parser.add_argument("--spare", choices=SPARES, default="warm", help="how ready the spares are (default warm)")
     for name, text in (("loss", "gets lost"), ("duplicate", "comes twice"), ("reorder", "is overtaken")):
         parser.add_argument(f"--{name}", type=_probability, default=0.0, metavar="P",
                             help=f"probability that a frame between the roles {text} (default 0)")
@@ -72,4 +74,4 @@ def _wanted(args):
     seed = secrets.randbits(31) if args.seed is None else args.seed
     faults = {name: getattr(args, name) for name in ("loss", "duplicate", "reorder") if getattr(args, name)}
     return report.Wanted(args.kills, seed, args.function, args.workers, faults or None,
-                         tuple(dict.fromkeys(args.kind)) if args.kind else None, not args.no_recovery)
+                         tuple(dict.fromkeys(args.kind)) if args.kind else None, not args.no_recovery, args.spare)

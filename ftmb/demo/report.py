@@ -25,6 +25,7 @@ class Wanted:
     recovery: bool
     seed: int
     how: str
+    spare: str = "warm"
 
 
 @dataclasses.dataclass
@@ -202,7 +203,7 @@ def to_json(wanted, kills, totals):
         "tcp_resets": tcp_resets(totals.client, totals.server), "tcp_broken": tcp_broken(totals.client),
         "download_ok": download_ok(totals), "nat_mappings_changed": mappings_changed(totals),
         "failovers": [kill.failover for kill in kills if kill.failover is not None],
-        "held": held(wanted, kills, totals), "recovery": wanted.recovery, "seed": wanted.seed, "how": wanted.how,
+        "held": held(wanted, kills, totals), "recovery": wanted.recovery, "seed": wanted.seed, "how": wanted.how, "spare": wanted.spare,
         "tcp_resets_sent": tcp_resets_sent(totals.client, totals.server),
         "kills_done": len(kills), "client_gap_ms_distribution": distribution(gaps_ms),
         "longest_silence_without_kill_ms": round(totals.probe["quiet_ms"], 3),

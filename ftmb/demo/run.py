@@ -11,8 +11,13 @@ import dataclasses
 import random
 import secrets
 import sys
+import tempfile
 import time
+from pathlib import Path
 
+import yaml
+
+from ..config import CONFIGURATIONS, SPARES
 from ..errors import UsageError
 from ..running import between, check_writable, undisturbed, write_json
 from . import report, timeline
@@ -45,6 +50,7 @@ def add_arguments(parser):
     parser.add_argument("--kills", type=between(1, KILLS_MAX), default=3, metavar="N", help="kills of the master (default 3)")
     parser.add_argument("--how", choices=HOWS, default="process",
                         help="process: SIGKILL; host: processes and links; hang: SIGSTOP; link: data link (default process)")
+    parser.add_argument("--spare", choices=SPARES, default="warm", help="how ready the spare is (default warm)")
     parser.add_argument("--no-recovery", action="store_true",
                         help="the contrast: a fresh master with empty state takes over; exit code 1 as connections break")
     parser.add_argument("--seed", type=between(0, 2 ** 63), help="decides when kills come (default: drawn, and printed)")
@@ -65,7 +71,7 @@ def main(args, emulator=None, stream=None):
     check_writable(args.json)
     seed = args.seed if args.seed is not None else secrets.randbits(31)
     wanted = report.Wanted(args.kills, args.connections, args.flows, args.new_connections_per_s,
-                           not args.no_recovery, seed, args.how)
+                           not args.no_recovery, seed, args.how, args.spare)
     try:
         kills, totals = Demo(wanted, emulator, progress).run()
     except KeyboardInterrupt:
@@ -96,6 +102,21 @@ def _master_failovers(group):
     return [failover for failover in group["failovers"] if failover["role"] == "master"]
 
 
+@contextlib.contextmanager
+def _configuration(spare):
+    """The named configuration, or for as long as the block lasts a file that differs from it by its *spare*."""
+    if spare == "warm":
+        yield CONFIGURATION
+        return
+    document = yaml.safe_load((CONFIGURATIONS / f"{CONFIGURATION}.yaml").read_text(encoding="utf-8"))
+    for group in document["groups"].values():
+        group["spare"] = spare
+    with tempfile.TemporaryDirectory(prefix="ftmb-demo-") as directory:
+        path = Path(directory) / f"{CONFIGURATION}.yaml"
+        path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
+        yield str(path)
+
+
 class Demo:
     """One run, from up to down; ``run`` cleans up however it ends."""
 
@@ -114,7 +135,7 @@ class Demo:
                        "bringing up a network with one NAT, its recovery switched off")
         with contextlib.ExitStack() as stack:
             # interrupted or refused, `up` removes what it made; anything else that is up is not ours to take down
-            self._emulator.up(CONFIGURATION, recovery=wanted.recovery, progress=progress.live)
+            self._emulator.up(stack.enter_context(_configuration(wanted.spare)), recovery=wanted.recovery, progress=progress.live)
             stack.callback(self._take_down)
             try:
                 totals = self._with_traffic(stack)
@@ -189,9 +210,10 @@ class Demo:
         """Bring the dead node back, so that the pool is full again for the next kill."""
         self._progress.live(f"{node} comes back as a spare")
         self._emulator.heal(node)
-        _, healed = self._wait(lambda group: group["state"] == "protected" and self._alive(node))
+        _, healed = self._wait(lambda group: group["state"] == "protected" and self._alive(node)
+                               and group["readiness"] == self._wanted.spare)
         if not healed:
-            raise DemoError(f"{node} did not come back after heal")
+            raise DemoError(f"{node} did not come back after heal, or no spare is {self._wanted.spare}")
 
     def _alive(self, node):
         return any(host["name"] == node and host["alive"] for host in self._status["hosts"])

@@ -15,7 +15,11 @@
     checkpoint    chunks of a checkpoint, the store's fold
     snapshot      a base that the store has encoded before it is asked for
     outputlog     OutputLogger: output commit, duplicates, fencing
+    loading       a spare loads checkpoints, in slices
+    replaying     repeating logged steps in an order that they depend on
     recovery      Recovery: a spare becomes the master
+    feeding       what a logger sends to a hot spare
+    following     Follower: a hot spare repeats what the living master does
     messages      the vocabulary of control channel and services
     channel       authenticated messages over a byte stream
 

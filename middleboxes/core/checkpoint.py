@@ -5,7 +5,7 @@ A checkpoint is a *base* (``base`` 0: from nothing) or a *delta* (everything tha
 first chunk has the header. Chunks are made lazily, so a large state never becomes one large message or one long pause.
 """
 
-from itertools import islice
+from itertools import chain, islice
 from typing import NamedTuple
 
 from .channel import pack, unpack
@@ -13,6 +13,9 @@ from .messages import VERSION
 
 #: keys serialised in one go: what one slice of a checkpoint costs the packet path
 KEYS_PER_CHUNK = 256
+
+#: keys that a store folds, or a spare loads, in one go
+KEYS_PER_SLICE = 2048
 
 #: the same for a base that a store sends: there are no packets to be held up, and each message costs
 KEYS_PER_BASE_CHUNK = 2048
@@ -70,42 +73,47 @@ class Cut(NamedTuple):
         yield from encode_chunks(self.header(), self.changes)
 
 
-def encode_chunks(header, changes, keys=KEYS_PER_CHUNK):
-    """Yield encoded chunks of *changes*: (variable, iterable of removed keys, dict of items) each; at least one, of up to *keys* keys."""
-    entries = _entries(changes)
-    while True:
-        some = list(islice(entries, keys))
-        if not some and header is None:
-            return
-        yield from _split(header, some)
-        header = None
+def encode_chunks(header, changes, keys=None):
+    """Yield encoded chunks of *changes*: (variable, iterable of removed keys, dict of items) each; at least one.
 
-
-def _entries(changes):
-    """(variable, True, key) of each removed key and (variable, False, (key, value)) of each item, in order."""
+    *keys*: of one chunk, at most (KEYS_PER_CHUNK).
+    """
+    keys = keys or KEYS_PER_CHUNK
+    records, room = [], keys
     for name, removed, dirty in changes:
-        for key in removed:
-            yield name, True, key
-        for item in dirty.items():
-            yield name, False, item
+        gone, items = iter(removed), iter(dirty.items())
+        while True:
+            # whole slices at a time: keys are many
+            some_gone = list(islice(gone, room))
+            room -= len(some_gone)
+            some_items = list(chain.from_iterable(islice(items, room)))
+            room -= len(some_items) // 2
+            if some_gone or some_items:
+                records.append((name, some_gone, some_items))
+            if room:
+                break
+            yield from _split(header, records)
+            header, records, room = None, [], keys
+    if records or header is not None:
+        yield from _split(header, records)
 
 
-def _split(header, entries):
-    records = []
-    for name, is_removed, entry in entries:
-        if not records or records[-1][0] != name:
-            records.append([name, [], []])
-        if is_removed:
-            records[-1][1].append(entry)
-        else:
-            records[-1][2] += entry
+def _split(header, records):
     data = pack([header, records])
-    if len(data) <= CHUNK_BYTES_MAX or len(entries) < 2:
+    count = sum(len(gone) + len(items) // 2 for _, gone, items in records)
+    if len(data) <= CHUNK_BYTES_MAX or count < 2:
         yield data
-    else:
-        half = len(entries) // 2
-        yield from _split(header, entries[:half])
-        yield from _split(None, entries[half:])
+        return
+    first, second = [], []
+    half = count // 2
+    for name, gone, items in records:
+        keep_gone = min(half, len(gone))
+        keep_items = 2 * min(half - keep_gone, len(items) // 2)
+        half -= keep_gone + keep_items // 2
+        first.append((name, gone[:keep_gone], items[:keep_items]))
+        second.append((name, gone[keep_gone:], items[keep_items:]))
+    yield from _split(header, [record for record in first if record[1] or record[2]])
+    yield from _split(None, [record for record in second if record[1] or record[2]])
 
 
 def decode_chunk(data):
@@ -165,35 +173,41 @@ def _check_sharing(header, workers):
 
 
 class Assembler:
-    """Puts the chunks of one checkpoint together; nothing is visible before the last one."""
+    """Puts the chunks of one checkpoint together, each decoded as it comes; nothing is visible before the last one."""
 
     def __init__(self):
+        self._start()
+
+    def _start(self):
         self._chunks, self._bytes = [], 0
+        self._header, self._records = None, []
 
     def add(self, data):
-        """Take the next chunk. Raises CheckpointError beyond CHECKPOINT_BYTES_MAX."""
+        """Take the next chunk. Raises CheckpointError, also beyond CHECKPOINT_BYTES_MAX."""
         self._bytes += len(data)
         if self._bytes > CHECKPOINT_BYTES_MAX:
             raise CheckpointError(f"a checkpoint grew beyond {CHECKPOINT_BYTES_MAX} bytes")
+        header, records = decode_chunk(data)
+        if (header is not None) == bool(self._chunks):
+            raise CheckpointError("a checkpoint has its header in the wrong place")
+        self._header = header or self._header
+        self._records += records
         self._chunks.append(data)
 
     def finish(self):
         """(the chunks, the decoded Checkpoint); starts anew. Raises CheckpointError."""
-        chunks, self._chunks, self._bytes = self._chunks, [], 0
-        header, records = None, []
-        for number, data in enumerate(chunks):
-            chunk_header, chunk_records = decode_chunk(data)
-            if (chunk_header is not None) != (number == 0):
-                raise CheckpointError("a checkpoint has its header in the wrong place")
-            header = header or chunk_header
-            records += chunk_records
-        if header is None:
+        chunks, checkpoint = self._chunks, Checkpoint(self._header, self._records)
+        self._start()
+        if checkpoint.header is None:
             raise CheckpointError("a checkpoint without chunks")
-        return chunks, Checkpoint(header, records)
+        return chunks, checkpoint
 
 
 class Folded:
-    """What a store keeps of one group: the last durable checkpoint, and recent deltas for those who follow."""
+    """What a store keeps of one group: the last durable checkpoint, and recent deltas for those who follow.
+
+    A checkpoint is durable as soon as its chunks are kept; folding it into the ones before can wait, and goes in slices.
+    """
 
     RECENT_MAX = 16
 
@@ -202,6 +216,7 @@ class Folded:
         self.epoch = 0
         self._variables = {}
         self._recent = []           # [(base, id, chunks)], oldest first
+        self._folding = iter(())    # slices of the last one
 
     @property
     def id(self):
@@ -217,19 +232,42 @@ class Folded:
         return None
 
     def fold(self, chunks, checkpoint):
-        """Make *checkpoint* the last durable one."""
+        """Make *checkpoint* the last durable one; call ``fold_slice`` until it is folded, too."""
+        self._fold_all()
         header = checkpoint.header
         if header["base"] == 0:
             self._variables, self._recent = {}, []
-        for name, removed, items in checkpoint.records:
+        self._folding = self._slices(checkpoint.records)
+        self.header = header
+        self._recent.append((header["base"], header["id"], chunks))
+        del self._recent[:-self.RECENT_MAX]
+
+    def fold_slice(self):
+        """Fold some keys of the last checkpoint; returns whether there are more."""
+        return next(self._folding, None) is not None
+
+    def _fold_all(self):
+        while self.fold_slice():
+            pass
+
+    def _slices(self, records):
+        keys = 0
+        for name, removed, items in records:
             variable = self._variables.setdefault(name, {})
             for key in removed:
                 variable.pop(key, None)
             pairs = iter(items)
             variable.update(zip(pairs, pairs))
-        self.header = header
-        self._recent.append((header["base"], header["id"], chunks))
-        del self._recent[:-self.RECENT_MAX]
+            keys += len(removed) + len(items) // 2
+            if keys >= KEYS_PER_SLICE:
+                yield keys
+                keys = 0
+
+    def headers_since(self, have):
+        """Like ``since``, without the changes: [(id, base, one chunk)] of the last durable checkpoint, if it is another than *have*."""
+        if self.header is None or have == self.id:
+            return []
+        return [(self.id, self.header["base"], encode_chunks(self.header, ()))]
 
     def since(self, have):
         """[(id, base, chunks iterable)] that bring a follower from checkpoint *have* to the last durable one.
@@ -245,5 +283,6 @@ class Folded:
 
     def everything(self):
         """(header, changes) of a base with all that is folded, as ``encode_chunks`` takes them."""
+        self._fold_all()
         # a copy of the references: the next checkpoint may be folded while this one is being sent
         return {**self.header, "base": 0}, [(name, (), dict(items)) for name, items in self._variables.items()]

@@ -16,9 +16,10 @@ it: all that these change is the worker's own, or guarded as middleboxes.core.sh
 that only ``durable`` writes.
 """
 
-from .checkpoint import COVERED, Cut, CheckpointError
+from .checkpoint import COVERED, Cut
 from .determinants import DeterminantLog, decode_extra
 from .frames import FrameError, OutputEncoder, decode_ack, encode_trim
+from .loading import load_in_slices
 from .state import StateError
 from .step import ReplayError, StepContext
 from .steps import BATCH_BYTES_MAX, Steps, Worker
@@ -147,6 +148,11 @@ class Master(Steps):
 
         Raises ReplayError.
         """
+        outputs = self.repeat_step(number, item, extra)
+        return self.resend(number, self.workers[number].k, outputs, released)
+
+    def repeat_step(self, number, item, extra):
+        """Repeat a step as its determinant says: its outputs [(port number, frame)]. Raises ReplayError."""
         worker = self.workers[number]
         accesses, records = decode_extra(extra)
         worker.context.begin_replay(records)
@@ -159,7 +165,10 @@ class Master(Steps):
             raise ReplayError(f"step {worker.k} of worker {number} recorded other values than were logged")
         worker.log.trim(worker.k)
         worker.sent_k = worker.k
-        k, outputs = worker.k, worker.context.outputs
+        return worker.context.outputs
+
+    def resend(self, number, k, outputs, released):
+        """The frames of the *outputs* of a repeated step, but for those *released*."""
         return [self._encoder.encode(self.epoch, number, k, j, port, (), b"", frame)
                 for j, (port, frame) in enumerate(outputs) if k << 16 | j not in released]
 
@@ -173,7 +182,7 @@ class Master(Steps):
         """
         # above all of older epochs: a follower must not take this one for what an older master numbered the same
         base, self.checkpoint_id = 0 if full else self.checkpoint_id, max(self.checkpoint_id, self.epoch << 32) + 1
-        changes = [(name, *variable.cut()) for name, variable in self.function.variables.items()]
+        changes = self.take_changes()
         if full:
             changes = [(name, (), variable.everything()) for name, variable in self.function.variables.items()]
         return Cut(id=self.checkpoint_id, base=base, epoch=self.epoch, covers=self.covers, function=type(self.function).__name__,
@@ -202,28 +211,29 @@ class Master(Steps):
         positions, covers = self._durable
         return encode_trim(role, self.group_id, self.source, self.epoch, positions, covers[role])
 
+    def take_changes(self):
+        """[(variable, removed keys, {key: value} in order)]: what changed since the last cut."""
+        return [(name, *variable.cut()) for name, variable in self.function.variables.items()]
+
     def load(self, checkpoint):
         """Apply one decoded checkpoint (base or delta) to a master that does not run. Raises CheckpointError."""
-        header = checkpoint.header
-        if header["function"] != type(self.function).__name__:
-            raise CheckpointError(f"the checkpoint is of {header['function']}, this is {type(self.function).__name__}")
-        if len(header["positions"]) != len(self.workers):
-            raise CheckpointError(f"the checkpoint has {len(header['positions'])} workers, this group {len(self.workers)}")
-        if header["base"] == 0:
-            for variable in self.function.variables.values():
-                variable.reset()
-        elif header["base"] != self.checkpoint_id:
-            raise CheckpointError(f"a delta on checkpoint {header['base']}, loaded is {self.checkpoint_id}")
-        for name, removed, items in checkpoint.records:
-            variable = self.function.variables.get(name)
-            if variable is None:
-                raise CheckpointError(f"the checkpoint has a state variable {name!r}, {type(self.function).__name__} has not")
-            variable.apply(removed, items)
+        for _ in load_in_slices(self, checkpoint):
+            pass
+
+    def stands_at(self, header):
+        """The checkpoint with this *header* is the last durable one, and loaded."""
         for worker, (n, k), state, last_ns in zip(self.workers, header["positions"], header["random"], header["times_ns"]):
             self._start(worker, n, k)
             worker.context.random_state, worker.last_ns = state, last_ns
+            worker.context.end_replay()     # of a step that could not be repeated
         self.state.load(header)
+        self.follows(header)
+
+    def follows(self, header):
+        """The checkpoint with this *header* is the last durable one: the next cut is a delta on it."""
         self._durable, self.checkpoint_id = (header["positions"], header["covers"]), header["id"]
+        for worker, (_, k) in zip(self.workers, header["positions"]):
+            worker.durable_k = k
 
     def start_at(self, positions_k):
         """Let a fresh master count its steps from *positions_k* (one k per worker)."""

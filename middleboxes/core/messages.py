@@ -9,7 +9,7 @@ from math import isfinite
 from .frames import WORKERS_MAX
 
 #: Version of frames, messages and checkpoints; a peer with another version is refused by name.
-VERSION = 2
+VERSION = 3
 
 #: A control message. Bulk data (checkpoints, inputs, determinants) travels in chunks below this.
 MESSAGE_BYTES_MAX = 1 << 20
@@ -23,7 +23,7 @@ MOVED = "moved"
 # A port is a map with `name`, `mac`, `address`, `address6` (a list, empty if it is left out), and of a logger `peer`: None, or {"group", "port"} that it faces.
 REQUESTS = {
     # become the role; "master" starts from empty state and counts its steps from `start` (one k per worker) and takes no
-    # input of an epoch below `inputs_from`; "spare" prefetches checkpoints
+    # input of an epoch below `inputs_from`; "spare" prefetches checkpoints, or (`hot`) repeats what the master does
     "store": {},
     # its inputs are numbered above `start` (one n per worker), with times (Unix, ns) not before `start_ns`; it trims as
     # the master of `master_epoch` says
@@ -35,7 +35,7 @@ REQUESTS = {
                "checkpoint_interval_ms": int, "store": list, "start": list, "inputs_from": int},
     "spare": {"group_id": int, "workers": int, "ports": list, "function": str, "parameters": dict,
               "checkpoint_interval_ms": int, "store": list, "input_logger": list,
-              "output_logger": list},
+              "output_logger": list, "hot": bool},
     # refuse everything below the request's epoch; of a master: all inputs below it
     "fence": {"role": str},
     # a spare becomes the master, for `cause` in words: `stored` is R, the recoverable prefix, one k per worker; `inputs_from` as for "master"
@@ -64,8 +64,9 @@ _TYPES = {
     # master -> store, in chunks; the last one commits
     "checkpoint": {"group": str, "epoch": int, "id": int, "base": int, "last": bool, "data": bytes},
     "stored": {"group": str, "id": int},
-    # spare -> store: everything after checkpoint `have` (0: all), now and (`follow`) as it comes
-    "subscribe": {"group": str, "have": int, "follow": bool},
+    # spare -> store: everything after checkpoint `have` (0: all), or (`headers`) only the first chunk of the last one, now and
+    # (`follow`) as it comes
+    "subscribe": {"group": str, "have": int, "follow": bool, "headers": bool},
     # store -> spare; `last` ends one checkpoint, `id` 0 says: nothing (more) is stored
     "chunk": {"group": str, "id": int, "base": int, "last": bool, "data": bytes},
     # new master -> input logger: inputs after position n of each worker
@@ -75,6 +76,20 @@ _TYPES = {
     "determinants": {"group": str, "after": list, "to": list},
     # `released`: which outputs in that range left already, packed as outputlog.pack_keys does
     "determinant_batch": {"group": str, "worker": int, "data": bytes, "released": bytes, "end": bool},
+    # hot spare -> input logger: all inputs after position n of each worker, as they are logged, until `unfollow_inputs`, which is
+    # answered by the rest of them and an empty `input_batch` with `end` for each worker. `begin`, in the first: what the stream
+    # begins after, one n per worker
+    "follow_inputs": {"group": str, "after": list},
+    "unfollow_inputs": {"group": str},
+    "followed_inputs": {"group": str, "begin": list, "frames": list},
+    # hot spare -> output logger: the determinants after step k of each worker, as they are stored. `batches`: [worker, encoded];
+    # `covered`: steps whose outputs never leave again, one k per worker
+    "follow_determinants": {"group": str, "after": list},
+    "followed_determinants": {"group": str, "begin": list, "covered": list, "batches": list},
+    # at a fence, or asked for: which outputs left and are not covered, and with `last` the end of the stream, at step `stored` of
+    # each worker, the recoverable prefix
+    "unfollow_determinants": {"group": str},
+    "followed_end": {"group": str, "epoch": int, "worker": int, "stored": list, "released": bytes, "last": bool},
     # any service -> its client: the request can't be served
     "refused": {"group": str, "error": str},
 }

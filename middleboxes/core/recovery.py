@@ -14,9 +14,8 @@ That is watched: a switch may confirm a redirect and still send the next frames 
 stream must be seen to join: if the live stream goes on beyond a gap, or the bounded live buffer overflowed in the
 meantime, the input logger is asked again.
 
-With several workers, one thread repeats the steps of all of them: each worker's in order, and a step that had shared
-variables after another worker's step only once that one is repeated. Whatever order this gives, shared variables go through
-the same hands as they did in the old master.
+How steps are repeated is in middleboxes.core.replaying. A hot spare has repeated most of them already: then ``resume`` takes
+the place of ``loaded``, and what its streams still bring that of the loggers' answers (middleboxes.core.following).
 
 Outputs of replayed steps are sent again, but for those of which the output logger says that they left; the duplicate
 check there has the last word.
@@ -24,9 +23,9 @@ check there has the last word.
 
 from collections import deque
 
-from .determinants import DeterminantError, DeterminantLog, decode_extra
 from .frames import FrameError, decode_input
 from .outputlog import unpack_keys
+from .replaying import Replay
 from .step import ReplayError
 
 
@@ -87,9 +86,9 @@ class Recovery:
         self._stored = stored
         self._loaded = False
         self._determinants_missing = self._inputs_missing = 0
-        self._plans = []                    # per worker: the determinants to repeat
-        self._released = []                 # per worker: keys of the outputs that left before
-        self._inputs = []                   # per worker: logged inputs, in order
+        self._replay = Replay(master)
+        self._released = [set() for _ in master.workers]    # keys of the outputs that left before
+        self._kept = deque()                # (worker, k, outputs) of steps that were repeated while the old master lived
         self._dropped_at_request = 0
         self._joins = [False] * len(master.workers)
         self._gap = False
@@ -105,45 +104,52 @@ class Recovery:
     @property
     def has_replayed(self):
         """Whether all is repeated: what it waits for now are acknowledgements and live inputs, by the data network."""
-        return (self._loaded and not self._determinants_missing and not self._inputs_missing
-                and not any(map(len, self._plans)))
+        return self._loaded and not self._determinants_missing and not self._inputs_missing and not self._replay.left
 
     # -- what to ask for
 
     def loaded(self):
         """All checkpoints are loaded: returns (after n, after k, to k), per worker, for the two loggers."""
         workers = self.master.workers
+        self._begin(Replay(self.master))
+        return [w.n for w in workers], [w.k for w in workers], self._stored
+
+    def resume(self, replay, kept, released):
+        """Go on from where a hot spare stands, with what it has in *replay*, and the outputs [(worker, k, outputs)] that it *kept*.
+
+        *released*: keys of outputs that left, per worker. What is still to come, by its streams, is added to these three; their
+        ends are to be told as those of answers to what ``loaded`` asks for. Raises ReplayError.
+        """
+        self._begin(replay)
+        self._kept, self._released = kept, released
+
+    def _begin(self, replay):
+        workers = self.master.workers
         if len(self._stored) != len(workers):
             raise ReplayError(f"the recoverable prefix has {len(self._stored)} workers, the group {len(workers)}")
         self._loaded = True
         self._stored = [max(k, worker.k) for k, worker in zip(self._stored, workers)]
-        self._plans = [DeterminantLog(worker.k) for worker in workers]
-        self._released = [set() for _ in workers]
-        self._inputs = [deque() for _ in workers]
+        self._replay = replay
         self._determinants_missing = len(workers)
         self._begin_request()
-        return [w.n for w in workers], [w.k for w in workers], self._stored
 
     def _begin_request(self):
         # what is in the buffer by now will be in the answer, too; a buffer that stays full would overflow
         # again with the next frame, and so for ever
         self.buffer.clear()
         self._dropped_at_request = self.buffer.dropped
-        self._inputs_missing = len(self._inputs)
+        self._inputs_missing = len(self.master.workers)
 
     # -- what arrives
 
     def determinants(self, worker, data, end):
         """A batch of encoded determinants of *worker* (may be empty); *end*: the last one. Raises ReplayError."""
-        try:
-            if data and not self._plans[worker].store(data):
-                raise ReplayError(f"determinants of worker {worker} have a gap")
-        except DeterminantError as error:
-            raise ReplayError(str(error)) from error
+        self._replay.store(worker, data)
         if end:
-            if self._plans[worker].last < self._stored[worker]:
-                raise ReplayError(f"determinants of worker {worker} end at step {self._plans[worker].last},"
-                                  f" {self._stored[worker]} were promised")
+            plan = self._replay.plans[worker]
+            if plan.last < self._stored[worker]:
+                raise ReplayError(f"determinants of worker {worker} end at step {plan.last}, {self._stored[worker]} were promised")
+            plan.cut_off(self._stored[worker])      # a hot spare may have got some that are not recoverable
             self._determinants_missing -= 1
 
     def released(self, worker, data):
@@ -152,7 +158,8 @@ class Recovery:
 
     def inputs(self, worker, frames, end):
         """A batch of logged INPUT frames of *worker*; *end*: the last one. Raises FrameError."""
-        self._inputs[worker] += [decode_input(frame)[2] for frame in frames]
+        for frame in frames:
+            self._replay.add(worker, decode_input(frame)[2])
         self._answered += len(frames)
         if end:
             self._inputs_missing -= 1
@@ -168,63 +175,32 @@ class Recovery:
         self.finished = False
         if not self._loaded or self._determinants_missing:
             return frames
-        budget -= self._replay(budget, frames)
-        if budget > 0 and not self._inputs_missing and not any(map(len, self._plans)):
-            self._catch_up(budget, frames)
+        while self._kept and len(frames) < budget:
+            number, k, outputs = self._kept.popleft()
+            frames += self.master.resend(number, k, outputs, self._released[number])
+        budget -= len(frames)
+
+        def repeat(number, item, extra):
+            frames.extend(self.master.replay(number, item, extra, self._released[number]))
+        done = self._replay.run(budget, repeat, not self._inputs_missing)
+        self.replayed += done
+        if budget > done and not self._replay.left:
+            self._catch_up(budget - done, frames)
         return frames
 
-    def _replay(self, budget, frames):
-        """Repeat steps of all workers, as far as they may; returns the number of steps."""
-        done, last = 0, -1
-        while last < done < budget:
-            last = done
-            for number in range(len(self._plans)):
-                done += self._replay_worker(number, budget - done, frames)
-        if last == done < budget and not self._inputs_missing and any(map(len, self._plans)):
-            raise ReplayError("the determinants are not closed: steps of several workers wait for steps that are not there")
-        return done
-
-    def _may_follow(self, extra):
-        """Whether all steps that a step with *extra* depends on are repeated."""
-        if extra is None:
-            return True
-        workers = self.master.workers
-        return all(before < len(workers) and workers[before].k >= k for _, _, before, k in decode_extra(extra)[0])
-
-    def _replay_worker(self, number, budget, frames):
-        """Repeat what the determinants say, as far as inputs are there; returns the number of steps."""
-        plan, inputs = self._plans[number], self._inputs[number]
-        master, done = self.master, 0
-        for k, n, extra in plan.steps():
-            if done == budget or not self._may_follow(extra):
-                break
-            while inputs and inputs[0].n < n:
-                inputs.popleft()            # the network lost it on its way to the old master
-            if not inputs:
-                if not self._inputs_missing:
-                    raise ReplayError(f"input {n} of worker {number} is needed by step {k} and not in the input log")
-                break
-            if inputs[0].n != n:
-                raise ReplayError(f"input {n} of worker {number} is needed by step {k}, the log goes on at {inputs[0].n}")
-            frames += master.replay(number, inputs.popleft(), extra, self._released[number])
-            done += 1
-        plan.trim(master.workers[number].k)
-        self.replayed += done
-        return done
-
     def _catch_up(self, budget, frames):
-        master = self.master
-        for number, inputs in enumerate(self._inputs):
+        master, replay = self.master, self._replay
+        for number, inputs in enumerate(replay.inputs):
             while inputs and budget > 0 and self._room(number):
-                frames += master.process(number, inputs.popleft())
+                frames += master.process(number, replay.take(number))
                 self.processed += 1
                 budget -= 1
-        if any(self._inputs):
+        if self._inputs_missing or any(replay.inputs):
             frames += master.flush()
-            return
+            return                          # logged inputs are new steps as soon as they come, live ones after all of them
         if self._gap or self._overflowed():
             return                          # `again` says so: ask the input logger for the rest
-        while budget > 0 and all(map(self._room, range(len(self._inputs)))):
+        while budget > 0 and all(map(self._room, range(len(master.workers)))):
             frame = self.buffer.take()
             if frame is None:
                 self.finished = True
@@ -271,7 +247,7 @@ class Recovery:
 
     def again(self):
         """After an overflow of the live buffer or a gap: (after n) per worker to ask the input logger for, else None."""
-        if self._inputs_missing or not self._loaded or any(self._inputs) or any(map(len, self._plans)):
+        if self._inputs_missing or not self._loaded or any(self._replay.inputs) or self._replay.left:
             return None
         if not self._gap and not self._overflowed():
             return None

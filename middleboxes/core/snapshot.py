@@ -14,7 +14,7 @@ state's, as long as there is a step between two checkpoints.
 from .checkpoint import KEYS_PER_BASE_CHUNK, encode_chunks
 
 #: the more, the less often all is encoded, and the more a spare has to load
-DELTAS_PART = 0.25
+DELTAS_PART = 0.5
 #: one costs a spare some 50 us, also if nothing has changed
 DELTAS_MAX = 128
 

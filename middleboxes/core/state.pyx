@@ -12,7 +12,7 @@ bytes, or tuples of these. StateError names the variable that breaks a rule.
 from cpython.object cimport PyObject_Hash
 from libc.stdint cimport int64_t, uint32_t
 
-from .ordered cimport Entry, Ordered, entry_at
+from .ordered cimport Entry, Ordered, entry_at, key_of, set_value, value_of
 
 cdef extern from "Python.h":
     long long PyLong_AsLongLongAndOverflow(object number, int *overflow) except? -1
@@ -86,9 +86,17 @@ class Variable:
         """Apply changes from a checkpoint: removed keys, then a flat list key, value, key, value ..."""
         raise NotImplementedError
 
+    def put_back(self, changes):
+        """Undo cuts: *changes* [(removed, dirty), ...] in the order of their cuts, and then what changed since, are one record again."""
+        raise NotImplementedError
+
     def reset(self):
         """Forget everything, changes too: a base checkpoint follows."""
         raise NotImplementedError
+
+    def shrink(self, keys_max):
+        """Forget *keys_max* keys, whichever: a ``reset`` in slices. Returns whether there are more."""
+        return False
 
 
 class Everything:
@@ -131,11 +139,13 @@ cdef class Map(Ordered, Variable):
         self._check_value(value)
         cdef uint32_t place = self._find(key, hash)
         if place:
-            self._replace(entry_at(self, place), value)
+            set_value(entry_at(self, place), value)
         else:
-            # the last one here, and in the delta, too: one that was in there and removed is not in there any more
+            # the last one here, and in the delta, too: one that was in there and removed is not in there any more. Told as
+            # removed, it comes last wherever between its cuts the delta is applied to (docs/protocol.md, rule 26)
             check_value(self.name, key)
             self._insert(key, hash, value)
+            self._removed[key] = None
         self._dirty[key] = value
 
     def __delitem__(self, key):
@@ -157,7 +167,7 @@ cdef class Map(Ordered, Variable):
         """Remove *key* and return its value; *default* if it is absent and one is given, else KeyError."""
         cdef uint32_t place = self._find(key, PyObject_Hash(key))
         if place:
-            value = self._value(entry_at(self, place))
+            value = value_of(entry_at(self, place))
             self._take_out(place, key)
         elif len(default) == 1:
             value, = default
@@ -175,7 +185,7 @@ cdef class Map(Ordered, Variable):
         self._set_last(place, key, value)
 
     cdef int _set_last(self, uint32_t place, key, value) except -1:
-        self._replace(entry_at(self, place), value)
+        set_value(entry_at(self, place), value)
         self._move_to_end(place)
         # who applies the delta removes it, and then it comes last there, too
         self._removed[key] = None
@@ -206,10 +216,25 @@ cdef class Map(Ordered, Variable):
         self._clear()
         self._dirty, self._removed = {}, {}
 
+    def shrink(self, Py_ssize_t keys_max):
+        while self._first and keys_max > 0:
+            self._remove(self._first)
+            keys_max -= 1
+        return self._first != 0
+
     def cut(self):
         changes = self._removed, self._dirty
         self._removed, self._dirty = {}, {}
         return changes
+
+    def put_back(self, changes):
+        cdef dict removed = {}, dirty = {}
+        for gone, changed in (*changes, self.cut()):
+            for key in gone:
+                dirty.pop(key, None)
+            removed.update(gone)
+            dirty.update(changed)
+        self._removed, self._dirty = removed, dirty
 
     def everything(self):
         cdef list pairs = [None] * (2 * self._count)
@@ -218,7 +243,7 @@ cdef class Map(Ordered, Variable):
         cdef Entry *entry
         while place:
             entry = entry_at(self, place)
-            pairs[number], pairs[number + 1] = <object> entry.key, self._value(entry)
+            pairs[number], pairs[number + 1] = key_of(entry), value_of(entry)
             number += 2
             place = entry.after
         return Everything(pairs)
@@ -233,21 +258,18 @@ cdef class Map(Ordered, Variable):
                 self._remove(place)
         for number in range(0, len(items) - 1, 2):
             key, value = items[number], items[number + 1]
-            if self._holds_numbers:
-                self._check_value(value)
+            if isinstance(self, IdleTimers):
+                self._check_value(value)    # the others take what the checkpoint's decoder lets through
             hash = PyObject_Hash(key)       # tuples do not keep theirs
             place = self._find(key, hash)
             if place:
-                self._replace(entry_at(self, place), value)
+                set_value(entry_at(self, place), value)
             else:
                 self._insert(key, hash, value)
 
 
 cdef class IdleTimers(Map):
     """Key -> time of last use (ns, 64 bits), the longest unused first: expiry costs the same for any number of keys."""
-
-    def __cinit__(self):
-        self._holds_numbers = True
 
     cdef int _check_value(self, value) except -1:
         cdef int overflow = 0
@@ -276,7 +298,7 @@ cdef class IdleTimers(Map):
             entry = entry_at(self, place)
             if now_ns - <int64_t> entry.value < timeout_ns:
                 break
-            keys.append(<object> entry.key)
+            keys.append(key_of(entry))
             place = entry.after
         return keys
 
@@ -309,6 +331,9 @@ cdef class Counter(Sum, Variable):
     def cut(self):
         changed, self._changed = self._changed, False
         return {}, ({None: self.value} if changed else {})
+
+    def put_back(self, changes):
+        self._changed = self._changed or any(dirty for _, dirty in changes)
 
     def everything(self):
         return {None: self.value}

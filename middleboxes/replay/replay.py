@@ -222,7 +222,8 @@ class Replay:
         for name, variable in self._master.function.variables.items():
             removed, changed = variable.cut()
             if removed or changed:
-                step.changes[name] = (list(removed), changed)
+                # a key that came or moved is told as removed, too, for who applies the change
+                step.changes[name] = ([key for key in removed if key not in changed], changed)
         self.steps += 1
         self.outputs += len(step.outputs)
         if self._error is not None:

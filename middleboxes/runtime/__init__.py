@@ -3,11 +3,14 @@ each worker of a master with several.
 
     __main__       python -m middleboxes.runtime NODE.json
     node           Node: the data link, the services, which role gets which frame and message
+    guardian       a small process that ends the control connection at once when the node's process dies
     agent          the control connection: hello, beats, requests, events
     input_logger   InputLoggerRole     ports -> log -> master
     master         MasterRole          inputs -> middlebox -> outputs; checkpoints to the store
     workers        the threads of a master with several workers
     spare          SpareRole           prefetches checkpoints; recovers and becomes a MasterRole
+    following      what makes a spare hot: it repeats what the master does
+    followers      the hot spares that follow a logger
     output_logger  OutputLoggerRole    outputs -> ports; acknowledgements
     store          StoreRole           checkpoints
     bundles        what a node does so that failovers leave bundles

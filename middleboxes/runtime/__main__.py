@@ -4,6 +4,7 @@ import json
 import os
 import sys
 
+from .guardian import Guardian
 from .link import LinkError
 from .node import Node
 
@@ -30,6 +31,15 @@ def read_settings(path):
     return settings, key
 
 
+def _guardian():
+    """This process's Guardian; None, said why, if there can't be one."""
+    try:
+        return Guardian()
+    except (OSError, AttributeError) as error:
+        print(f"ftmb node: no guardian, a death will be noticed later: {error}", file=sys.stderr)
+        return None
+
+
 def _check_bundles(path, bundles):
     """Raise ValueError unless *bundles* of a node file is None, or says where bundles are kept and how many."""
     if bundles is None:
@@ -47,7 +57,7 @@ def main():
         print("usage: python -m middleboxes.runtime NODE.json", file=sys.stderr)
         return 2
     try:
-        node = Node(*read_settings(sys.argv[1]))
+        node = Node(*read_settings(sys.argv[1]), _guardian())
     except (OSError, ValueError, LinkError) as error:
         print(f"ftmb node: {error}", file=sys.stderr)
         return 2

@@ -95,14 +95,14 @@ class Bundler:
         self._loop.cancel(self._timer)
         self._timer = self._loop.after(DEADLINE_MS * 1_000_000, self._too_late)
         self._capture = Capture({**self._task, "positions": self._positions})
-        self._dial(_CHECKPOINT, "store", {"t": "subscribe", "have": 0, "follow": False}, self._capture.checkpoint)
+        self._dial(_CHECKPOINT, "store", {"t": "subscribe", "have": 0, "follow": False, "headers": False}, self._capture.checkpoint)
         zeros = [0] * self._task["workers"]
         self._dial(_INPUTS, "input_logger", {"t": "inputs", "after": zeros}, self._capture.inputs)
         to = [k for _, k in self._positions] if self._positions else self._task["stored"] or zeros
         self._dial(_DETERMINANTS, "output_logger", {"t": "determinants", "after": zeros, "to": to}, self._capture.determinants)
         if self._positions is not None:
             # what becomes durable on the checkpoint where it begins: the one that the master is about to commit
-            self._dial(_LATER, "store", {"t": "subscribe", "have": self._base, "follow": True}, self._capture.later)
+            self._dial(_LATER, "store", {"t": "subscribe", "have": self._base, "follow": True, "headers": False}, self._capture.later)
 
     def _dial(self, name, address, question, take):
         def opened(connection):

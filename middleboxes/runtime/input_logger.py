@@ -2,10 +2,12 @@
 
 import time
 
+from ..core.feeding import InputFeed
 from ..core.frames import HOP_TRIM, FrameError, addressed_to, decode_input, decode_trim
 from ..core.inputlog import InputLogger
 from ..core.partition import flow_worker
 from ..functions import load
+from .followers import Followers
 from .link import counts
 from .role import Role, RoleError, check_positions, open_ports
 
@@ -34,6 +36,8 @@ class InputLoggerRole(Role):
         self._core = InputLogger(group_id, node.mac, workers, epoch, log_bytes_max, partition, start=start, start_ns=start_ns,
                                  master_epoch=master_epoch)
         self._filtered = self._bad_frames = 0
+        self._followers = Followers(self, lambda feed, frames, begin: {"t": "followed_inputs", "group": group, "begin": begin,
+                                                                       "frames": frames})
         self._macs = [bytes.fromhex(port["mac"].replace(":", "")) for port in ports]
         #: {name of a port: its number}
         self.port_numbers = {port["name"]: number for number, port in enumerate(ports)}
@@ -45,7 +49,7 @@ class InputLoggerRole(Role):
 
     def counters(self):
         return {**self._core.counters, **counts(self._links), "n": self._core.last_n, "log_bytes": self._core.log_bytes,
-                "filtered": self._filtered, "bad_frames": self._bad_frames}
+                "filtered": self._filtered, "bad_frames": self._bad_frames, **self._followers.counters()}
 
     def fence(self, epoch):
         self._core.fence(epoch)
@@ -59,6 +63,7 @@ class InputLoggerRole(Role):
         encoded = self._core.accept_all(number, wanted, time.time_ns())
         if encoded:
             self.node.send_all(encoded)
+            self._followers.wake()
 
     def _tick(self):
         self._send_ticks()
@@ -68,12 +73,14 @@ class InputLoggerRole(Role):
     def _send_ticks(self):
         for frame in self._core.tick(time.time_ns()):
             self.node.send(frame)
+        self._followers.wake()
 
     def frame(self, hop, frame):
         if hop != HOP_TRIM:
             return
         try:
             epoch, positions, _ = decode_trim(frame)
+            self._followers.save()
             self._core.trim(epoch, positions)
         except FrameError:
             self._bad_frames += 1
@@ -82,6 +89,11 @@ class InputLoggerRole(Role):
         if message["t"] == "inputs":
             check_positions(message["after"], self._workers)
             connection.pump(self._batches(message["after"]))
+        elif message["t"] == "follow_inputs":
+            check_positions(message["after"], self._workers)
+            self._followers.add(connection, InputFeed(self._core, message["after"]))
+        elif message["t"] == "unfollow_inputs":
+            connection.pump(self._rest(self._followers.rest(connection)))
         else:
             super().message(connection, message)
 
@@ -96,7 +108,25 @@ class InputLoggerRole(Role):
         # the first live inputs after this answer: the new master sees at once whether the live stream joins it
         self._send_ticks()
 
+    def _rest(self, messages):
+        """The end of a follower's stream, in the form of an answer."""
+        if messages is None:
+            yield {"t": "refused", "group": self.group, "error": "it does not follow"}
+            return
+        yield from messages
+        for worker in range(self._workers):
+            yield {"t": "input_batch", "group": self.group, "worker": worker, "frames": [], "end": True}
+        self._send_ticks()
+
+    def disconnected(self, connection):
+        self._followers.disconnected(connection)
+
+    def release(self):
+        super().release()
+        self._followers.release()
+
     def close(self):
+        self._followers.close()
         self.loop.cancel(self._timer)
         for link in self._links:
             self.loop.watch(link.fileno())

@@ -13,7 +13,7 @@ from .bundles import Bundles
 from .connection import Connection, Listener
 from .faults import Faults
 from .input_logger import InputLoggerRole
-from .link import data_links, exclude
+from .link import BATCH, data_links, exclude
 from .loop import Loop
 from .master import MasterRole
 from .output_logger import OutputLoggerRole
@@ -23,17 +23,26 @@ from .store import StoreRole
 
 #: groups whose early live frames are kept before this node has a role in them
 EARLY_GROUPS_MAX = 16
+#: batches of outputs and acknowledgements handled in one turn of the loop, at most
+BATCHES_PER_TURN = 4
 #: batches read at most before a fence: as much as a socket's queue can hold
 DRAIN_BATCHES_MAX = 4096
+#: which role serves a message of a client
+SERVED_BY = {"checkpoint": "store", "subscribe": "store", "inputs": "input-logger", "follow_inputs": "input-logger",
+             "unfollow_inputs": "input-logger", "determinants": "output-logger", "follow_determinants": "output-logger",
+             "unfollow_determinants": "output-logger"}
 #: requests for a master, and its methods that carry them out
 MASTER_REQUESTS = {"use-store": "use_store", "use-output-logger": "use_output_logger", "stop": "stop", "bundle": "bundle"}
 
 
 class Node:
-    """*settings*: the node file as a map (docs/architecture.md); *key*: the deployment's pre-shared key."""
+    """*settings*: the node file as a map (docs/architecture.md); *key*: the deployment's pre-shared key; *guardian*: see there."""
 
-    def __init__(self, settings, key):
+    guardian = None                 # see there
+
+    def __init__(self, settings, key, guardian=None):
         self.name = settings["node"]
+        self.guardian = guardian
         self.loop = Loop()
         self._key = key
         self._service = settings["service"]
@@ -222,8 +231,7 @@ class Node:
 
     def _service_message(self, connection, message):
         group = message.get("group")
-        wanted = {"checkpoint": "store", "subscribe": "store", "inputs": "input-logger",
-                  "determinants": "output-logger"}.get(message["t"])
+        wanted = SERVED_BY.get(message["t"])
         role = self._roles.get((group, wanted))
         if role is None:
             # not yet or no longer: the client comes again, or its controller knows better
@@ -281,20 +289,29 @@ class Node:
                 buffer.add(frame)
 
     def _receive_others(self):
-        frames = self._others.receive()
-        touched = []
-        for (group_id, hop), some in by_hop(frames):
-            for role in self._by_id.get(group_id, ()):
-                try:
-                    role.frames(hop, some)
-                except ROLE_FAILURES as error:
-                    self.fail(role, error)
-                    continue
-                if role.role == "output-logger" and role not in touched:
-                    touched.append(role)
+        """Handle what is here, batch by batch, and acknowledge it all at once: a master is woken for each acknowledgement."""
+        touched, count = [], 0
+        for _ in range(BATCHES_PER_TURN):
+            frames = self._others.receive()
+            count += len(frames)
+            for (group_id, hop), some in by_hop(frames):
+                self._hand_to_roles(group_id, hop, some, touched)
+            if len(frames) < BATCH:
+                break                   # there are no more
         for role in touched:
-            role.acknowledge()
-        return bool(frames)
+            if not role.closed:
+                role.acknowledge()
+        return bool(count)
+
+    def _hand_to_roles(self, group_id, hop, frames, touched):
+        for role in self._by_id.get(group_id, ()):
+            try:
+                role.frames(hop, frames)
+            except ROLE_FAILURES as error:
+                self.fail(role, error)
+                continue
+            if role.role == "output-logger" and role not in touched:
+                touched.append(role)
 
     def drain(self):
         """Handle all frames that are here already."""

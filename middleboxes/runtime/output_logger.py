@@ -1,7 +1,9 @@
 """The output logger's role: OUTPUT frames in, released packets out of the port interfaces, acknowledgements back."""
 
+from ..core.feeding import DeterminantFeed
 from ..core.frames import HOP_OUTPUT, HOP_TRIM, FrameError, decode_trim
 from ..core.outputlog import OutputLogger, by_port, pack_keys
+from .followers import Followers
 from .link import counts
 from .role import Role, check_positions, open_ports
 
@@ -21,6 +23,7 @@ class OutputLoggerRole(Role):
         self._peers = [port.get("peer") for port in ports]
         self._timer = None
         self._first_output_due = False
+        self._followers = Followers(self, self._followed)
         self._handed_over = self._taken = 0
 
     def counters(self):
@@ -28,12 +31,15 @@ class OutputLoggerRole(Role):
                 "covered_from": self._core.covered_from,
                 "determinants": sum(map(len, self._core.logs)), "remembered": self._core.remembered,
                 # frames of the master: that it is heard says more than that it beats
-                "heard": self._taken - self._core.counters["old_epoch"] - self._core.counters["bad_frames"]}
+                "heard": self._taken - self._core.counters["old_epoch"] - self._core.counters["bad_frames"], **self._followers.counters()}
 
     def fence(self, epoch):
         # what the old master sent before it died and is here already counts: it must not be lost
         self.node.drain()
         stored = self._core.fence(epoch)
+        if epoch > self.epoch:
+            for connection, messages in self._followers.end():
+                connection.pump(self._followed_end(messages))
         self._first_output_due = epoch > self.epoch
         self.epoch = self._core.epoch
         return {"stored": stored, "covered_from": self._core.covered_from}
@@ -42,6 +48,7 @@ class OutputLoggerRole(Role):
         if hop == HOP_OUTPUT:
             self._taken += len(frames)
             self._send(self._core.receive_all(frames))
+            self._followers.wake()
         else:
             super().frames(hop, frames)
 
@@ -49,7 +56,9 @@ class OutputLoggerRole(Role):
         if hop != HOP_TRIM:
             return
         try:
-            self._send(self._core.trim(*decode_trim(frame)))
+            trim = decode_trim(frame)
+            self._followers.save()
+            self._send(self._core.trim(*trim))
         except FrameError:
             self._core.counters["bad_frames"] += 1
 
@@ -94,8 +103,30 @@ class OutputLoggerRole(Role):
             check_positions(message["after"], len(self._core.logs))
             check_positions(message["to"], len(self._core.logs))
             connection.pump(self._batches(message["after"], message["to"]))
+        elif message["t"] == "follow_determinants":
+            check_positions(message["after"], len(self._core.logs))
+            self._followers.add(connection, DeterminantFeed(self._core.logs, message["after"]))
+        elif message["t"] == "unfollow_determinants":
+            messages = self._followers.rest(connection)
+            if messages is not None:        # else a fence has ended it already
+                connection.pump(self._followed_end(messages))
         else:
             super().message(connection, message)
+
+    def _followed(self, feed, batches, begin):
+        return {"t": "followed_determinants", "group": self.group, "begin": begin, "batches": batches,
+                "covered": [log.trimmed for log in self._core.logs]}
+
+    def _followed_end(self, messages):
+        """The end of a follower's stream: the rest, and which outputs left, so that a hot spare need not ask."""
+        yield from messages
+        head = {"t": "followed_end", "group": self.group, "epoch": self._core.epoch,
+                "stored": [log.last for log in self._core.logs]}
+        for worker, log in enumerate(self._core.logs):
+            keys = self._core.released(worker, log.trimmed, log.last)
+            for first in range(0, len(keys), KEYS_PER_MESSAGE):
+                yield {**head, "worker": worker, "released": pack_keys(keys[first:first + KEYS_PER_MESSAGE]), "last": False}
+        yield {**head, "worker": 0, "released": b"", "last": True}
 
     def _batches(self, after, to):
         """Per worker: what left already, then the determinants, so that a replay knows the former when it starts."""
@@ -111,7 +142,15 @@ class OutputLoggerRole(Role):
                 end = k >= goal or not data
                 yield {**head, "data": data, "released": b"", "end": end}
 
+    def disconnected(self, connection):
+        self._followers.disconnected(connection)
+
+    def release(self):
+        super().release()
+        self._followers.release()
+
     def close(self):
+        self._followers.close()
         self.loop.cancel(self._timer)
         for link in self._links:
             link.close()

@@ -1,15 +1,20 @@
-"""The spare's role: prefetches checkpoints as they become durable; at `recover` it restores the state and becomes the master."""
+"""The spare's role: prefetches checkpoints as they become durable; at `recover` it restores the state and becomes the master.
+
+A hot one goes on from the checkpoint and repeats what the master does (middleboxes.runtime.following).
+"""
 
 import os
 import threading
 
-from ..core.checkpoint import Assembler
+from ..core.checkpoint import decode_chunk
 from ..core.frames import HOP_ACK, WORKERS_MAX, FrameError
+from ..core.loading import Loader
 from ..core.master import Master
 from ..core.messages import MOVED
 from ..core.recovery import Recovery
 from ..functions import load
 from ..sdk import Port
+from .following import LOGGERS, Following
 from .master import MasterRole
 from .role import Role, RoleError
 from .workers import EventRelay
@@ -41,12 +46,15 @@ class SpareRole(Role):
 
     def __init__(self, node, group, epoch, args):
         super().__init__(node, group, epoch, args["group_id"])
-        self._args = args
-        self._core = build_master(node, group, epoch, args, lambda name, detail: self.event(name, text=detail))
-        self._assembler = Assembler()
+        self._args = dict(args)
+        self.core = build_master(node, group, epoch, args, lambda name, detail: self.event(name, text=detail))
+        self.loader = Loader(self.core)
+        self._following = Following(self) if args["hot"] else None
         self._recovery = None
         self._bad_frames = 0
         self._wanted = None             # what the loggers are asked for, once all checkpoints are loaded
+        self._resumed = False           # recovers from where it followed
+        self._store_told = False        # asked by a recovery, the store has told all that it has
         self._times_ns = {}
         # open before they are needed: a recovery has no time for handshakes
         self._peers = {}
@@ -55,7 +63,9 @@ class SpareRole(Role):
 
     def counters(self):
         recovery = self._recovery
-        return {"checkpoint": self._core.checkpoint_id, "recovering": recovery is not None,
+        following = self._following.counters() if self._following is not None else {"hot": False, "behind_steps": 0}
+        return {"checkpoint": self.core.checkpoint_id, "recovering": recovery is not None, **following,
+                "load_steps": self.loader.steps, "loading": not self.loader.idle,
                 "has_replayed": recovery is not None and recovery.has_replayed,
                 "live_dropped": self.node.buffer(self.group_id).dropped,
                 "replayed": recovery.replayed if recovery else 0, "processed": recovery.processed if recovery else 0,
@@ -72,7 +82,7 @@ class SpareRole(Role):
         # an acknowledgement of what was sent in recovery makes room for more
         if hop == HOP_ACK and self._recovery is not None:
             try:
-                for output in self._core.acknowledged(frame):
+                for output in self.core.acknowledged(frame):
                     self.node.send(output)
             except FrameError:
                 self._bad_frames += 1
@@ -86,21 +96,43 @@ class SpareRole(Role):
     def _name_of(self, connection):
         return next((name for name, known in self._peers.items() if known is connection), None)
 
+    def is_open(self, name):
+        """Whether the connection to *name* (of PEERS) can be used."""
+        return not self._peers[name].closed and self._peers[name].channel.established
+
+    def send(self, name, message):
+        """Send *message* to *name* (of PEERS)."""
+        self._peers[name].send(message)
+
+    def _subscribe(self, have, follow, headers=False):
+        self.send("store", {"t": "subscribe", "group": self.group, "have": have, "follow": follow, "headers": headers})
+
+    def want_headers(self):
+        """From now on of later checkpoints only the headers count."""
+        self._subscribe(self.core.checkpoint_id, True, True)
+
     def _opened(self, connection):
         if self._name_of(connection) == "store":
-            self._assembler = Assembler()
-            connection.send({"t": "subscribe", "group": self.group, "have": self._core.checkpoint_id,
-                             "follow": self._recovery is None})
+            self.loader.restart()
+            self._subscribe(self.loader.taken_id, self._recovery is None, self._is_ahead())
         elif self._wanted is not None:
             self._ask(connection)
+        elif self._following is not None:
+            self._following.look()
+
+    def _is_ahead(self):
+        """Whether the state is beyond the last checkpoint: none may be loaded."""
+        return self._following is not None and self._following.begun
 
     def _lost(self, connection, reason):
         name = self._name_of(connection)
         if name is None:
             return                      # replaced already
-        if self._wanted is not None and name != "store":
+        if self._recovery is not None and name != "store" and (self._wanted is not None or self._resumed):
             # what it was sending can't be taken up in the middle: the next attempt starts from the beginning
             raise RoleError(f"the {name.replace('_', ' ')} went away during recovery: {reason}")
+        if self._following is not None and self._recovery is None and name in LOGGERS:
+            self.begin_anew(f"the {name.replace('_', ' ')} went away: {reason}")
         # a connection that died unnoticed while nothing was asked of it is no reason to fail
         self.after(RETRY_NS if self._recovery is None else REDIAL_NS, self._redial)
 
@@ -110,25 +142,69 @@ class SpareRole(Role):
                 self._dial(name)
 
     def _message(self, connection, message):
+        name = self._name_of(connection)
         if message["t"] == "refused":
-            raise RoleError(f"the {self._name_of(connection)} refused: {message['error']}")
-        if message["t"] == "chunk":
+            if self._following is None or self._recovery is not None or name not in LOGGERS:
+                raise RoleError(f"the {name} refused: {message['error']}")
+            self.begin_anew(f"the {name.replace('_', ' ')} refused: {message['error']}")
+        elif message["t"] == "chunk":
             self._chunk(message)
-        elif self._wanted is not None:
+        elif message["t"] in ("followed_inputs", "followed_determinants", "followed_end"):
+            if self._following is not None:
+                self._following.message(message)
+            if self._resumed:
+                self.work(self._step)
+        elif self._wanted is not None or self._resumed:
             self._logged(message)
 
     # -- checkpoints
 
     def _chunk(self, message):
         if message["id"] == 0:
-            if self._recovery is not None and self._wanted is None:
-                self._all_loaded()
-        elif message["id"] > self._core.checkpoint_id:      # else it was prefetched already
-            if not message["last"]:
-                self._assembler.add(message["data"])
-                return
-            _, checkpoint = self._assembler.finish()
-            self._core.load(checkpoint)
+            self._store_told = self._recovery is not None
+        elif not self._is_ahead():
+            self.loader.chunk(message["id"], message["data"], message["last"])
+        elif not message["last"] and message["id"] > self.core.checkpoint_id:
+            header, _ = decode_chunk(message["data"])
+            if header is not None:
+                self._following.header(header)
+        self.work(self._load)
+
+    def _load(self):
+        """A slice of what came of the store; then whatever waited for it."""
+        if self.loader.step():
+            return True
+        if self._recovery is None:
+            if self._following is not None:
+                self._following.look()
+        elif self._resumed:
+            self.work(self._step)
+        elif self._store_told and self._wanted is None:
+            self._all_loaded()
+        return False
+
+    def begin_anew(self, why):
+        """What was repeated beyond the last checkpoint may not be what the group will go on from: back to a checkpoint."""
+        if not self._following.active:
+            return
+        ahead = self._is_ahead()
+        self._following.drop()
+        for name in LOGGERS:
+            self._renew(name)           # what is still on its way belongs to a stream that has ended
+        if ahead:
+            self.node.log(f"the hot spare of group {self.group} begins anew: {why}")
+            self._forget()
+
+    def _forget(self):
+        """The state is of no use: load all of it again."""
+        self.core.checkpoint_id = 0
+        self.loader = Loader(self.core)
+        self._renew("store")
+
+    def _renew(self, name):
+        old = self._peers[name]
+        self._dial(name)                # first: what is replaced is nobody's loss
+        old.close("begun anew")
 
     # -- recovery
 
@@ -137,24 +213,39 @@ class SpareRole(Role):
         if self._recovery is not None:
             raise RoleError("is recovering already")
         self.epoch = epoch
-        self._core.begin(epoch, args["inputs_from"])
+        same = all(self._args[name] == args[name] and self.is_open(name) for name in LOGGERS)
+        self._resumed = self._following is not None and same and self._following.may_become_master(args["stored"])
+        if self._following is not None and not self._resumed:
+            self._stop_following()
+        self.core.begin(epoch, args["inputs_from"])
         self._times_ns = {"begin": self.loop.now_ns()}
-        self._recovery = Recovery(self._core, args["stored"], self.node.buffer(self.group_id))
+        self._recovery = Recovery(self.core, args["stored"], self.node.buffer(self.group_id))
         for name in PEERS:
             moved, self._args[name] = self._args[name] != args[name], args[name]
-            old = self._peers[name]
-            if moved or old.closed:
-                self._dial(name)        # first: what is replaced is nobody's loss
-                old.close("moved")
-        store = self._peers["store"]
-        if store.channel.established:
-            store.send({"t": "subscribe", "group": self.group, "have": self._core.checkpoint_id, "follow": False})
+            if moved or self._peers[name].closed:
+                self._renew(name)
+        if self.is_open("store"):
+            self._subscribe(self.loader.taken_id, False, self._resumed)
+        if self._resumed:
+            self._times_ns["loaded"] = self.loop.now_ns()
+            self._following.take_over(self._recovery)
+            self.work(self._step)
         if args["cause"] != MOVED:
             self.node.bundles.begin(self.group, epoch, {name: args[name] for name in PEERS}, args["stored"], args["cause"])
 
+    def _stop_following(self):
+        """Recover as any other spare does; what the streams still bring is ignored."""
+        ahead = self._is_ahead()
+        if self._following.active:
+            self._following.drop()
+        self._following.close()
+        self._following = None
+        if ahead:
+            self._forget()
+
     def _all_loaded(self):
         """The store has nothing newer: what it has is loaded."""
-        if self._core.checkpoint_id == 0:
+        if self.core.checkpoint_id == 0:
             raise RoleError("the store has no checkpoint of this group")
         self._times_ns["loaded"] = self.loop.now_ns()
         self._wanted = self._recovery.loaded()
@@ -172,7 +263,7 @@ class SpareRole(Role):
     def _logged(self, message):
         """What a logger had."""
         worker = message.get("worker", -1)
-        if not 0 <= worker < len(self._core.workers):
+        if not 0 <= worker < len(self.core.workers):
             raise RoleError(f"a logger speaks of worker {worker}: there is no such")
         if message["t"] == "input_batch":
             self._recovery.inputs(worker, message["frames"], message["end"])
@@ -185,29 +276,38 @@ class SpareRole(Role):
         """One slice of the recovery; the live frames that come meanwhile go to the buffer."""
         recovery = self._recovery
         before = recovery.replayed + recovery.processed
-        for frame in recovery.step(STEPS_PER_SLICE):
-            self.node.send(frame)
-        if recovery.finished and recovery.joined:
+        frames = recovery.step(STEPS_PER_SLICE)
+        if frames:
+            self.node.send_all(frames)
+        if recovery.finished and recovery.joined and (self._store_told or not self._resumed):
             self._go_live()
             return False
         again = recovery.again()
         if again is not None:
-            self._peers["input_logger"].send({"t": "inputs", "group": self.group, "after": again})
+            self.send("input_logger", {"t": "inputs", "group": self.group, "after": again})
         # nothing done: what is missing comes by message or live, or an acknowledgement makes room
         return recovery.replayed + recovery.processed > before
 
     def _go_live(self):
         now_ns = self.loop.now_ns()
         times, recovery = self._times_ns, self._recovery
-        role = MasterRole(self.node, self.group, self.epoch, self._core, self._args["store"],
+        if self._resumed:
+            self._following.settle()
+        role = MasterRole(self.node, self.group, self.epoch, self.core, self._args["store"],
                           self._args["checkpoint_interval_ms"])
         self.node.replace(self, role)
         role.go_live(recovery.rest())
         role.event("live", load_ms=(times["loaded"] - times["begin"]) / 1e6,
                    replay_ms=(now_ns - times["loaded"]) / 1e6, replayed_packets=recovery.replayed,
-                   processed_packets=recovery.processed, at_ns=now_ns)
+                   processed_packets=recovery.processed, hot=self._resumed, at_ns=now_ns)
+
+    def release(self):
+        super().release()
+        self._following = None
 
     def close(self):
+        if self._following is not None:
+            self._following.close()
         for connection in self._peers.values():
             connection.on_close = None
             connection.close("role given up")

@@ -18,7 +18,8 @@ class StoreRole(Role):
         self._folded = Folded()
         self._folded.epoch = epoch
         self._assemblers = {}       # connection -> Assembler of the checkpoint under way
-        self._followers = set()
+        self._refused = set()       # connections whose checkpoint under way was refused
+        self._followers = {}        # connection -> whether it wants headers only
         self._snapshot = Snapshot()
         self._alone = 0
         self._bytes = 0
@@ -39,17 +40,22 @@ class StoreRole(Role):
             self._take(connection, message)
         elif message["t"] == "subscribe":
             if message["follow"]:
-                self._followers.add(connection)
-            connection.pump(self._feed(message["have"], end=not message["follow"]))
+                self._followers[connection] = message["headers"]
+            connection.pump(self._feed(message["have"], message["headers"], end=not message["follow"]))
         else:
             super().message(connection, message)
 
     def disconnected(self, connection):
         self._assemblers.pop(connection, None)
-        self._followers.discard(connection)
+        self._followers.pop(connection, None)
+        self._refused.discard(connection)
 
     def _take(self, connection, message):
         """A chunk; the last message of a checkpoint carries none and commits it."""
+        if connection in self._refused:
+            if message["last"]:
+                self._refused.discard(connection)
+            return                      # the rest of what was refused
         assembler = self._assemblers.setdefault(connection, Assembler())
         try:
             if not message["last"]:
@@ -58,6 +64,8 @@ class StoreRole(Role):
             chunks, checkpoint = assembler.finish()
         except CheckpointError as error:
             self._assemblers.pop(connection)
+            if not message["last"]:
+                self._refused.add(connection)
             connection.send({"t": "refused", "group": self.group, "error": str(error)})
             return
         durable = self._folded.header
@@ -79,8 +87,9 @@ class StoreRole(Role):
         self._bytes = sum(map(len, chunks))
         self._folded.fold(chunks, checkpoint)
         connection.send({"t": "stored", "group": self.group, "id": self._folded.id})
-        for follower in list(self._followers):      # one that can't be reached any more leaves the set meanwhile
-            follower.pump(self._chunks(self._folded.id, message["base"], chunks))
+        for follower, headers in list(self._followers.items()):     # one that can't be reached any more leaves meanwhile
+            follower.pump(self._chunks(self._folded.id, message["base"], chunks[:1] if headers else chunks))
+        self.work(self._folded.fold_slice)
         self._keep_ready(chunks)
 
     def _keep_ready(self, chunks):
@@ -100,9 +109,9 @@ class StoreRole(Role):
             yield {"t": "chunk", "group": self.group, "id": number, "base": base, "last": False, "data": data}
         yield {"t": "chunk", "group": self.group, "id": number, "base": base, "last": True, "data": b""}
 
-    def _feed(self, have, end):
-        ready = self._snapshot.entries() if have == 0 else None
-        for number, base, chunks in ready or self._folded.since(have):
+    def _feed(self, have, headers, end):
+        ready = self._snapshot.entries() if have == 0 and not headers else None
+        for number, base, chunks in ready or (self._folded.headers_since(have) if headers else self._folded.since(have)):
             yield from self._chunks(number, base, chunks)
         if end:
             yield {"t": "chunk", "group": self.group, "id": 0, "base": 0, "last": True, "data": b""}

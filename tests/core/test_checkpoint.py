@@ -153,9 +153,11 @@ def test_nothing_is_visible_of_a_checkpoint_in_the_wrong_order():
 def test_a_checkpoint_has_a_bound(monkeypatch):
     monkeypatch.setattr(module, "CHECKPOINT_BYTES_MAX", 100)
     assembler = Assembler()
-    assembler.add(bytes(60))
-    with pytest.raises(CheckpointError):
-        assembler.add(bytes(60))
+    first, second = pack([None, []]), pack([None, [["a", [], [1, b"x" * 100]]]])
+    with pytest.raises(CheckpointError, match="header"):
+        assembler.add(first)
+    with pytest.raises(CheckpointError, match="grew"):
+        assembler.add(second)
 
 
 @pytest.mark.parametrize("change", [{"version": VERSION + 1}, {"covers": None}, {"covers": {}}, {"covers": dict.fromkeys(COVERED, -1)}, {"id": "1"}, {"positions": [(3, 2), (1, 1)]}, {"positions": [3]},
@@ -177,8 +179,8 @@ def test_damaged_chunks_raise_nothing_but_checkpoint_error():
     samples = list(encode_chunks(HEADER, [("seen", {b"x": None}, {b"k%d" % i: i for i in range(20)}), ("total", {}, {None: 5})]))
     for data in mutations(samples, 10_000, seed=4):
         assembler, folded = Assembler(), Folded()
-        assembler.add(data)
         try:
+            assembler.add(data)
             chunks, item = assembler.finish()
         except CheckpointError:
             continue

@@ -50,7 +50,7 @@ class FakeEmulator:
 
     def status(self):
         state = "protected" if self._recovers or not self._failovers else "lost"
-        return {"groups": [{"name": "nat", "master": self._masters[0], "state": state,
+        return {"groups": [{"name": "nat", "master": self._masters[0], "state": state, "readiness": "warm",
                             "failovers": list(self._failovers)}],
                 "hosts": [{"name": name, "role": "spare", "alive": name not in self._dead} for name in self._masters]}
 

@@ -47,11 +47,11 @@ class Increments(Session):
 class Calls(Session):
     """sipp's own call scenario, 20 calls a second of 0.3 s each, over UDP."""
 
-    def __init__(self, product, started, hosts, addresses, directory):
+    def __init__(self, product, started, hosts, addresses):
         (client, server), (near, far) = hosts, addresses
         # it draws a screen each second, which nobody reads
         self._server = started(Session(product, server, "sh", "-c", f"exec sipp -sn uas -i {far} -p 5060 -nostdin >/dev/null"))
-        self._directory = directory         # where it runs
+        self._directory = product.directory     # where it runs
         super().__init__(product, client, "sipp", "-sn", "uac", f"{far}:5060", "-i", near, "-p", "5061", "-r", "20", "-d", "300", "-nostdin",
                          "-trace_rtt", "-rtt_freq", "1")
 

@@ -1,5 +1,7 @@
 """The bench on real namespaces and processes: it measures all that it promises, and leaves nothing behind, also when interrupted."""
 
+import argparse
+import io
 import json
 import re
 import signal
@@ -7,7 +9,9 @@ import subprocess
 
 import pytest
 
-from ftmb.bench import measure, network, programs, systems
+from ftmb.bench import growth, iperf, measure, network, programs, systems
+from ftmb.demo.progress import Progress
+from ftmb.emulator import client
 
 from .machine import command, environment, ours, output
 
@@ -46,7 +50,7 @@ def test_every_system_lets_packets_through_open_vswitch():
 
 
 #: for a packet at full load: a batch of 32 needs one to wait, one to read and one to write, and acknowledgements some
-SYSTEM_CALLS_MAX = dict.fromkeys(("input-logger", "master", "output-logger"), 0.3)
+SYSTEM_CALLS_MAX = dict.fromkeys(("input-logger", "master", "output-logger"), 0.25)
 
 
 def test_a_packet_costs_few_system_calls_at_each_role(tmp_path):
@@ -83,6 +87,23 @@ def test_a_gap_run_kills_under_load_and_tells_where_the_time_went(tmp_path):
         assert kill["total_ms"] > kill["detect_ms"] + kill["replay_ms"] > 0
     assert (tmp_path / "bench-gap-parts.svg").exists()
     assert left() == [] and ours() == []
+
+
+def test_groups_share_their_logs_and_everybodys_cpu_time_is_counted():
+    with programs.compiled("gap/load.c") as load:
+        found = growth._groups(client, load, 2, 0.5, Progress(io.StringIO()))
+    assert found["received"] > 0 and set(found["cpu_us"]) > set(growth.ROLES)
+    assert all(found["cpu_us"][role] > 0 for role in growth.ROLES)
+    assert ours() == []
+
+
+def test_iperf3_s_figures_come_from_one_command(monkeypatch):
+    monkeypatch.setattr(iperf, "UDP_MBIT_S", (1,))
+    monkeypatch.setattr(iperf, "_QUICK_SECONDS", 1)
+    text = io.StringIO()
+    arguments = argparse.Namespace(quick=True, json=None, plots=None, machine={})
+    assert iperf.main(arguments, stream=text, errors=io.StringIO()) == 0
+    assert "Mbit/s" in text.getvalue() and ours() == []
 
 
 def test_an_interrupted_bench_leaves_nothing():

@@ -44,7 +44,9 @@ def result(ftmb, *arguments, code):
     """What ``demo --json`` writes, and what it prints."""
     done = ftmb("demo", "--seed", SEED, "--json", "result.json", *arguments, code=code)
     assert "\x1b" not in done.stdout, "no colours where nobody sees them"
-    return json.loads((ftmb.directory / "result.json").read_text(encoding="ascii")), done.stdout
+    file = ftmb.directory / "result.json"
+    assert file.exists(), done.stdout + done.stderr
+    return json.loads(file.read_text(encoding="ascii")), done.stdout
 
 
 def test_it_holds(ftmb):

@@ -90,7 +90,7 @@ def test_single_has_the_hosts_that_users_know():
     ("    store: st", "    loggers: [il, m2]\n    store: st", 17, "loggers must contain the output logger 'ol'"),
     ("    store: st", "    stores: [il]\n    store: st", 17, "stores must contain the store 'st'"),
     ("    store: st", "    on_loss: cry\n    store: st", 17, "on_loss must be one of block, last-checkpoint, empty, not 'cry'"),
-    ("    store: st", "    spare: hot\n    store: st", 17, "spare must be one of warm, cold"),
+    ("    store: st", "    spare: lukewarm\n    store: st", 17, "spare must be one of warm, cold, hot, not 'lukewarm'"),
     (", hosts: [b]", "", 14, "'hosts' is missing, or 'peer'"),
     ("hosts: [b]", "peer: fw", 14, "peer must be GROUP.PORT"),
     ("hosts: [b]", "peer: fw.in", 14, "there is no port 'fw.in' to be its peer"),

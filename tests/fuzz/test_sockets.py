@@ -146,7 +146,7 @@ def test_a_nodes_service_goes_on_serving(campaign):
             sock.sendall(hostile_stream(rng, sock.recv(37)))
             if rng.randrange(3) == 0:
                 sock.setsockopt(blocking.SOL_SOCKET, blocking.SO_LINGER, RESET)
-        node.client.send({"t": "subscribe", "group": "nat", "have": number, "follow": False})
+        node.client.send({"t": "subscribe", "group": "nat", "have": number, "follow": False, "headers": False})
         node.until(lambda: node.got and node.got[-1] == number)
         node.until(lambda: node.listener.connections == 1)
     assert node.got == list(range(campaign.count)) and len(node.lines) < 40

@@ -19,7 +19,7 @@ class Recording(Machine):
     def bundle(self, function, end=True, **changes):
         """A Bundle from the last checkpoint to now; *end*: with the checkpoint of a master that went on."""
         before = self._store
-        base = list(encode_chunks({**before.header, "base": 0}, [(name, (), items) for name, items in before._variables.items()]))
+        base = list(encode_chunks(*before.everything()))
         logs, inputs = [], []
         for number, ((n, k), worker) in enumerate(zip(before.header["positions"], self.master.workers)):
             log = DeterminantLog(k)

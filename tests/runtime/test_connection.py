@@ -173,7 +173,7 @@ def test_a_reason_that_quotes_the_peer_is_cut(monkeypatch):
 
 
 class FakeNode:
-    loop = None
+    loop = Loop()
 
 
 def test_a_follower_that_breaks_during_a_commit_takes_nobody_along():
@@ -195,8 +195,8 @@ def test_a_follower_that_breaks_during_a_commit_takes_nobody_along():
 
     followers = [Follower(number % 2 == 0) for number in range(6)]
     for follower in followers:
-        store.message(follower, {"t": "subscribe", "group": "g", "have": 0, "follow": True})
-    store._followers.update(followers)
+        store.message(follower, {"t": "subscribe", "group": "g", "have": 0, "follow": True, "headers": False})
+    store._followers.update(dict.fromkeys(followers, False))
     master = Follower(False)
     commit(store, master, "g", 1)
     assert [message["t"] for message in master.got] == ["stored"]

@@ -41,10 +41,10 @@ class Group:
         """What a master is told of its group."""
         return {**self._function, "store": self.harness.address(self.store)}
 
-    def spare(self, name):
+    def spare(self, name, hot=False):
         """Let *name* follow the group."""
         self.harness.request(name, "spare", self.epoch, **self.function, input_logger=self.harness.address(self.input_logger),
-                             output_logger=self.harness.address(self.output_logger))
+                             output_logger=self.harness.address(self.output_logger), hot=hot)
 
     def replace_input_logger(self, name):
         """*name* is the input logger from now on, and begins where the master stands."""
@@ -186,7 +186,7 @@ def test_requests_that_make_no_sense_are_refused_and_harm_nothing(harness):
     for do, args, reason in (
             ("spare", {**COMMON, "function": "no-such", "parameters": {}, "checkpoint_interval_ms": 50,
                        "store": harness.address("st"), "input_logger": harness.address("il"),
-                       "output_logger": harness.address("ol")}, "no-such"),
+                       "output_logger": harness.address("ol"), "hot": False}, "no-such"),
             ("fence", {"role": "store"}, "is not store"),
             ("input-logger", {**COMMON, "function": "nat", "tick_interval_ms": 50, "log_bytes_max": 1 << 20,
                                "start": [0], "start_ns": 0, "master_epoch": 1}, "no interface")):

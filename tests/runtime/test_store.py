@@ -42,7 +42,7 @@ def commit(store, number, keys):
 def asked(store, follow):
     """What a spare that has nothing is sent, as (id, base) of each checkpoint."""
     peer = Peer()
-    store.message(peer, {"t": "subscribe", "group": "g", "have": 0, "follow": follow})
+    store.message(peer, {"t": "subscribe", "group": "g", "have": 0, "follow": follow, "headers": False})
     return peer, list(dict.fromkeys((message["id"], message["base"]) for message in peer.got if message["id"]))
 
 

@@ -6,7 +6,8 @@
     master      the master's and the spare's role
     controller  the failover sequence, false suspicions included
     changes     the replacement of input logger, output logger and store
-    faults, faults_replacements     deliberate ones, which the checkers must see
+    following   hot spares, and what loggers send to them
+    faults, faults_following, faults_replacements     deliberate ones, which the checkers must see
     group       one group with its traffic and its faults, drawn from a seed
     checkers    the invariants
     run         one schedule

@@ -23,6 +23,7 @@ class Changes:
         self.confirmed = dict.fromkeys(LOGS, 0)
         self.inputs_from = 1
         self.made = 0
+        self._logged_elsewhere = False          # since the spare was told who the loggers are
         self._former_output_loggers = []        # their ports are closed together: one may be replaced before it was steered to
 
     # -- what the group is told
@@ -45,6 +46,9 @@ class Changes:
         """The master says what a durable checkpoint *covers*."""
         self._group.checker.claimed(covers)
         self.confirmed = covers
+        if self.settled and self._logged_elsewhere and self._group.hot:
+            self._logged_elsewhere = False
+            self._controller.renew_spare()
 
     def suspect(self, host):
         """*host* is thought dead: replace what it has. Raises Lost."""
@@ -73,6 +77,7 @@ class Changes:
     def _replace(self, role, host):
         controller, group = self._controller, self._group
         self.made += 1
+        self._logged_elsewhere |= role != "store"
         controller.epoch += 1
         self.needed[role] = self.begun[role] = epoch = controller.epoch
         former = group.log_role(role)

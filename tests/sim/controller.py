@@ -54,13 +54,14 @@ class Controller:
             self.assign_spare()
 
     def renew_spare(self):
-        """The spare follows another store from now on."""
+        """The spare follows another store, or other loggers, from now on."""
         if self.spare is not None:
             self.host.call(self.spare, self._become_spare, self.spare)
 
     def _become_spare(self, host):
         group = self.group
-        group.parts.spare(host, group.make_core(host, self.epoch), group.store, group.checker, self._on_live)
+        loggers = (group.input_logger, group.output_logger) if group.hot else None
+        group.parts.spare(host, group.make_core(host, self.epoch), group.store, group.checker, self._on_live, loggers)
 
     def _retire(self, host):
         """If it was only slow, it hears of it some time."""

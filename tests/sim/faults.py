@@ -175,7 +175,7 @@ class SkipsTheLog(recovery.Recovery):
     """Inputs beyond the recoverable prefix are not taken from the log."""
 
     def _catch_up(self, budget, frames):
-        for inputs in self._inputs:
+        for inputs in self._replay.inputs:
             inputs.clear()
         super()._catch_up(budget, frames)
 
@@ -286,8 +286,9 @@ class Closed:
 class IgnoresOrder(recovery.Recovery):
     """Each worker's steps are repeated without regard to the others'."""
 
-    def _may_follow(self, extra):
-        return True
+    def _begin(self, replay):
+        replay.may_follow = lambda extra: True
+        super()._begin(replay)
 
 
 class IgnoresOrderSpare(SpareRole):

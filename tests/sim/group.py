@@ -51,6 +51,8 @@ class Group:
         self.rng, self.parts, self.workers = rng, parts, workers
         # what is drawn while the order of workers is: apart, so that it is the same whatever else is drawn
         self.order = random.Random(rng.getrandbits(64))
+        self.hot = self.order.random() < 0.5            # its spares repeat what the master does
+        self._feed_bytes_max = self.order.choice((200, 1 << 20))
         self.events = Events()
         self.checker = Checker(self.events, workers)
         calm = rng.random() < 0.3
@@ -94,13 +96,13 @@ class Group:
         core = self.parts.input_logger(self.number, host.mac, self.workers, epoch, self._log_bytes_max,
                                        lambda frame, port, workers: Witness.partition(frame, "", workers),
                                        start=start, start_ns=start_ns, master_epoch=master_epoch)
-        return InputLoggerRole(host, core, self.checker, self._tick_interval_ns)
+        return InputLoggerRole(host, core, self.checker, self._tick_interval_ns, self._feed_bytes_max)
 
     def make_output_logger(self, host, epoch, covered_from=0):
         """Let *host* be the output logger."""
         core = self.parts.output_logger(self.number, host.mac, self.workers, 2, epoch, pending_max=self._pending_max,
                                         covered_from=covered_from)
-        return OutputLoggerRole(host, core, self.checker, covered_from)
+        return OutputLoggerRole(host, core, self.checker, self._feed_bytes_max, covered_from)
 
     def make_store(self, host, epoch):
         """Let *host* be the store."""

@@ -1,12 +1,14 @@
 """The master's and the spare's role on a host: what the runtime does around the core's Master and Recovery."""
 
 from collections import deque
+from functools import partial
 
 from middleboxes.core.checkpoint import Assembler
 from middleboxes.core.frames import HOP_ACK, HOP_INPUT, decode_input, hop_of
 from middleboxes.core.recovery import LiveBuffer, Recovery
 from middleboxes.core.step import ReplayError
 
+from .following import Following
 from .network import MS
 
 #: frames that wait in the host's receive queue while the master is at its bound; the rest is lost
@@ -219,17 +221,30 @@ class MasterRole:
 class SpareRole:
     """Follows the store, keeps live inputs, becomes the master when told to."""
 
-    recovery_class = Recovery
+    recovery_class, following_class = Recovery, Following
 
-    def __init__(self, host, core, store, checker, on_live):
+    def __init__(self, host, core, store, checker, on_live, loggers):
         self.host, self.core, self.store, self.checker = host, core, store, checker
         self._on_live = on_live
         self._buffer = LiveBuffer(LIVE_FRAMES_MAX)
-        self._assembler = Assembler()
         self._recovery = None
         self._stepping = False
+        self._following = self.following_class(self, *loggers) if loggers else None     # of a hot one
+        self._resumed = self._store_told = False
+        self._feeding = 0                                   # number of the newest stream of checkpoints
         host.role = self
-        host.call(store.host, store.subscribe, host, core.checkpoint_id, True, self._checkpoint_chunk, None)
+        self._subscribe(True)
+
+    def _subscribe(self, follow):
+        self._feeding += 1
+        self._assembler = Assembler()
+        self.host.call(self.store.host, self.store.subscribe, self.host, self.core.checkpoint_id, follow,
+                       partial(self._checkpoint_chunk, self._feeding), self._all_loaded)
+
+    def load_again(self):
+        """Begin anew with all that the store has."""
+        self.core.checkpoint_id = 0
+        self._subscribe(self._recovery is None)
 
     def frame(self, frame):
         hop = hop_of(frame)[1]
@@ -246,15 +261,21 @@ class SpareRole:
             self.checker.sent(self.core, frame)
             self.host.send(frame)
 
-    def _checkpoint_chunk(self, data, last):
-        if self.host.role is not self:
+    def _checkpoint_chunk(self, feeding, data, last):
+        if self.host.role is not self or feeding != self._feeding:
             return
         if not last:
             self._assembler.add(data)
             return
         checkpoint = self._assembler.finish()[1]
-        if checkpoint.header["id"] > self.core.checkpoint_id:
-            self.core.load(checkpoint)
+        if checkpoint.header["id"] <= self.core.checkpoint_id:
+            return
+        if self._following is not None and self._following.begun:
+            self._following.header(checkpoint.header)
+            return
+        self.core.load(checkpoint)
+        if self._following is not None:
+            self._following.look()
 
     # -- recovery
 
@@ -264,29 +285,51 @@ class SpareRole:
         self._input_logger, self._output_logger = input_logger, output_logger
         self._recovery = self.recovery_class(self.core, stored, self._buffer)
         self._stored_prefix = stored
-        self.host.call(self.store.host, self.store.subscribe, self.host, self.core.checkpoint_id, False,
-                       self._checkpoint_chunk, self._all_loaded)
+        self._resumed = (self._following is not None
+                         and self._following.may_become_master(stored, input_logger, output_logger))
+        if self._resumed:
+            self.checker.resumed += 1
+            self._following.take_over(self._recovery)
+            self._step()
+        elif self._following is not None:
+            if self._following.begun:
+                self.core.checkpoint_id = 0
+            self._following.stop()
+            self._following = None
+        self._subscribe(False)
 
     def _all_loaded(self):
         if self.host.role is not self:
+            return
+        self._store_told = True
+        if self._resumed:
+            self._step()
             return
         after_n, after_k, to_k = self._recovery.loaded()
         self._ask_inputs(after_n)
         for worker, (after, to) in enumerate(zip(after_k, to_k)):
             self.host.call(self._output_logger.host, self._output_logger.determinants, self.host, worker, after, to,
-                           self._determinants)
+                           self.determinants_of_log)
 
     def _ask_inputs(self, after_n):
         for worker, after in enumerate(after_n):
-            self.host.call(self._input_logger.host, self._input_logger.inputs, self.host, worker, after, self._inputs)
+            self.host.call(self._input_logger.host, self._input_logger.inputs, self.host, worker, after, self.inputs_of_log)
 
-    def _inputs(self, worker, frames, end):
+    def asks_both(self):
+        """Ask both loggers, once the store has told what it has."""
+        self._resumed = False
+
+    def go_on(self):
+        """Something came by the streams that it followed."""
+        self._step()
+
+    def inputs_of_log(self, worker, frames, end):
         if self.host.role is self:
             self.checker.fetched(self.core, frames)
             self._recovery.inputs(worker, frames, end)
             self._step()
 
-    def _determinants(self, worker, data, released, end):
+    def determinants_of_log(self, worker, data, released, end):
         if self.host.role is self:
             self._recovery.released(worker, released)
             self._or_give_up(self._recovery.determinants, worker, data, end)
@@ -308,7 +351,7 @@ class SpareRole:
             self.host.later(MS // 20, self._slice)
 
     def may_go_live(self, recovery):
-        return recovery.finished and recovery.joined
+        return recovery.finished and recovery.joined and (self._store_told or not self._resumed)
 
     def _slice(self):
         self._stepping = False
@@ -321,6 +364,8 @@ class SpareRole:
             # inputs came faster than they were taken: it may stop asking again (recovery.GROWING_ANSWERS_MAX)
             self.checker.queue_overflows += recovery.buffer.dropped - recovery._dropped_at_request
             self.checker.recovered(self.core, self._stored_prefix)
+            if self._resumed:
+                self._following.settle()
             self._on_live(self.host, self.core)
             return
         again = recovery.again()

@@ -4,9 +4,11 @@ Each may be replaced: what is asked of one that has left its host is not answere
 """
 
 from middleboxes.core.checkpoint import Assembler
+from middleboxes.core.feeding import DeterminantFeed, InputFeed
 from middleboxes.core.frames import HOP_OUTPUT, HOP_TRIM, decode_input, decode_output, decode_trim, hop_of
 from middleboxes.core.outputlog import pack_keys
 
+from .following import Feeds
 from .network import MS
 
 #: small, so that crashes fall between batches
@@ -14,11 +16,20 @@ INPUTS_PER_MESSAGE = 5
 DETERMINANT_BYTES_PER_MESSAGE = 60
 
 
+class Covering(DeterminantFeed):
+    """With what it gives it tells up to where outputs never leave again."""
+
+    def take(self):
+        covered = [log.trimmed for log in self._logs]
+        return [(covered, *part) for part in super().take()]
+
+
 class InputLoggerRole:
     """Numbers and logs the traffic, ticks, answers a new master."""
 
-    def __init__(self, host, core, checker, tick_interval_ns):
+    def __init__(self, host, core, checker, tick_interval_ns, feed_bytes_max):
         self.host, self.core, self.checker = host, core, checker
+        self._feeds, self._feed_bytes_max = Feeds(self), feed_bytes_max
         self._tick_interval_ns = tick_interval_ns
         self.ticking = True
         self.succeeded = False          # another one has begun: what this one logs is nobody's input any more
@@ -46,10 +57,12 @@ class InputLoggerRole:
             if not self.succeeded:
                 self.checker.logged(frame)
             self.host.send(frame)
+            self._feeds.wake()
 
     def frame(self, frame):
         if hop_of(frame)[1] == HOP_TRIM:
             epoch, positions, _ = decode_trim(frame)
+            self._feeds.save()
             self.core.trim(epoch, positions)
 
     def fence(self, epoch, reply):
@@ -68,12 +81,27 @@ class InputLoggerRole:
         elif self.ticking and worker == len(self.checker.inputs) - 1:
             self._send_ticks()          # once for all workers: whether the live stream joins this answer is seen at once
 
+    def follow(self, client, after, on_begin, on_frames, on_refused):
+        """Send all inputs after *after* to a hot spare, as they are logged."""
+        if self.host.role is self:
+            self._feeds.add(client, InputFeed(self.core, after, self._feed_bytes_max), on_begin, on_frames, on_refused)
+
+    def unfollow(self, client, on_batch):
+        """The rest, and an empty batch for each worker that says so."""
+        if self.host.role is self and self._feeds.end(client):
+            for worker in range(len(self.checker.inputs)):
+                self.host.call(client, on_batch, worker, [], True)
+            if self.ticking:
+                self._send_ticks()
+
 
 class OutputLoggerRole:
     """Stores determinants, releases outputs to the checker, acknowledges, answers a new master."""
 
-    def __init__(self, host, core, checker, began):
+    def __init__(self, host, core, checker, feed_bytes_max, began):
         self.host, self.core, self.checker = host, core, checker
+        self._feeds, self._feed_bytes_max = Feeds(self), feed_bytes_max
+        self._ends = {}                 # client -> whom to tell of the end of its stream
         self._timer_ns = None
         self._began = began             # the epoch in which it replaced another, or 0
         self.is_former = False          # another one is there
@@ -89,7 +117,9 @@ class OutputLoggerRole:
             if not self.closed:
                 self.checker.at_output_logger(self.core, frame)
             self._let_out(self.core.receive(frame))
+            self._feeds.wake()
         elif hop == HOP_TRIM:
+            self._feeds.save()
             self._let_out(self.core.trim(*decode_trim(frame)))
         self._acknowledge()
 
@@ -114,6 +144,8 @@ class OutputLoggerRole:
         if self.host.role is self:
             prefix = self.core.fence(epoch)
             self.checker.fenced(prefix)
+            for client in self._feeds.clients():
+                self.unfollow(client)
             reply(prefix)
 
     def determinants(self, client, worker, after, to, on_batch):
@@ -128,6 +160,21 @@ class OutputLoggerRole:
         self.host.call(client, on_batch, worker, data, released, end)
         if not end:
             self.host.later(MS // 20, self.determinants, client, worker, last, to, on_batch)
+
+    def follow(self, client, after, on_begin, on_determinants, on_refused, on_end):
+        """Send all determinants after *after* to a hot spare, as they are stored; at a fence, what left."""
+        if self.host.role is self:
+            self._ends[client] = on_end
+            self._feeds.add(client, Covering(self.core.logs, after, self._feed_bytes_max), on_begin,
+                            on_determinants, on_refused)
+
+    def unfollow(self, client):
+        """The rest, and what left."""
+        if self.host.role is self and self._feeds.end(client):
+            released = [pack_keys(self.core.released(worker, log.trimmed, log.last)) if log.last % 2 else b""
+                        for worker, log in enumerate(self.core.logs)]
+            self.host.call(client, self._ends.pop(client), self.core.epoch, [log.last for log in self.core.logs],
+                           released)
 
 
 class StoreRole:

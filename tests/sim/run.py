@@ -19,6 +19,7 @@ class Report(NamedTuple):
     cut_open: int           # stored steps that a fence cut off because of what they depended on
     moves: int
     replaced: int           # input loggers, output loggers and stores
+    resumed: int            # failovers to a hot spare that went on from where it stood
     lost: int               # 1: the state was lost, as it must be
     digest: int
 
@@ -59,7 +60,7 @@ def run(seed, parts=Parts(), size=None):
     releases = group.checker.releases
     digest = random.Random(repr(releases)).getrandbits(64)
     return Report(seed, group.events.count, len(releases), group.controller.failovers, group.workers, group.checker.accesses,
-                  group.checker.cut_open, group.controller.moves, group.controller.changes.made, int(bool(group.lost)), digest)
+                  group.checker.cut_open, group.controller.moves, group.controller.changes.made, group.checker.resumed, int(bool(group.lost)), digest)
 
 
 def command(seed, size):

@@ -10,6 +10,8 @@ from .faults import (AppliesDeltasTwice, CommitsAheadOfTheOutputLogger, DropsOrd
                      IsNotFencedStore, KeepsAnOpenPrefix, KeepsEpoch, LogsNoAccess, LosesDeterminantsAtFence, MergesNoClock, RecordsAgain,
                      ReleasesTooEarly, ReleasesUnstored, SendsNoClock, SendsNothingWhenFull, SkipsTheLogSpare, StartsUnprotected,
                      TrimsBeforeDurable, TrimsInputsTooFar, TrimsOutputsTooFar, TurnsBackTheClock)
+from .faults_following import (BeginsTooEarlySpare, CountsAsDurableSpare, FollowsOnSpare, ForgetsChangesSpare, KeepsNoOutputsSpare,
+                               KeepsOldPlacesSpare, RepeatsUnstoredSpare)
 from .faults_replacements import (BeginsInTheMiddle, BeginsUncovered, ComesLate, CoversTooSoon, GoesOn, LosesTooSoon, NeverWaitsAgain,
                                   RepeatsNoTrim, SendsADelta, TakesFormerInputs, TellsNoTime, TellsTooLowNumbers, WaitsForNobody)
 from .group import Parts
@@ -51,8 +53,8 @@ FAULTS = [
     (Parts(spare=GoesLiveUnjoined), "never processed, though the network lost nothing"),
     (Parts(output_logger=BeginsInTheMiddle), "came in order|before the checkpoint that explains it"),
     (Parts(output_logger=BeginsUncovered), "before a checkpoint that covers it was durable"),
-    (Parts(core=TakesFormerInputs), "surviving|in another order than was logged|logged as two things|is needed by step|was not logged"),
-    (Parts(core=TellsTooLowNumbers), "surviving|never processed|logged as two things|is needed by step|in another order than|other values"),
+    (Parts(core=TakesFormerInputs), "surviving|in another order than was logged|logged as two things|is needed by step|was not logged|is trimmed"),
+    (Parts(core=TellsTooLowNumbers), "surviving|never processed|logged as two things|is needed by step|in another order than|other values|is trimmed"),
     (Parts(core=TellsNoTime), "time goes back"),
     (Parts(core=NeverWaitsAgain), "durable before its determinants are stored"),
     (Parts(core=WaitsForNobody), "does not come to rest"),
@@ -61,6 +63,13 @@ FAULTS = [
     (Parts(output_logger=ComesLate), "does not come to rest|came in order"),
     (Parts(master=SendsADelta), "does not come to rest|a delta on checkpoint|can't be applied"),
     (Parts(master=CoversTooSoon), "no such checkpoint is durable"),
+    (Parts(spare=RepeatsUnstoredSpare), "surviving|is needed by step|in another order than|other values|was not logged|left twice"),
+    (Parts(spare=BeginsTooEarlySpare), "surviving|is needed by step|in another order than|other values|was not logged|have a gap|are not closed|does not come to rest"),
+    (Parts(spare=KeepsNoOutputsSpare), "never left, though the network lost nothing"),
+    (Parts(spare=ForgetsChangesSpare), "do not give the surviving state|does not give|in another order than|was not logged"),
+    (Parts(spare=CountsAsDurableSpare), "do not give the surviving state|does not give|in another order than|was not logged"),
+    (Parts(spare=KeepsOldPlacesSpare), "surviving|does not give|in another order than|was not logged"),
+    (Parts(spare=FollowsOnSpare), "surviving|is needed by step|in another order than|other values|was not logged|were promised"),
     (Parts(controller=LosesTooSoon), "was given up, and could be recovered"),
 ]
 
