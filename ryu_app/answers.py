@@ -6,6 +6,7 @@ from .context import LOGS, UNFIT_NS
 from .underway import Holder, Move, Recovery, Replacement
 
 FIRST_OUTPUT = "first packet out"
+_OF_BUNDLES = ("bundle", "bundle-failed")
 _TROUBLES = ("function-error", "bundle-failed")
 _LOSS = {"store": "its checkpoints: a failure of the master now may lose state",
          "input-logger": "the input log: no traffic passes, and a failure of the master now loses state",
@@ -157,8 +158,8 @@ def event(context, node, message, now_ns):
     elif name == "bundle-wanted":
         if is_master and all(context.intact(group, role) for role in LOGS):
             context.request(now_ns, node.name, "bundle", group, "master", peers(context, group))
-    elif isinstance(detail.get("text"), str):
-        # of the middlebox, or of a bundle
+    elif isinstance(detail.get("text"), str) and (is_master or name in _OF_BUNDLES):
+        # of the middlebox, which a spare only repeats; or of a bundle, also of one that could not recover
         context.publish("warning" if name in _TROUBLES else "info", f"{name}: {detail['text']}", now_ns, group, node.name)
     return None
 

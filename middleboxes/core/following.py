@@ -24,8 +24,9 @@ from .step import ReplayError
 
 #: Bounds of what waits here, beyond which the spare is too slow to be hot: bytes of inputs, steps to repeat.
 INPUT_BYTES_MAX, STEPS_MAX = 64 << 20, 1 << 19
-#: Steps whose outputs are kept, of all workers; beyond it the oldest are dropped, counted: what of them got lost stays lost.
-KEPT_STEPS_MAX = 1 << 14
+#: Steps whose outputs are kept, of all workers, and bytes of these; beyond it the oldest are dropped, counted: what of them got lost
+#: stays lost.
+KEPT_STEPS_MAX, KEPT_BYTES_MAX = 1 << 14, 32 << 20
 #: Records of changes between two headers of durable checkpoints; more are a spare that hears of none.
 RECORDS_MAX = 1 << 10
 
@@ -40,7 +41,8 @@ class Follower:
         self.fenced_epoch = None            # the output logger was fenced in it: the stream of determinants is over
         self._replay = Replay(master)
         self._inputs_begin = self._determinants_begin = None
-        self._kept = deque()                # (worker, k, outputs), oldest first
+        self._kept, self._kept_bytes = deque(), 0       # (worker, k, outputs), oldest first
+        self._on_event = None               # what the master's is when nobody follows
         self._covered = [0] * len(master.workers)       # outputs up to here never leave again
         self._records = deque()             # ([k per worker] at its end, changes) of each record that is not durable for sure
         self._released = [set() for _ in master.workers]
@@ -84,7 +86,7 @@ class Follower:
         """Outputs of steps up to *positions* (one k per worker) never leave again."""
         self._covered = positions
         while self._kept and self._kept[0][1] <= positions[self._kept[0][0]]:
-            self._kept.popleft()
+            self._forget_outputs()
 
     def durable(self, header):
         """The checkpoint with this *header* is durable, of whatever position. Raises ReplayError."""
@@ -117,6 +119,8 @@ class Follower:
             return self.begun
         if all(worker.n >= n and worker.k >= k for worker, n, k in zip(workers, self._inputs_begin, self._determinants_begin)):
             self.begun = True
+            # what it would tell of its function the living master has told
+            self._on_event, self.master._on_event = self.master._on_event, lambda name, detail: None
             for number, (worker, plan) in enumerate(zip(workers, self._replay.plans)):
                 plan.trim(worker.k)
                 inputs = self._replay.inputs[number]
@@ -137,9 +141,18 @@ class Follower:
         k = self.master.workers[number].k
         if outputs and k > self._covered[number]:
             self._kept.append((number, k, outputs))
-            if len(self._kept) > KEPT_STEPS_MAX:
-                self._kept.popleft()
+            self._kept_bytes += _size(outputs)
+            while len(self._kept) > KEPT_STEPS_MAX or self._kept_bytes > KEPT_BYTES_MAX:
+                self._forget_outputs()
                 self.dropped_outputs += 1
+
+    def _forget_outputs(self):
+        self._kept_bytes -= _size(self._kept.popleft()[2])
+
+    def give_up(self):
+        """Nothing that it has repeated counts: the master is to load a checkpoint."""
+        if self.begun:
+            self.master._on_event = self._on_event
 
     # -- the failover
 
@@ -153,6 +166,7 @@ class Follower:
 
     def hand_over(self, recovery):
         """Let *recovery* go on from here. Raises ReplayError."""
+        self.master._on_event = self._on_event
         recovery.resume(self._replay, self._kept, self._released)
 
     def settle(self):
@@ -164,3 +178,7 @@ class Follower:
         self._records.clear()
         for name, variable in self.master.function.variables.items():
             variable.put_back(changes.get(name, ()))
+
+
+def _size(outputs):
+    return sum(len(frame) for _, frame in outputs)

@@ -46,7 +46,8 @@ _NUMBERS = {"group_id": (1, 0xFFFF), "workers": (1, WORKERS_MAX), "epoch": (0, _
 class Bundle:
     """What is in a bundle.
 
-    - *function*, *parameters*, *ports* ([{"name", "mac", "address", "address6"}], texts, the last one a list that may be missing), *workers*, *group*, *group_id*: of the group
+    - *function*, *parameters*, *workers*, *group*, *group_id*: of the group, and *ports*: [{"name", "mac", "address", "address6"}, ...],
+      texts, the last one a list of them that may be missing
     - *epoch*: of the master that went on; *cause*: one of CAUSES; *detail*: in words; *node*: who wrote it; *created_ns*: Unix time
     - *header*: of the checkpoint where it begins; *result_header*: of the one where it ends, or None; the whole of them, decoded, which
       may be large: *checkpoints* [Checkpoint, ...], a base and deltas on it, and *result*

@@ -195,6 +195,7 @@ class Bundles:
         current.hold(go_on)
         if current.begun and not current.has_positions:
             current.has_positions = True
+            self._errors.pop(group, None)       # this bundle has the step
             current.limit(HOLD_NS, current.release)
             if not self._write({"positions": cut.positions, "base": cut.base}):
                 current.release()

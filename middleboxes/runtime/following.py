@@ -107,7 +107,12 @@ class Following:
             # somebody else became the master: the stream has ended for good
             self._role.begin_anew("the group has another master")
             return
-        follower.durable(header)
+        try:
+            follower.durable(header)
+        except ReplayError as error:
+            if self._recovery is not None:
+                raise
+            self._role.begin_anew(str(error))
 
     def _step(self):
         """Repeat a slice."""
@@ -123,6 +128,7 @@ class Following:
         """Nothing of it counts any more: the streams have ended, or what they brought was wrong."""
         now_ns = self._loop.now_ns()
         self._delay_ns = AGAIN_NS if self._since_ns and now_ns - self._since_ns > CALM_NS else min(2 * self._delay_ns, AGAIN_MAX_NS)
+        self._follower.give_up()
         self._follower, self._since_ns = None, 0
         self.begun_anew += 1
         self._loop.cancel(self._timer)

@@ -28,7 +28,7 @@ class MasterRole(Role):
         self._committing = False
         self._full = False              # the next cut is a base: the store has nothing that a delta could build on
         self._again = False             # another cut as soon as this one is durable
-        self._errors = 0                # steps of the middlebox that raised, up to the last cut
+        self._errors = core.counters["function_errors"]     # steps of the middlebox that raised, up to the last cut
         self._stop_id = None            # stopping: the checkpoint before the last one
         self.taking = False
         self._on_durable = on_durable

@@ -13,7 +13,7 @@ from .bundles import Bundles
 from .connection import Connection, Listener
 from .faults import Faults
 from .input_logger import InputLoggerRole
-from .link import data_links, exclude
+from .link import BATCH, data_links, exclude
 from .loop import Loop
 from .master import MasterRole
 from .output_logger import OutputLoggerRole
@@ -23,6 +23,8 @@ from .store import StoreRole
 
 #: groups whose early live frames are kept before this node has a role in them
 EARLY_GROUPS_MAX = 16
+#: batches of outputs and acknowledgements handled in one turn of the loop, at most
+BATCHES_PER_TURN = 4
 #: batches read at most before a fence: as much as a socket's queue can hold
 DRAIN_BATCHES_MAX = 4096
 #: which role serves a message of a client
@@ -287,20 +289,29 @@ class Node:
                 buffer.add(frame)
 
     def _receive_others(self):
-        frames = self._others.receive()
-        touched = []
-        for (group_id, hop), some in by_hop(frames):
-            for role in self._by_id.get(group_id, ()):
-                try:
-                    role.frames(hop, some)
-                except ROLE_FAILURES as error:
-                    self.fail(role, error)
-                    continue
-                if role.role == "output-logger" and role not in touched:
-                    touched.append(role)
+        """Handle what is here, batch by batch, and acknowledge it all at once: a master is woken for each acknowledgement."""
+        touched, count = [], 0
+        for _ in range(BATCHES_PER_TURN):
+            frames = self._others.receive()
+            count += len(frames)
+            for (group_id, hop), some in by_hop(frames):
+                self._hand_to_roles(group_id, hop, some, touched)
+            if len(frames) < BATCH:
+                break                   # there are no more
         for role in touched:
-            role.acknowledge()
-        return bool(frames)
+            if not role.closed:
+                role.acknowledge()
+        return bool(count)
+
+    def _hand_to_roles(self, group_id, hop, frames, touched):
+        for role in self._by_id.get(group_id, ()):
+            try:
+                role.frames(hop, frames)
+            except ROLE_FAILURES as error:
+                self.fail(role, error)
+                continue
+            if role.role == "output-logger" and role not in touched:
+                touched.append(role)
 
     def drain(self):
         """Handle all frames that are here already."""

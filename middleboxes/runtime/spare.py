@@ -46,7 +46,7 @@ class SpareRole(Role):
 
     def __init__(self, node, group, epoch, args):
         super().__init__(node, group, epoch, args["group_id"])
-        self._args = args
+        self._args = dict(args)
         self.core = build_master(node, group, epoch, args, lambda name, detail: self.event(name, text=detail))
         self.loader = Loader(self.core)
         self._following = Following(self) if args["hot"] else None
@@ -216,9 +216,7 @@ class SpareRole(Role):
         same = all(self._args[name] == args[name] and self.is_open(name) for name in LOGGERS)
         self._resumed = self._following is not None and same and self._following.may_become_master(args["stored"])
         if self._following is not None and not self._resumed:
-            self.begin_anew("it is to recover from elsewhere")
-            self._following.close()
-            self._following = None
+            self._stop_following()
         self.core.begin(epoch, args["inputs_from"])
         self._times_ns = {"begin": self.loop.now_ns()}
         self._recovery = Recovery(self.core, args["stored"], self.node.buffer(self.group_id))
@@ -234,6 +232,16 @@ class SpareRole(Role):
             self.work(self._step)
         if args["cause"] != MOVED:
             self.node.bundles.begin(self.group, epoch, {name: args[name] for name in PEERS}, args["stored"], args["cause"])
+
+    def _stop_following(self):
+        """Recover as any other spare does; what the streams still bring is ignored."""
+        ahead = self._is_ahead()
+        if self._following.active:
+            self._following.drop()
+        self._following.close()
+        self._following = None
+        if ahead:
+            self._forget()
 
     def _all_loaded(self):
         """The store has nothing newer: what it has is loaded."""
@@ -268,8 +276,9 @@ class SpareRole(Role):
         """One slice of the recovery; the live frames that come meanwhile go to the buffer."""
         recovery = self._recovery
         before = recovery.replayed + recovery.processed
-        for frame in recovery.step(STEPS_PER_SLICE):
-            self.node.send(frame)
+        frames = recovery.step(STEPS_PER_SLICE)
+        if frames:
+            self.node.send_all(frames)
         if recovery.finished and recovery.joined and (self._store_told or not self._resumed):
             self._go_live()
             return False

@@ -174,6 +174,32 @@ def test_outputs_are_kept_until_they_are_covered_and_beyond_the_bound_the_oldest
     assert scene.follower.dropped_outputs == 2, "those that are covered made room"
 
 
+def test_what_is_kept_is_bounded_in_bytes_too(monkeypatch):
+    monkeypatch.setattr(module, "KEPT_BYTES_MAX", 15)
+    scene = Scene()
+    scene.pass_packets(words(1, 2, 3, 4, 5))
+    scene.stream()
+    assert scene.follower.dropped_outputs == 2, "an output has five bytes"
+
+
+def test_a_fault_of_the_function_is_told_by_the_master_and_by_its_hot_spare_only_once_it_is_the_master():
+    told = []
+    scene = Scene()
+    scene.spare._on_event = lambda name, detail: told.append(name)
+    scene.pass_packets([b"fail 1"])
+    scene.stream()
+    assert not told and scene.spare.counters["function_errors"] == 1
+    scene.fail_over()
+    scene.spare._on_event("x", "")
+    assert told == ["x"]
+    scene = Scene()
+    before = scene.spare._on_event
+    scene.stream()
+    assert scene.spare._on_event is not before
+    scene.follower.give_up()
+    assert scene.spare._on_event is before
+
+
 def test_a_stream_that_ended_before_the_recoverable_prefix_is_of_no_use():
     """Another spare was the master in between; what the ended stream had beyond its end is not of this history."""
     scene = Scene()

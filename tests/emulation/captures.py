@@ -59,7 +59,7 @@ class Capture:
 
 
 def read(file):
-    """[(interface, frame)] of a pcapng file, in its order; of one that is still written, those that are complete."""
+    """[(interface, frame)] of a pcapng file in the order of time; of one that is still written, those that are complete."""
     data, at, names, found = file.read_bytes(), 0, [], []
     while at + 12 <= len(data):
         kind, size = struct.unpack_from("<II", data, at)
@@ -71,11 +71,11 @@ def read(file):
         elif kind == _INTERFACE:
             names.append(_interface_name(body[8:]))
         elif kind == _PACKET:
-            interface, _, _, captured, length = struct.unpack_from("<5I", body)
+            interface, high, low, captured, length = struct.unpack_from("<5I", body)
             assert captured == length, "a frame is cut off"
-            found.append((names[interface], body[20:20 + captured]))
+            found.append((high << 32 | low, names[interface], body[20:20 + captured]))
         at += size
-    return found
+    return [(interface, frame) for _, interface, frame in sorted(found, key=lambda each: each[0])]
 
 
 def _interface_name(options):

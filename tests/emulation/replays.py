@@ -26,21 +26,21 @@ _RECEIVED_PACKETS = 1
 _ICMP_TYPE_AT, _ICMP_REST_AT = 34, slice(38, 42)
 
 
-class NetworkLossError(Exception):
-    """The emulated network lost frames by itself, or the capture did."""
+class SaysNothingError(Exception):
+    """A run on a machine too busy: frames were lost by the network itself or by a logger that was taken for dead, or a kill came too late."""
 
 
 class Replay:
-    """One run of all *subjects* (objects with function, ports, parameters and trace); *ways*: how the masters die, None: none does."""
+    """One run of all *subjects* (objects with function, ports, parameters, has_6 and trace); *ways*: how the masters die, None: none does."""
 
     def __init__(self, directory, subjects, ways):
         self._directory, self._subjects, self._ways = directory, subjects, ways
         self._groups = [f"g{number}" for number in range(len(subjects))]
 
     def run(self):
-        """[Watched of each subject]. Raises NetworkLossError."""
+        """[Watched of each subject]. Raises SaysNothingError."""
         path = self._directory / "many.yaml"
-        path.write_text(configuration([(each.function, each.ports, each.parameters) for each in self._subjects], SPARES), encoding="utf-8")
+        path.write_text(configuration([(each.function, each.ports, each.parameters, each.has_6) for each in self._subjects], SPARES), encoding="utf-8")
         planned = plan.make(config.load(path), "/")
         self._place_interfaces(planned)
         with clean_machine(self._directory) as product:
@@ -53,9 +53,15 @@ class Replay:
             with capture:
                 self._play(capture)
             lost = sum(overruns().values()) - sum(before.values()) + capture.lost()
+            roles = {failover["role"] for group in product.status()["groups"] for failover in group["failovers"]}
         if lost:
-            raise NetworkLossError(f"{lost} frames")
-        return self._watched(capture)
+            raise SaysNothingError(f"{lost} frames were lost by queues")
+        if roles - {"master"}:
+            raise SaysNothingError(f"these were taken for dead: {roles}")
+        watched = self._watched(capture)
+        if self._ways is not None and not all(map(oracle.died_in_the_middle, watched)):
+            raise SaysNothingError("a master died too early or too late")
+        return watched
 
     def _place_interfaces(self, planned):
         """Where the hosts and the input logger are at the switch."""
@@ -89,10 +95,7 @@ class Replay:
             some = everybody[first:first + SPARES]
             begun = self._taken(some)
             with self._sending(some, 2):
-                self._wait_taken(some, begun)
-                for number in some:
-                    how = self._ways[number % len(self._ways)]
-                    client.kill(self._groups[number], "master", how, node=f"m{number}")
+                self._kill_meanwhile(some, begun)
                 self._wait_end(capture, some, 2)
             client.heal()
             self._product("status", "--wait", "protected", "--timeout", "30")
@@ -126,10 +129,8 @@ class Replay:
     def _wait_end(self, capture, numbers, part):
         """Return once the pings at the end of *part* are answered on both sides: all before them was processed."""
         wanted = {(number, side) for number in numbers for side in (INSIDE, OUTSIDE)}
-        rest = (0xE0D0000 | part).to_bytes(4, "big")
-        capture.wait_for(lambda seen: wanted <= {self._ends[interface] for interface, frame in seen if interface in self._ends
-                                                 and len(frame) > _ICMP_TYPE_AT and frame[_ICMP_TYPE_AT] == ICMP_ECHO_REPLY
-                                                 and frame[_ICMP_REST_AT] == rest}, _PATIENCE_S)
+        capture.wait_for(lambda seen: wanted <= {self._ends[interface] for interface, frame in seen
+                                                 if interface in self._ends and _ends_part(frame, part)}, _PATIENCE_S)
 
     def _taken(self, numbers):
         """{number: frames that the switch has taken from its hosts}."""
@@ -141,10 +142,15 @@ class Replay:
                 counts[number] += int(fields.split()[_RECEIVED_PACKETS])
         return counts
 
-    def _wait_taken(self, numbers, begun):
-        """Return when a third of the second part of each was taken since *begun*."""
-        deadline = time.monotonic() + _PATIENCE_S
-        while any(count - begun[number] < len(self._subjects[number].parts[1]) // 3 for number, count in self._taken(numbers).items()):
+    def _kill_meanwhile(self, numbers, begun):
+        """Kill the master of each when a quarter of its second part was taken since *begun*."""
+        alive, deadline = set(numbers), time.monotonic() + _PATIENCE_S
+        while alive:
+            taken = self._taken(alive)
+            for number in sorted(alive):
+                if taken[number] - begun[number] >= len(self._subjects[number].parts[1]) // 4:
+                    client.kill(self._groups[number], "master", self._ways[number % len(self._ways)], node=f"m{number}")
+                    alive.remove(number)
             assert time.monotonic() < deadline, "tcpreplay sends nothing"
             time.sleep(_POLL_S)
 
@@ -154,7 +160,7 @@ class Replay:
         return [each._replace(inputs=oracle.log_of(each.inputs)) for each in self._watched_now(capture)]
 
     def _watched_now(self, capture):
-        found = [oracle.Watched([], []) for _ in self._subjects]
+        found = [oracle.Watched([], [], 0) for _ in self._subjects]
         for interface, frame in capture.frames():
             if interface == self._logger:
                 hop = hop_of(frame)
@@ -165,7 +171,14 @@ class Replay:
                 number, side = self._ends[interface]
                 if frame[6:12] == self._subjects[number].sides[side].port_mac:
                     found[number].outputs.append((side, frame))
+                    if _ends_part(frame, 2):
+                        found[number] = found[number]._replace(settled=len(found[number].outputs))
         return found
+
+
+def _ends_part(frame, part):
+    """Whether *frame* answers a ping at the end of that part."""
+    return len(frame) > _ICMP_TYPE_AT and frame[_ICMP_TYPE_AT] == ICMP_ECHO_REPLY and frame[_ICMP_REST_AT] == (0xE0D0000 | part).to_bytes(4, "big")
 
 
 def _run(host, script):

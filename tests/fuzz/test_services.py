@@ -89,8 +89,10 @@ def checkpoint(rng, number):
 
 
 def facts(role):
-    """What a role tells of itself, and the node of its roles."""
-    return json.dumps([role.status(), sorted(map(str, role.node._roles))])
+    """What a role tells of itself, but for who follows it, and the node of its roles."""
+    status = role.status()
+    counters = {name: value for name, value in status["counters"].items() if not name.startswith("followers")}
+    return json.dumps([{**status, "counters": counters}, sorted(map(str, role.node._roles))])
 
 
 def role_of(node, name):

@@ -46,6 +46,12 @@ def test_what_a_node_or_its_middlebox_tells_is_an_event(running, name, level):
     assert (action.level, action.group, action.node) == (level, "nat", "m1")
 
 
+def test_what_a_spare_repeats_of_a_middlebox_is_told_by_its_master_alone(running):
+    tell(running, "m2", "function-error", {"text": "again"})
+    tell(running, "m2", "bundle", {"text": "mine"})
+    assert [text for text in running.texts() if "again" in text or "mine" in text] == ["bundle: mine"]
+
+
 def test_an_event_without_a_text_is_none(running):
     before = len(running.published)
     tell(running, "m1", "anything", {"text": 5})

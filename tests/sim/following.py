@@ -151,6 +151,7 @@ class Following:
     def begin_anew(self):
         """Back to a checkpoint."""
         ahead = self.begun
+        self._follower.give_up()
         self._follower = None
         self.begun_anew += 1
         if ahead:

@@ -65,7 +65,7 @@ class Server:
     def __init__(self, address, tcp_port, udp_port):
         self._counters = Counters()
         self._flows = FlowTable()
-        self._accepted = self._resets = self._bad = 0
+        self._accepted = self._resets = self._bad = self._unanswered = 0
         self._loop = Loop(self._on_command)
         self._listener = socket.create_server((address, tcp_port), backlog=1024)
         self._listener.setblocking(False)
@@ -91,7 +91,7 @@ class Server:
 
     def _counts(self):
         return {**self._flows.counts(), "tcp_accepted": self._accepted, "tcp_resets_seen": self._resets,
-                "bad_payloads": self._bad, "kernel": self._counters.growth()}
+                "bad_payloads": self._bad, "udp_unanswered": self._unanswered, "kernel": self._counters.growth()}
 
     def _on_accept(self, _events):
         for _ in range(_ACCEPT_MAX):
@@ -118,7 +118,10 @@ class Server:
                 self._bad += 1
                 continue
             self._flows.seen(flow, number, source)
-            self._udp.sendto(data, source)
+            try:
+                self._udp.sendto(data, source)
+            except BlockingIOError:         # a starved machine: the send buffer is full, this one stays unanswered
+                self._unanswered += 1
 
 
 class Echo:
