@@ -59,10 +59,8 @@ def _attempt(context, group, now_ns):
 
 
 def _choose(context, group, now_ns):
-    ready, spare = spares.readiness(context, group)[0], group.spare
     name, cold = spares.take(context, group, now_ns)
     if name is not None:
-        group.recovery.hot = ready == "hot" and name == spare.node
         group.holders["master"] = Holder(name, context.nodes[name].boot)
         group.recovery.cold = cold
         group.recovery.prepared = any(pending.node == name and pending.do == "spare" and pending.group == group.name
@@ -97,7 +95,7 @@ def step(context, group, now_ns):
     stranded = fences.stranded(context, group)
     if stranded:
         retry(context, group, f"{', '.join(stranded)} begins again", now_ns)
-    elif what == loss.GO_ON and not recovery.waiting - _not_waited_for(context, recovery) and "master" in group.holders:
+    elif what == loss.GO_ON and not recovery.waiting and "master" in group.holders:
         _recover(context, group, now_ns)
 
 
@@ -153,11 +151,6 @@ def redirected(group, now_ns):
     group.recovery.mark("redirected", now_ns)
 
 
-def _not_waited_for(context, recovery):
-    """A hot target goes on while the switches turn: it has the inputs, and asks for those that went to the dead master meanwhile."""
-    return {"switch"} if recovery.hot and context.switches == set(context.deployment.switches) else set()
-
-
 def _recover(context, group, now_ns):
     recovery, target = group.recovery, group.holders["master"].node
     if not context.deployment.recovery:
@@ -201,7 +194,7 @@ def finish(context, group, detail, now_ns):
         "readiness": "hot" if detail.get("hot") is True else "cold" if recovery.cold else "warm", "attempts": recovery.attempts,
         "detect_ms": milliseconds(recovery.began_ns - recovery.last_seen_ns),
         "fence_ms": milliseconds(recovery.fenced_ns - recovery.began_ns),
-        "redirect_ms": milliseconds((recovery.redirected_ns or now_ns) - recovery.began_ns),
+        "redirect_ms": milliseconds(recovery.redirected_ns - recovery.began_ns),
         "load_ms": detail["load_ms"], "replay_ms": detail["replay_ms"],
         "total_ms": milliseconds(now_ns - recovery.last_seen_ns),
         "replayed_packets": detail["replayed_packets"], "timeline": recovery.timeline})

@@ -29,7 +29,6 @@ class Recovery:
     covered_from: int = 0               # of the output logger: it needs a checkpoint that covers this epoch of it
     begins_after: Optional[list] = None             # of the input logger: it has no inputs up to here
     cold: bool = True
-    hot: bool = False                   # the target has repeated what the dead master did
     sent: bool = False
     prepared: bool = False              # the target was asked to become a spare, or is one
     refilled: bool = False              # the store is new: the spare has the checkpoint, or nobody

@@ -218,14 +218,11 @@ class Fabric:
             self._check_only((group, epoch), self.agents[action.node])
         if do == "recover" or (do == "master" and not self.deployment.recovery and epoch > 1):
             assert self.fences.get((group, epoch), set()) == set(FENCED_ROLES), "recover before all fences"
-            # for a hot spare it is enough that the redirect is under way: the loggers' fences keep the old master out
-            is_hot = self.agents[action.node].counts.get((group, "spare"), {}).get("hot")
-            steering = self.tokens[-1][1] if is_hot and self.tokens else self.steering
-            assert steering.active[group, "master"] == action.node, "recover before the redirect"
+            assert self.steering.active[group, "master"] == action.node, "recover before the redirect"
             dead = [name for (g, e, *_), (name, boot) in self.masters.items() if g == group and e < epoch
                     and boot == self.agents[name].boot and self.agents[name].running
                     and (g, "master") in self.agents[name].roles and name != action.node]
-            assert set(dead) <= steering.fenced, f"{dead} may still send"
+            assert set(dead) <= self.steering.fenced, f"{dead} may still send"
         if do == "input-logger":
             self._check_only((group, epoch, do), self.agents[action.node])
         # a controller that never saw the master takes what it finds for complete (docs/architecture.md, known limits)

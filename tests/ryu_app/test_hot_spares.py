@@ -78,33 +78,3 @@ def test_the_record_tells_how_ready_the_spare_was():
         messages[0]["detail"].update(detail)
         fabric.run()
         assert fabric.group().failovers[0]["readiness"] == told
-
-
-def fenced(fabric):
-    """Everybody has answered but the switches."""
-    for name in ("st", "ol", "il"):
-        while fabric.agents[name].inbox:
-            fabric.step(("inbox", name))
-        while fabric.agents[name].outbox:
-            fabric.step(("outbox", name))
-
-
-@pytest.mark.parametrize("hot, away, waits", [(True, False, False), (False, False, True), (True, True, True)])
-def test_only_a_hot_spare_goes_on_while_the_switches_turn_if_all_are_there(hot, away, waits):
-    fabric = made(single())
-    fabric.agents["m2"].counts["nat", "spare"] = {"checkpoint": 7, "hot": hot, "behind_steps": 0}
-    fabric.tick()
-    if away:
-        fabric.do(fabric.core.switch_lost("s1", fabric.now_ns))
-    fabric.kill("m1")
-    fenced(fabric)
-    assert ("recover" in [do for _, do, _, _ in fabric.requests]) != waits
-    if not waits:
-        # it is live before the barrier's answer comes
-        while fabric.core.context.groups["nat"].phase == "recovering":
-            fabric.step(next(choice for choice in fabric.choices() if choice[0] != "token"))
-        record, = fabric.group().failovers
-        assert record["redirect_ms"] > 0
-    fabric.run()
-    if not away:
-        assert fabric.master() == "m2" and fabric.state() == "protected"

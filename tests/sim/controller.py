@@ -147,8 +147,6 @@ class Controller:
             return                              # no spare: assign_spare comes here again
         group, rng = self.group, self.group.rng
         self._waiting = {"store": True, "output-logger": True, "barrier": True}
-        if group.hot:
-            del self._waiting["barrier"]        # a hot spare goes on while the switch turns
         self.host.call(group.store.host, group.store.fence, epoch,
                        lambda *checkpoint: group.store.host.call(self.host, self._answer, epoch, "store", checkpoint))
         self.host.call(group.output_logger.host, group.output_logger.fence, epoch,
@@ -178,8 +176,7 @@ class Controller:
             self._prefix = result
         elif who == "store":
             self._checkpoint = result
-        if self._waiting.pop(who, None) is None:
-            return
+        self._waiting.pop(who, None)
         if not self._waiting and self.master is not None:
             checkpoint_id, covers = self._checkpoint
             if checkpoint_id == 0 and self.changes.none:
