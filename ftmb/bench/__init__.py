@@ -7,6 +7,7 @@
 - ``systems``    what is compared: limit, plain, protected, Linux's NAT
 - ``plain``      the process of ``plain``: the function in the runtime, unprotected
 - ``inside``     what needs no network: checkpoints, replay, bytes of determinants
+- ``flows``      what the number of flows costs a packet: caches, and tables that grow
 - ``resident``   memory of a logged packet and of a flow
 - ``measure``, ``report``   rounds; table and ratios
 - ``plots``, ``charts``     which charts there are; bars and lines as SVG

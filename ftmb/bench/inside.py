@@ -24,6 +24,7 @@ from .nodes import NAT, PORTS
 CHANGED_MAX = 10_000
 CHANGES, CHANGES_FLOWS = (100, 1000), 100_000
 _MAC = bytes.fromhex("020000000001")
+_INSIDE_MAC = bytes.fromhex(PORTS[0]["mac"].replace(":", ""))
 _CLIENT, _SERVER, _OUTSIDE = 0x0A000100, 0xC0000201, 0xC00002FE
 _FLOWS_PER_ADDRESS = 50_000
 _NS = 1_000_000_000
@@ -43,15 +44,18 @@ def nat_master(workers=1):
 
 def frames_of(flows, count, frame_bytes=64):
     """*count* frames of *flows* flows in turn, from inside."""
-    inside_mac = bytes.fromhex(PORTS[0]["mac"].replace(":", ""))
-    made = [ipv4(inside_mac, _MAC, UDP, _CLIENT + flow // _FLOWS_PER_ADDRESS, _SERVER,
-                 udp(_CLIENT, 1024 + flow % _FLOWS_PER_ADDRESS, _SERVER, 40000, bytes(frame_bytes - 42)))
-            for flow in range(min(flows, count))]
+    made = [frame_of(flow, frame_bytes) for flow in range(min(flows, count))]
     return [made[number % flows] for number in range(count)]
 
 
+def frame_of(flow, frame_bytes=64):
+    """A frame of that *flow* (a number), from inside."""
+    return ipv4(_INSIDE_MAC, _MAC, UDP, _CLIENT + flow // _FLOWS_PER_ADDRESS, _SERVER,
+                udp(_CLIENT, 1024 + flow % _FLOWS_PER_ADDRESS, _SERVER, 40000, bytes(frame_bytes - 42)))
+
+
 @contextmanager
-def _no_collector():
+def no_collector():
     """As in a node."""
     gc.collect()
     gc.disable()
@@ -65,7 +69,7 @@ def live(master, flows, count, first=2):
     """Frames a second that *master* takes, from INPUT frames to OUTPUT frames in batches."""
     encoder, now_ns = InputEncoder(GROUP_ID, _MAC), 2 * _NS
     logged = [encoder.encode(1, 0, (number, now_ns, 0, 0, frame)) for number, frame in enumerate(frames_of(flows, count), first)]
-    with _no_collector():
+    with no_collector():
         began_ns = time.perf_counter_ns()
         for start in range(0, count, BATCH):
             master.take_all(logged[start:start + BATCH])
@@ -75,14 +79,19 @@ def live(master, flows, count, first=2):
 def fill(master, flows):
     """Give the NAT *flows* UDP mappings."""
     nat = master.function
-    addresses = nat.external_addresses
     for flow in range(flows):
-        address, port = flow // _FLOWS_PER_ADDRESS, 1024 + flow % _FLOWS_PER_ADDRESS
-        inside, external = endpoint(UDP, _CLIENT + address, port), endpoint(UDP, addresses[address], port)
-        nat.outbound[inside] = external
-        nat.inbound[external] = inside
-        nat.udp_used.touch(inside, _NS)
+        open_flow(nat, flow)
     nat.whole_state.check_flows(master.cut().changes)
+
+
+def open_flow(nat, flow):
+    """Give *nat* the UDP mapping of that *flow* (a number); its inside end."""
+    address, port = flow // _FLOWS_PER_ADDRESS, 1024 + flow % _FLOWS_PER_ADDRESS
+    inside, external = endpoint(UDP, _CLIENT + address, port), endpoint(UDP, nat.external_addresses[address], port)
+    nat.outbound[inside] = external
+    nat.inbound[external] = inside
+    nat.udp_used.touch(inside, _NS)
+    return inside
 
 
 def pauses(flows, rounds, changed=CHANGED_MAX):
@@ -91,7 +100,7 @@ def pauses(flows, rounds, changed=CHANGED_MAX):
     fill(master, flows)
     keys, changed = list(islice(master.function.outbound, changed)), min(flows, changed)
     cuts_ns, slices_ns, ends_ns = [], [], []
-    with _no_collector():
+    with no_collector():
         for number in range(rounds):
             for key in keys:
                 master.function.udp_used.touch(key, (number + 2) * _NS)
@@ -126,7 +135,7 @@ def replay(count, flows=100):
         plan.append(number)
     recovery = Recovery(spare, [count + 1], LiveBuffer())
     recovery.loaded()
-    with _no_collector():
+    with no_collector():
         began_ns = time.perf_counter_ns()
         # as ever, nearly all outputs left before the failure
         recovery.released(0, pack_keys([number << 16 for number in range(2, count + 2)]))
@@ -193,7 +202,7 @@ def cores(frame_bytes, batches):
     """Time of each role's core for a packet, in ns, and of the master's that of its function: the least of many *batches*, so undisturbed."""
     logger, master, outputs, frames = path(BATCH, BATCH, frame_bytes)
     least = dict.fromkeys(("input_logger_ns", "master_ns", "output_logger_ns", "function_ns"), float("inf"))
-    with _no_collector():
+    with no_collector():
         for _ in range(batches):
             times = [time.perf_counter_ns()]
             for step in (lambda: logger.accept_all(0, frames, 2 * _NS), lambda: master.take_all(made), lambda: outputs.receive_all(made),
@@ -205,11 +214,15 @@ def cores(frame_bytes, batches):
     return {"frame_bytes": frame_bytes, **least}
 
 
+def sizes(is_quick):
+    """The numbers of flows that are compared."""
+    return (1000, 10_000, 100_000) if is_quick else (1000, 10_000, 100_000, 1_000_000)
+
+
 def everything(is_quick):
     """All tables."""
-    sizes = (1000, 10_000, 100_000) if is_quick else (1000, 10_000, 100_000, 1_000_000)
     rounds = 30 if is_quick else 100
-    rows = [pauses(flows, rounds) for flows in sizes] + [pauses(CHANGES_FLOWS, rounds, changed) for changed in CHANGES]
+    rows = [pauses(flows, rounds) for flows in sizes(is_quick)] + [pauses(CHANGES_FLOWS, rounds, changed) for changed in CHANGES]
     return {"changed_max": CHANGED_MAX, "pauses": rows,
             "replay": replay(10_000 if is_quick else 50_000), "determinants": [determinants(1), determinants(4)],
             "cores": [cores(frame_bytes, 200 if is_quick else 2000) for frame_bytes in (64, 1500)]}

@@ -58,6 +58,8 @@ def _inside(found):
     text = [f"{'flows':>9}{'changed':>9}{'cut p50 us':>12}{'p99':>9}{'slice p99':>11}{'end p99':>9}{'live packets/s':>16}"]
     text += [f"{row['flows']:>9}{row['changed']:>9}{row['pause_p50_us']:>12.1f}{row['pause_p99_us']:>9.1f}{row['slice_p99_us']:>11.1f}"
              f"{row['end_p99_us']:>9.1f}{row['live_per_second']:>16.0f}" for row in found["pauses"]]
+    text += [f"{row['flows']:>9} flows: {row['packet_ns']:.0f} ns of the function for a packet whose flow is in no cache; longest wait for a flow that comes"
+             f" {row['longest_new_ns'] / 1000:.0f} us, for one that is used {row['longest_use_ns'] / 1000:.0f} us" for row in found["flows"]]
     text += [f"cores, {row['frame_bytes']} bytes: input logger {row['input_logger_ns']:.0f} ns a packet, master {row['master_ns']:.0f}, of it the"
              f" function {row['function_ns']:.0f}, output logger {row['output_logger_ns']:.0f}" for row in found["cores"]]
     replay = found["replay"]

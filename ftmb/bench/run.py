@@ -10,7 +10,7 @@ import sys
 from ..demo.progress import Progress
 from ..errors import UsageError
 from ..running import check_writable, write_json
-from . import growth, inside, iperf, measure, plots, report, resident, systems
+from . import flows, growth, inside, iperf, measure, plots, report, resident, systems
 from .gap import run as gap
 from .network import network
 from .programs import compiled
@@ -62,7 +62,8 @@ def _price(args, progress):
     with compiled() as wire:
         _on_paths(args, wire, names, progress, result)
     progress.line("checkpoints, replay, memory and determinants, without a network")
-    result["inside"] = {**inside.everything(args.quick), "memory": resident.memory(_KEPT)}
+    result["inside"] = {**inside.everything(args.quick), "memory": resident.memory(_KEPT),
+                        "flows": [flows.costs(count) for count in inside.sizes(args.quick)]}
     saturated = result["paths"]["direct"]["systems"]["protected"][measure.FRAMES_BYTES[0]]["per_second"]
     result["inside"]["replay"]["of_protected"] = result["inside"]["replay"]["per_second"] / saturated
     for line in report.lines(result):

@@ -1,7 +1,7 @@
 """Ordered, for the compiled modules that build on it."""
 
 from cpython.object cimport PyObject
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 
 cdef enum:
@@ -11,17 +11,16 @@ cdef enum:
 
 
 cdef struct Entry:
-    PyObject *key
-    void *value             # an object, or a number (int64)
+    PyObject *key           # NULL if the key is an int and its own hash
+    void *value             # an object, or an int of 64 bits
     Py_hash_t hash
     uint32_t before         # places of the neighbours in order, 0 at both ends
     uint32_t after
     uint32_t next           # the next place of the same bucket, or the next free one; 0 at the end
-    bint is_plain           # the key is an int, and its own hash
+    bint is_number          # the value is an int
 
 
 cdef class Ordered:
-    cdef bint _holds_numbers        # values are ints of 64 bits, kept without an object for each
     cdef Entry **_chunks
     cdef uint32_t **_segments
     cdef uint32_t _chunk_count, _chunk_room, _segment_count, _segment_room
@@ -39,12 +38,21 @@ cdef class Ordered:
     cdef void _unlink(self, Entry *entry) noexcept
     cdef void _link_last(self, uint32_t place, Entry *entry) noexcept
     cdef uint32_t _insert(self, object key, Py_hash_t hash, object value) except 0
-    cdef int _replace(self, Entry *entry, object value) except -1
     cdef int _remove(self, uint32_t place) except -1
     cdef void _move_to_end(self, uint32_t place) noexcept
-    cdef object _value(self, Entry *entry)
     cdef void _clear(self) noexcept
 
 
 cdef inline Entry *entry_at(Ordered table, uint32_t place) noexcept:
     return &table._chunks[(place - 1) >> CHUNK_BITS][(place - 1) & (CHUNK - 1)]
+
+
+cdef inline object key_of(Entry *entry):
+    return entry.hash if entry.key is NULL else <object> entry.key
+
+
+cdef inline object value_of(Entry *entry):
+    return <int64_t> entry.value if entry.is_number else <object> entry.value
+
+
+cdef int set_value(Entry *entry, object value) except -1

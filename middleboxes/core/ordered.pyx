@@ -5,16 +5,17 @@ and again where keys move to its end, and finds its first key only behind the pl
 
 - entries are in chunks that never move, linked in their order; the place of a removed one is taken by a later one,
 - buckets are chains of entries, which grow by linear hashing (Litwin 1980): a key that comes splits two buckets at most,
-- a plain int is compared by its hash, which is the number itself: the key's object is not touched, so that a lookup among more keys than
-  the processor's caches hold waits for memory less often.
+- ints are kept as numbers: a key that is its own hash, and a value of 64 bits, have no object of their own, so that a lookup among more keys
+  than the processor's caches hold waits for memory less often.
 
-Keys are compared as in a dict. A key takes 40 bytes and about 5 for its bucket; places are given back when all is forgotten.
+Keys are compared as in a dict. A key takes 40 bytes and about 5 for its bucket, with its value if that is an int, and all of it is given back
+when all is forgotten.
 Who goes through the keys gets RuntimeError if one comes, goes or moves meanwhile.
 """
 
 from cpython.object cimport Py_EQ, PyObject, PyObject_Hash, PyObject_RichCompareBool
 from cpython.long cimport PyLong_CheckExact
-from cpython.ref cimport Py_DECREF, Py_INCREF
+from cpython.ref cimport Py_INCREF, Py_XDECREF
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 
@@ -40,6 +41,30 @@ cdef inline bint is_plain_int(object key, Py_hash_t hash) except -1:
     """Whether *key* is an int, and its own hash."""
     cdef int overflow = 0
     return PyLong_CheckExact(key) and hash >= 0 and PyLong_AsLongLongAndOverflow(key, &overflow) == hash and not overflow
+
+
+cdef int set_value(Entry *entry, object value) except -1:
+    """Give *entry* another value."""
+    cdef int overflow = 0
+    cdef int64_t number = 0
+    cdef PyObject *old = NULL if entry.is_number else <PyObject *> entry.value
+    if PyLong_CheckExact(value):
+        number = PyLong_AsLongLongAndOverflow(value, &overflow)
+    if PyLong_CheckExact(value) and not overflow:
+        entry.is_number, entry.value = True, <void *> number
+    else:
+        Py_INCREF(value)
+        entry.is_number, entry.value = False, <void *> value
+    Py_XDECREF(old)
+    return 0
+
+
+cdef inline void drop(Entry *entry) noexcept:
+    """Forget what *entry* has."""
+    Py_XDECREF(entry.key)
+    if not entry.is_number:
+        Py_XDECREF(<PyObject *> entry.value)
+    entry.key, entry.value = NULL, NULL
 
 
 cdef void **with_room(void **pointers, uint32_t count, uint32_t *room) except NULL:
@@ -91,10 +116,10 @@ cdef class Ordered:
         while place:
             entry = entry_at(self, place)
             if entry.hash == hash:
-                if entry.key == <PyObject *> key or is_plain and entry.is_plain:
+                if entry.key == <PyObject *> key or is_plain and entry.key is NULL:
                     return place
                 # a strange key's comparison may run any code
-                version, other = self._version, <object> entry.key
+                version, other = self._version, key_of(entry)
                 if PyObject_RichCompareBool(other, key, Py_EQ):
                     if version == self._version:
                         return place
@@ -168,9 +193,6 @@ cdef class Ordered:
 
     cdef uint32_t _insert(self, object key, Py_hash_t hash, object value) except 0:
         """Add *key*, which is not there, as the last one; its place."""
-        cdef int64_t number = 0
-        if self._holds_numbers:
-            number = value
         cdef bint is_plain = is_plain_int(key, hash)
         if not self._buckets:
             self._add_segment()
@@ -181,33 +203,16 @@ cdef class Ordered:
         cdef Entry *entry = entry_at(self, place)
         cdef uint32_t *bucket = bucket_of(self, hash)
         self._free = entry.next
-        Py_INCREF(key)
-        entry.key = <PyObject *> key
-        if self._holds_numbers:
-            entry.value = <void *> number
-        else:
-            Py_INCREF(value)
-            entry.value = <void *> value
-        entry.hash, entry.is_plain = hash, is_plain
+        entry.hash, entry.key, entry.value, entry.is_number = hash, NULL, NULL, False
+        if not is_plain:
+            Py_INCREF(key)
+            entry.key = <PyObject *> key
+        set_value(entry, value)
         entry.next, bucket[0] = bucket[0], place
         self._link_last(place, entry)
         self._count += 1
         self._version += 1
         return place
-
-    cdef int _replace(self, Entry *entry, object value) except -1:
-        """Give *entry* another value."""
-        cdef int64_t number
-        cdef void *old
-        if self._holds_numbers:
-            number = value
-            entry.value = <void *> number
-        else:
-            old = entry.value
-            Py_INCREF(value)
-            entry.value = <void *> value
-            Py_DECREF(<object> old)
-        return 0
 
     cdef int _remove(self, uint32_t place) except -1:
         cdef Entry *entry = entry_at(self, place)
@@ -219,12 +224,7 @@ cdef class Ordered:
         entry.next, self._free = self._free, place
         self._count -= 1
         self._version += 1
-        cdef PyObject *key = entry.key
-        cdef void *value = entry.value
-        entry.key, entry.value = NULL, NULL
-        Py_DECREF(<object> key)
-        if not self._holds_numbers:
-            Py_DECREF(<object> value)
+        drop(entry)
         return 0
 
     cdef void _move_to_end(self, uint32_t place) noexcept:
@@ -242,9 +242,7 @@ cdef class Ordered:
         while place:
             entry = entry_at(self, place)
             place = entry.after
-            Py_DECREF(<object> entry.key)
-            if not self._holds_numbers:
-                Py_DECREF(<object> entry.value)
+            drop(entry)
         for number in range(self._chunk_count):
             free(self._chunks[number])
         for number in range(self._segment_count):
@@ -258,9 +256,6 @@ cdef class Ordered:
 
     # -- what reads it
 
-    cdef object _value(self, Entry *entry):
-        return <int64_t> entry.value if self._holds_numbers else <object> entry.value
-
     def __len__(self):
         return self._count
 
@@ -271,12 +266,12 @@ cdef class Ordered:
         cdef uint32_t place = self._find(key, PyObject_Hash(key))
         if not place:
             raise KeyError(key)
-        return self._value(entry_at(self, place))
+        return value_of(entry_at(self, place))
 
     def get(self, key, default=None):
         """The value of *key*, *default* if it is not there."""
         cdef uint32_t place = self._find(key, PyObject_Hash(key))
-        return self._value(entry_at(self, place)) if place else default
+        return value_of(entry_at(self, place)) if place else default
 
     def __iter__(self):
         return _Iterator(self, KEYS, False)
@@ -364,6 +359,5 @@ cdef class _Iterator:
         cdef Entry *entry = entry_at(self._of, self._place)
         self._place = entry.before if self._is_reversed else entry.after
         if self._kind == KEYS:
-            return <object> entry.key
-        value = self._of._value(entry)
-        return value if self._kind == VALUES else (<object> entry.key, value)
+            return key_of(entry)
+        return value_of(entry) if self._kind == VALUES else (key_of(entry), value_of(entry))

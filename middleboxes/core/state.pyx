@@ -12,7 +12,7 @@ bytes, or tuples of these. StateError names the variable that breaks a rule.
 from cpython.object cimport PyObject_Hash
 from libc.stdint cimport int64_t, uint32_t
 
-from .ordered cimport Entry, Ordered, entry_at
+from .ordered cimport Entry, Ordered, entry_at, key_of, set_value, value_of
 
 cdef extern from "Python.h":
     long long PyLong_AsLongLongAndOverflow(object number, int *overflow) except? -1
@@ -139,7 +139,7 @@ cdef class Map(Ordered, Variable):
         self._check_value(value)
         cdef uint32_t place = self._find(key, hash)
         if place:
-            self._replace(entry_at(self, place), value)
+            set_value(entry_at(self, place), value)
         else:
             # the last one here, and in the delta, too: one that was in there and removed is not in there any more. Told as
             # removed, it comes last wherever between its cuts the delta is applied to (docs/protocol.md, rule 26)
@@ -167,7 +167,7 @@ cdef class Map(Ordered, Variable):
         """Remove *key* and return its value; *default* if it is absent and one is given, else KeyError."""
         cdef uint32_t place = self._find(key, PyObject_Hash(key))
         if place:
-            value = self._value(entry_at(self, place))
+            value = value_of(entry_at(self, place))
             self._take_out(place, key)
         elif len(default) == 1:
             value, = default
@@ -185,7 +185,7 @@ cdef class Map(Ordered, Variable):
         self._set_last(place, key, value)
 
     cdef int _set_last(self, uint32_t place, key, value) except -1:
-        self._replace(entry_at(self, place), value)
+        set_value(entry_at(self, place), value)
         self._move_to_end(place)
         # who applies the delta removes it, and then it comes last there, too
         self._removed[key] = None
@@ -243,7 +243,7 @@ cdef class Map(Ordered, Variable):
         cdef Entry *entry
         while place:
             entry = entry_at(self, place)
-            pairs[number], pairs[number + 1] = <object> entry.key, self._value(entry)
+            pairs[number], pairs[number + 1] = key_of(entry), value_of(entry)
             number += 2
             place = entry.after
         return Everything(pairs)
@@ -258,21 +258,18 @@ cdef class Map(Ordered, Variable):
                 self._remove(place)
         for number in range(0, len(items) - 1, 2):
             key, value = items[number], items[number + 1]
-            if self._holds_numbers:
-                self._check_value(value)
+            if isinstance(self, IdleTimers):
+                self._check_value(value)    # the others take what the checkpoint's decoder lets through
             hash = PyObject_Hash(key)       # tuples do not keep theirs
             place = self._find(key, hash)
             if place:
-                self._replace(entry_at(self, place), value)
+                set_value(entry_at(self, place), value)
             else:
                 self._insert(key, hash, value)
 
 
 cdef class IdleTimers(Map):
     """Key -> time of last use (ns, 64 bits), the longest unused first: expiry costs the same for any number of keys."""
-
-    def __cinit__(self):
-        self._holds_numbers = True
 
     cdef int _check_value(self, value) except -1:
         cdef int overflow = 0
@@ -301,7 +298,7 @@ cdef class IdleTimers(Map):
             entry = entry_at(self, place)
             if now_ns - <int64_t> entry.value < timeout_ns:
                 break
-            keys.append(<object> entry.key)
+            keys.append(key_of(entry))
             place = entry.after
         return keys
 

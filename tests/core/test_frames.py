@@ -5,7 +5,7 @@ import struct
 import pytest
 
 from middleboxes.core import frames
-from middleboxes.core.frames import (PACKET, TICK, FrameError, Input, InputEncoder, OutputEncoder, decode_ack,
+from middleboxes.core.frames import (PACKET, TICK, FrameError, Input, InputEncoder, OutputEncoder, addressed_to, by_hop, decode_ack,
                                      decode_input, decode_output, decode_trim, encode_ack, encode_trim, hop_of, virtual_mac)
 
 from .boxes import MAC, mutations
@@ -129,3 +129,17 @@ def test_damaged_frames_raise_nothing_but_frame_error():
 def test_strangers_are_no_frames_of_ours(frame):
     assert hop_of(frame) is None
     assert try_all(frame) == 0
+
+
+def test_frames_go_on_in_runs_of_one_group_and_hop():
+    inputs = [InputEncoder(group, MAC).encode(9, 0, ITEM) for group in (1, 1, 2)]
+    ack = encode_ack(1, MAC, 9, 0, 1, False)
+    assert by_hop([*inputs, b"short", ack, inputs[0]]) == [
+        ((1, frames.HOP_INPUT), inputs[:2]), ((2, frames.HOP_INPUT), inputs[2:]), ((1, frames.HOP_ACK), [ack]), ((1, frames.HOP_INPUT), inputs[:1])]
+    assert by_hop([]) == []
+
+
+def test_a_port_accepts_what_is_for_it_and_for_all():
+    own, other = MAC + bytes(20), bytes([MAC[0], *MAC[1:5], MAC[5] ^ 1]) + bytes(20)
+    everybody, some = b"\xff" * 6 + bytes(20), bytes.fromhex("01005e000001")
+    assert addressed_to([own, other, everybody, some, b"", MAC[:5], MAC], MAC) == [own, everybody, some, MAC]

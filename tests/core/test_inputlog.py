@@ -109,3 +109,12 @@ def test_asking_beyond_the_end_or_of_an_empty_log_ends_at_once():
     assert inputs.after(0, 5, 10) == ([], True)
     frames, end = inputs.after(0, 0, 10)
     assert len(frames) == 1 and end
+
+
+def test_what_was_logged_before_a_fence_is_told_in_the_new_epoch():
+    inputs = logger(epoch=3)
+    before = inputs.accept(0, b"before", 1)
+    inputs.fence(4)
+    frames, _ = inputs.after(0, 0, 10)
+    assert [decode_input(frame)[0] for frame in (before, *frames)] == [3, 4]
+    assert decode_input(frames[0])[2] == decode_input(before)[2]

@@ -5,7 +5,7 @@ import pytest
 from middleboxes.core.channel import pack
 from middleboxes.core.determinants import EXTRA_BYTES_MAX, DeterminantError, encode_extra
 from middleboxes.core.emitting import OUTPUTS_MAX
-from middleboxes.core.frames import FrameError, decode_output, decode_trim, encode_ack
+from middleboxes.core.frames import FrameError, InputEncoder, decode_output, decode_trim, encode_ack
 from middleboxes.core.master import RESENT_BATCHES_MAX
 from middleboxes.core.step import RECORDED_BYTES_MAX, RECORDS_MAX, RecordError, ReplayError
 from middleboxes.sdk import Map
@@ -73,6 +73,17 @@ def test_a_batch_gives_what_its_inputs_give_one_by_one():
     assert released(at_many, many.process_all(items)) == singly
     assert list(at_many.logs[0].steps()) == list(at_one.logs[0].steps())
     assert many.counters == one.counters and many.flush() == [] and contents(many) == contents(one)
+
+
+def test_frames_give_what_their_inputs_give_and_others_are_counted():
+    encode, items = InputEncoder(GROUP, MAC).encode, [packet(1), packet(2, b"drop x"), tick(3), packet(5)]
+    by_items, by_frames = master(epoch=2), master(epoch=2)
+    by_frames.begin(2, 2)
+    sent = [encode(2, 0, item) for item in items]
+    sent[1:1] = [encode(2, 1, packet(9)), sent[0][:40], encode(1, 0, packet(9))]      # another worker's, half a frame, a former input logger's
+    assert by_frames.take_all(sent) == by_items.process_all(items)
+    assert contents(by_frames) == contents(by_items) and by_frames.bad_frames == 2
+    assert by_frames.counters == {**by_items.counters, "refused_inputs": 1}
 
 
 def test_a_batch_without_outputs_tells_its_steps_at_once():

@@ -6,7 +6,7 @@ import pytest
 
 from middleboxes.core.determinants import DeterminantLog, encode_extra
 from middleboxes.core.frames import FrameError, OutputEncoder, decode_ack
-from middleboxes.core.outputlog import ACK_INTERVAL_NS, IDLE_INTERVAL_NS, RESEND_INTERVAL_NS, pack_keys, unpack_keys
+from middleboxes.core.outputlog import ACK_INTERVAL_NS, IDLE_INTERVAL_NS, RESEND_INTERVAL_NS, by_port, pack_keys, unpack_keys
 
 from .boxes import GROUP, MAC, output_logger, released
 
@@ -323,3 +323,7 @@ def test_the_keys_of_what_left_in_a_range_of_steps():
     assert logger.released(0, 2, 5) == [4 << 16, 5 << 16]
     with pytest.raises(FrameError):
         unpack_keys(bytes(7))
+
+
+def test_what_is_released_goes_to_its_port_in_its_order():
+    assert by_port([(1, b"a"), (0, b"b"), (1, b"c")], 3) == [[b"b"], [b"a", b"c"], []]

@@ -5,16 +5,18 @@ goes back to a NAT has to be sent to what the NAT made of the source. So a trace
 its packets look on the other side (*seen*) part two is made, with all the rest in both directions.
 
 Every packet has an IP identification of its own (fragments of one datagram share it), by which it is known again behind the middlebox; all but fragments
-forbid fragmentation, so that an address translator leaves it as it is, and numbers begin where its own don't get. The length of every packet of hosts 1 to 3 is a multiple of UNIT_BYTES; host 4 also sends and gets fragments and hostile packets.
+forbid fragmentation, so that an address translator leaves it as it is, and numbers begin where its own don't get. With IPv6 it is the flow label. The length of every packet of hosts 1 to 3 is a multiple of UNIT_BYTES; host 4 also sends and gets fragments and hostile packets.
 """
 
 import random
 from typing import NamedTuple
 
-from middleboxes.sdk import Packet
+from middleboxes.sdk import Packet, Packet6
 from middleboxes.sdk.build import ARP_REQUEST, NO_MAC, arp, icmp, ipv4, tcp, udp
+from middleboxes.sdk.build6 import icmp6, ipv6, neighbor_solicitation
 from middleboxes.sdk.conformance.hostile import hostile
 from middleboxes.sdk.packet import ICMP, ICMP_ECHO_REPLY, ICMP_ECHO_REQUEST, TCP, UDP
+from middleboxes.sdk.packet6 import ICMPV6
 
 UNIT_BYTES = 64
 HOSTS = 4
@@ -23,21 +25,23 @@ INSIDE, OUTSIDE = 0, 1
 _APART = 20
 _FIN, _SYN, _RST, _PSH, _ACK = 1, 2, 4, 8, 16
 _MORE_FRAGMENTS, DO_NOT_FRAGMENT = 0x2000, 0x4000
-_FIRST_IDENT = 0x4000
+_FIRST_IDENT, _IPV6 = 0x4000, b"\x86\xdd"
 _FRAGMENT_BYTES = 400
 _PORT_UNREACHABLE, _TIME_EXCEEDED = (3, 3), (11, 0)
 
 
 class Side(NamedTuple):
-    """One side of a middlebox: the MAC of its hosts and of the port, their addresses (ints), and what they begin conversations with.
+    """One side of a middlebox: the MAC of its hosts and of the port, their addresses (ints; IPv6: bytes), and what they begin conversations with.
 
-    *targets*: {protocol: [(address, port), ...]}.
+    *targets*: {(protocol, whether IPv6): [(address, port), ...]}; without IPv6 *port_address6* is None and *hosts6* empty.
     """
 
     mac: bytes
     port_mac: bytes
     port_address: int
     hosts: list
+    port_address6: bytes
+    hosts6: list
     targets: dict
 
 
@@ -69,6 +73,8 @@ class Trace:
         """[(side, frame)]: ARP of all hosts, then the first packet of each conversation but every fourth, then ``end``."""
         frames = [(side, arp(ARP_REQUEST, here.mac, host, NO_MAC, here.port_address))
                   for side, here in enumerate(self._sides) for host in here.hosts]
+        frames += [(side, neighbor_solicitation(here.mac, host, here.port_address6))
+                   for side, here in enumerate(self._sides) for host in here.hosts6]
         for conversation in self._early():
             frames.append(self._opening(conversation))
         return frames + self._ends(1)
@@ -110,8 +116,9 @@ class Trace:
         protocol = (TCP, TCP, UDP, TCP, ICMP, UDP)[number % 6]
         opener = OUTSIDE if number % 5 == 4 else INSIDE
         here = self._sides[opener]
-        host = here.hosts[3 if number % 6 == 5 else rng.randrange(HOSTS - 1)]
-        target = rng.choice(here.targets[protocol])
+        is_6 = bool(here.hosts6) and number % 7 < 3
+        host = (here.hosts6 if is_6 else here.hosts)[3 if number % 6 == 5 else rng.randrange(HOSTS - 1)]
+        target = rng.choice(here.targets[protocol, is_6])
         # no two conversations have one port, so that each has its own mapping
         return Conversation(protocol, opener, (host, 20_000 + number), (target[0], 20_000 + number if protocol == ICMP else target[1]))
 
@@ -135,6 +142,7 @@ class Trace:
             steps = [(self._datagram, False, 0)] + [(self._datagram, by, turn) for turn in (1, 2, 3) for by in (True, False)]
         else:
             steps = [(self._datagram, False, 0)] + [(self._datagram, rng.random() < 0.5, turn) for turn in range(1, rng.randrange(3, 9))]
+            # IPv6 is fragmented by hosts alone, and quoted otherwise: the functions' own tests have that
             if conversation.views[conversation.opener][0][0] == self._sides[conversation.opener].hosts[3]:
                 steps += [(self._fragments, True), (self._fragments, False), (self._error, False), (self._datagram, True, 9)]
         return [step for step in steps if step[1] or not one_way]
@@ -156,25 +164,33 @@ class Trace:
 
     def _ip(self, side, protocol, source, destination, payload, ident, fragment=DO_NOT_FRAGMENT):
         here = self._sides[side]
+        if type(source) is bytes:
+            return ipv6(here.port_mac, here.mac, protocol, source, destination, payload, flow_label=ident)
         return ipv4(here.port_mac, here.mac, protocol, source, destination, payload, identification=ident, fragment=fragment)
 
     def _segment(self, conversation, by_opener, flags, data_units, ident):
         side, source, destination = self._ends_of(conversation, by_opener)
         sequences = conversation.sequences
         data = self._rng.randbytes(data_units * UNIT_BYTES)
-        options = (b"\x02\x04\x05\xb4\x01\x03\x03\x05" if flags & _SYN else b"").ljust(UNIT_BYTES - 40, b"\1")
+        # with IPv6 a segment has room for the first option only
+        room = UNIT_BYTES - (60 if type(source[0]) is bytes else 40)
+        options = (b"\x02\x04\x05\xb4\x01\x03\x03\x05" if flags & _SYN else b"")[:room].ljust(room, b"\1")
         payload = tcp(*source, *destination, flags, data, sequences[by_opener], sequences[not by_opener] if flags & _ACK else 0, 8000, options)
         sequences[by_opener] = sequences[by_opener] + len(data) + bool(flags & (_SYN | _FIN)) & 0xFFFFFFFF
         return self._ip(side, TCP, source[0], destination[0], payload, ident)
 
     def _datagram(self, conversation, by_opener, turn, ident):
         side, source, destination = self._ends_of(conversation, by_opener)
-        data = (b"%d " % turn).ljust(UNIT_BYTES * self._rng.randrange(1, 6) - 28, b"u")
+        is_6 = type(source[0]) is bytes
+        data = (b"%d " % turn).ljust(UNIT_BYTES * self._rng.randrange(1, 6) - (48 if is_6 else 28), b"u")
         if conversation.protocol == UDP:
             payload = udp(*source, *destination, data)
         else:
             # the identifier is the opener's port, as each side sees it
             identifier = source[1] if by_opener else destination[1]
+            if is_6:
+                payload = icmp6(source[0], destination[0], 128 if by_opener else 129, 0, identifier << 16 | turn, data)
+                return self._ip(side, ICMPV6, source[0], destination[0], payload, ident)
             payload = icmp(ICMP_ECHO_REQUEST if by_opener else ICMP_ECHO_REPLY, 0, identifier << 16 | turn, data)
         return self._ip(side, conversation.protocol, source[0], destination[0], payload, ident)
 
@@ -194,15 +210,20 @@ class Trace:
     def _damaged(self, known):
         """(side, frame): a packet of the fourth host, or to it, with something wrong; it can still be known by its identification."""
         rng = self._rng
-        fourth = {here.hosts[3] for here in self._sides}
-        side, frame = rng.choice([each for each in known if {_word(each[1], 26), _word(each[1], 30)} & fourth])
-        header = Packet(frame).ipv4()
-        ident = self._next(None)
-        fresh = ipv4(frame[:6], frame[6:12], header.protocol, header.source, header.destination, frame[header.payload_start:], identification=ident,
-                     fragment=DO_NOT_FRAGMENT)
+        fourth = {here.hosts[3] for here in self._sides} | {host for here in self._sides for host in here.hosts6[3:]}
+        side, frame = rng.choice([each for each in known if set(_addresses(each[1])) & fourth])
+        ident, is_6 = self._next(None), frame[12:14] == _IPV6
+        if is_6:
+            fresh = frame[:14] + (6 << 28 | ident).to_bytes(4, "big") + frame[18:]
+        else:
+            header = Packet(frame).ipv4()
+            fresh = ipv4(frame[:6], frame[6:12], header.protocol, header.source, header.destination, frame[header.payload_start:],
+                         identification=ident, fragment=DO_NOT_FRAGMENT)
+        # where it is known by, and its addresses, stay
+        kept = (slice(12, 18), slice(22, 54)) if is_6 else (slice(12, 14), slice(18, 20), slice(26, 34))
         while True:
             damaged, _ = hostile(fresh, rng)
-            if len(damaged) >= 34 and damaged[12:14] == fresh[12:14] and damaged[18:20] == fresh[18:20] and damaged[26:34] == fresh[26:34]:
+            if all(damaged[part] == fresh[part] for part in kept):
                 return side, damaged
 
 
@@ -235,9 +256,12 @@ def _interleaved(queues, rng):
 
 def _endpoints(frame):
     """(source, destination) endpoints of a TCP, UDP or echo packet."""
-    _, source, source_port, destination, destination_port = Packet(frame).five_tuple()
+    _, source, source_port, destination, destination_port = (Packet6 if frame[12:14] == _IPV6 else Packet)(frame).five_tuple()
     return (source, source_port), (destination, destination_port)
 
 
-def _word(frame, at):
-    return int.from_bytes(frame[at:at + 4], "big")
+def _addresses(frame):
+    """(source, destination) of an IP packet."""
+    if frame[12:14] == _IPV6:
+        return frame[22:38], frame[38:54]
+    return int.from_bytes(frame[26:30], "big"), int.from_bytes(frame[30:34], "big")

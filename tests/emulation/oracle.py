@@ -11,9 +11,11 @@ from typing import NamedTuple
 from middleboxes.core.frames import PACKET
 from middleboxes.functions import load
 from middleboxes.functions.nat import Nat
-from middleboxes.sdk import Packet
+from middleboxes.sdk import Packet, Packet6
+from middleboxes.sdk.build6 import NEIGHBOR_SOLICITATION
 from middleboxes.sdk.conformance import Machine
 from middleboxes.sdk.packet import ICMP, UDP
+from middleboxes.sdk.packet6 import ICMPV6
 
 from .conversations import DO_NOT_FRAGMENT, INSIDE, OUTSIDE
 
@@ -22,6 +24,8 @@ MONITOR_PORT = 4739
 _FIRST_SET_AT, _TEMPLATE_SET = 14 + 20 + 8 + 16, b"\0\2"
 #: functions that number datagrams of a port, and how long the numbers are
 WITNESSES, STAMPED_PORT, STAMP_BYTES = ("sequencer", "shared-counter"), 7100, 16
+#: packets that must have come before a death, and after it
+_SOME = 20
 
 
 class Watched(NamedTuple):
@@ -36,13 +40,15 @@ class Watched(NamedTuple):
 
 
 def by_ident(frames):
-    """{IP identification: frame} of those IPv4 *frames* that have one which no other has."""
+    """{identification: frame} of those *frames* that have one which no other has."""
     counts = Counter(map(ident_of, frames))
     return {ident_of(frame): frame for frame in frames if ident_of(frame) and counts[ident_of(frame)] == 1}
 
 
 def ident_of(frame):
-    """The IP identification of an IPv4 frame; 0 of any other."""
+    """The IP identification of an IPv4 frame, the flow label of an IPv6 frame; 0 of any other."""
+    if frame[12:14] == b"\x86\xdd" and len(frame) >= 18:
+        return int.from_bytes(frame[15:18], "big") & 0xFFFFF
     return int.from_bytes(frame[18:20], "big") if frame[12:14] == b"\x08\x00" and len(frame) >= 20 else 0
 
 
@@ -52,6 +58,12 @@ def log_of(inputs):
     numbers = sorted(unique)
     assert numbers == list(range(numbers[0], numbers[-1] + 1)), "the capture lacks logged inputs"
     return [unique[n] for n in numbers]
+
+
+def died_in_the_middle(watched):
+    """Whether the master was replaced while packets came: some were logged in one epoch, some in the next."""
+    epochs = Counter(epoch for epoch, item in watched.inputs if ident_of(item.frame))
+    return len(epochs) == 2 and min(epochs.values()) > _SOME
 
 
 def drawn_ports(watched):
@@ -126,14 +138,17 @@ def differences(wanted, got, settled=None):
 def comparable(function, watched):
     """The outputs in a form in which two runs can be compared: what is drawn at random or told by the clock taken out.
 
-    The NAT's external ports become the inside ones, identifications that it gives (in the order of all flows) zero; the monitor's reports (which tell times), requests of ARP and the numbers of the witnesses
+    The NAT's external ports become the inside ones, identifications that it gives (in the order of all flows) zero; the monitor's reports (which tell times), what asks for neighbours and the numbers of the witnesses
     (which tell the order among all flows) are left out.
     """
     inside = {(protocol, port): (address, inside_port) for (protocol, address, inside_port), port in drawn_ports(watched).items()}
     found = []
     for port, frame in watched.outputs:
-        flow = Packet(frame).five_tuple(first_fragment=True)
-        if frame[12:14] == b"\x08\x06" or function == "monitor" and flow and flow[4] == MONITOR_PORT:
+        flow = (Packet6 if frame[12:14] == b"\x86\xdd" else Packet)(frame).five_tuple()
+        if flow is None:
+            flow = Packet(frame).five_tuple(first_fragment=True)
+        is_solicitation = frame[12:14] == b"\x86\xdd" and frame[20] == ICMPV6 and frame[54] == NEIGHBOR_SOLICITATION
+        if frame[12:14] == b"\x08\x06" or is_solicitation or function == "monitor" and flow and flow[4] == MONITOR_PORT:
             continue
         if function == "nat" and port == OUTSIDE and flow and (flow[0], flow[2]) in inside:
             packet = Packet(frame)
@@ -143,7 +158,8 @@ def comparable(function, watched):
         if function == "nat" and port == OUTSIDE and flow and not frame[20] << 8 & DO_NOT_FRAGMENT:
             frame = frame[:18] + bytes(2) + frame[20:24] + bytes(2) + frame[26:]
         if function in WITNESSES and flow and flow[0] == UDP and STAMPED_PORT in (flow[2], flow[4]):
-            frame = frame[:40] + bytes(2 + STAMP_BYTES) + frame[42 + STAMP_BYTES:]
+            at = 60 if type(flow[1]) is bytes else 40       # of the UDP checksum
+            frame = frame[:at] + bytes(2 + STAMP_BYTES) + frame[at + 2 + STAMP_BYTES:]
         if function in WITNESSES and frame[23] == ICMP and flow is None:
             frame = frame[:34]      # the error quotes a datagram with its number
         found.append((port, frame))

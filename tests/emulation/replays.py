@@ -26,21 +26,21 @@ _RECEIVED_PACKETS = 1
 _ICMP_TYPE_AT, _ICMP_REST_AT = 34, slice(38, 42)
 
 
-class NetworkLossError(Exception):
-    """The emulated network lost frames by itself, the capture did, or a logger that was taken for dead."""
+class SaysNothingError(Exception):
+    """A run on a machine too busy: frames were lost by the network itself or by a logger that was taken for dead, or a kill came too late."""
 
 
 class Replay:
-    """One run of all *subjects* (objects with function, ports, parameters and trace); *ways*: how the masters die, None: none does."""
+    """One run of all *subjects* (objects with function, ports, parameters, has_6 and trace); *ways*: how the masters die, None: none does."""
 
     def __init__(self, directory, subjects, ways):
         self._directory, self._subjects, self._ways = directory, subjects, ways
         self._groups = [f"g{number}" for number in range(len(subjects))]
 
     def run(self):
-        """[Watched of each subject]. Raises NetworkLossError."""
+        """[Watched of each subject]. Raises SaysNothingError."""
         path = self._directory / "many.yaml"
-        path.write_text(configuration([(each.function, each.ports, each.parameters) for each in self._subjects], SPARES), encoding="utf-8")
+        path.write_text(configuration([(each.function, each.ports, each.parameters, each.has_6) for each in self._subjects], SPARES), encoding="utf-8")
         planned = plan.make(config.load(path), "/")
         self._place_interfaces(planned)
         with clean_machine(self._directory) as product:
@@ -55,10 +55,13 @@ class Replay:
             lost = sum(overruns().values()) - sum(before.values()) + capture.lost()
             roles = {failover["role"] for group in product.status()["groups"] for failover in group["failovers"]}
         if lost:
-            raise NetworkLossError(f"{lost} frames")
+            raise SaysNothingError(f"{lost} frames were lost by queues")
         if roles - {"master"}:
-            raise NetworkLossError(f"what was on its way when these were taken for dead: {roles}")
-        return self._watched(capture)
+            raise SaysNothingError(f"these were taken for dead: {roles}")
+        watched = self._watched(capture)
+        if self._ways is not None and not all(map(oracle.died_in_the_middle, watched)):
+            raise SaysNothingError("a master died too early or too late")
+        return watched
 
     def _place_interfaces(self, planned):
         """Where the hosts and the input logger are at the switch."""
@@ -92,10 +95,7 @@ class Replay:
             some = everybody[first:first + SPARES]
             begun = self._taken(some)
             with self._sending(some, 2):
-                self._wait_taken(some, begun)
-                for number in some:
-                    how = self._ways[number % len(self._ways)]
-                    client.kill(self._groups[number], "master", how, node=f"m{number}")
+                self._kill_meanwhile(some, begun)
                 self._wait_end(capture, some, 2)
             client.heal()
             self._product("status", "--wait", "protected", "--timeout", "30")
@@ -142,10 +142,15 @@ class Replay:
                 counts[number] += int(fields.split()[_RECEIVED_PACKETS])
         return counts
 
-    def _wait_taken(self, numbers, begun):
-        """Return when a third of the second part of each was taken since *begun*."""
-        deadline = time.monotonic() + _PATIENCE_S
-        while any(count - begun[number] < len(self._subjects[number].parts[1]) // 3 for number, count in self._taken(numbers).items()):
+    def _kill_meanwhile(self, numbers, begun):
+        """Kill the master of each when a quarter of its second part was taken since *begun*."""
+        alive, deadline = set(numbers), time.monotonic() + _PATIENCE_S
+        while alive:
+            taken = self._taken(alive)
+            for number in sorted(alive):
+                if taken[number] - begun[number] >= len(self._subjects[number].parts[1]) // 4:
+                    client.kill(self._groups[number], "master", self._ways[number % len(self._ways)], node=f"m{number}")
+                    alive.remove(number)
             assert time.monotonic() < deadline, "tcpreplay sends nothing"
             time.sleep(_POLL_S)
 

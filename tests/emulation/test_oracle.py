@@ -5,8 +5,8 @@ offline over that log must emit exactly what was captured at the hosts. So nothi
 rate limiter. *With and without a failure*: the outputs are the same multisets, conversation by conversation. This needs that both runs got the same
 inputs in the same order within each conversation; where a busy machine let packets of two interfaces overtake each other, that conversation is left to
 the first comparison. Time differs between two runs by some seconds, so the rate limiter's rate here gives less in half a minute than the sizes of
-packets differ by. *What was sent and what was logged*: the same. A run in which the network's own queues lost frames, or in which
-a starved logger was taken for dead, is repeated: it says nothing.
+packets differ by. *What was sent and what was logged*: the same. A run in which the network's own queues lost frames, a starved
+logger was taken for dead, or the kill came after the traffic, is repeated: it says nothing.
 """
 
 import ipaddress
@@ -22,8 +22,8 @@ from middleboxes.sdk.packet import ICMP, TCP, UDP
 
 from . import oracle
 from .conversations import HOSTS, Side, Trace
-from .many import addresses, macs
-from .replays import NetworkLossError, Replay
+from .many import addresses, addresses6, macs
+from .replays import SaysNothingError, Replay
 
 pytestmark = pytest.mark.filterwarnings("ignore:distutils:DeprecationWarning")
 SEED, TRIES = 11, 3
@@ -35,16 +35,20 @@ def _address(prefix, host):
     return int(ipaddress.IPv4Address(f"{prefix}.{host}"))
 
 
+def _address6(prefix, host):
+    return ipaddress.IPv6Address(f"{prefix}{host:x}").packed
+
+
 class Subject:
     """A function between two sides with HOSTS hosts each, and its trace."""
 
-    ports = ("inside", "outside")
+    ports, has_6 = ("inside", "outside"), True
 
     def __init__(self, number):
-        self.near, self.far = addresses(number)
+        (self.near, self.far), self.prefixes6 = addresses(number), addresses6(number)
         self.parameters = self.configure()
-        self.listed = [Port.parse(name, mac, f"{prefix}.254/24")
-                       for name, mac, prefix in zip(self.ports, macs(number), (self.near, self.far))]
+        self.listed = [Port.parse(name, mac, f"{prefix}.254/24", [f"{prefix6}fe/64"] if self.has_6 else [])
+                       for name, mac, prefix, prefix6 in zip(self.ports, macs(number), (self.near, self.far), self.prefixes6)]
         self.sides = [self._side(number, side) for side in (0, 1)]
         self.trace = None
         self.parts = []
@@ -57,17 +61,22 @@ class Subject:
         """Its parameters."""
         return {}
 
-    def targets(self, side, protocol):
+    def targets(self, side, protocol, is_6):
         """[(address, port)] that hosts of *side* begin conversations with."""
         prefix = (self.far, self.near)[side]
+        if is_6:
+            return [(_address6(self.prefixes6[1 - side], host), SERVICES[protocol]) for host in range(1, HOSTS + 1)]
         return [(_address(prefix, host), SERVICES[protocol]) for host in range(1, HOSTS + 1)]
 
     def _side(self, number, side):
         prefix, port = (self.near, self.far)[side], self.listed[side]
         # as the emulator numbers its hosts
         mac = bytes((0x02, 0x46, 0x54, 0x10)) + (2 * number + side + 1).to_bytes(2, "big")
-        return Side(mac, port.mac, port.address, [_address(prefix, host) for host in range(1, HOSTS + 1)],
-                    {protocol: self.targets(side, protocol) for protocol in SERVICES})
+        numbers = range(1, HOSTS + 1)
+        return Side(mac, port.mac, port.address, [_address(prefix, host) for host in numbers],
+                    _address6(self.prefixes6[side], 0xFE) if self.has_6 else None,
+                    [_address6(self.prefixes6[side], host) for host in numbers] if self.has_6 else [],
+                    {(protocol, is_6): self.targets(side, protocol, is_6) for protocol in SERVICES for is_6 in (False, True)})
 
     def begin(self):
         """Begin the trace anew."""
@@ -80,15 +89,15 @@ class Subject:
 
 
 class Nat(Subject):
-    function = "nat"
+    function, has_6 = "nat", False
 
     def configure(self):
         self.own = _address(self.far, 254)
         return {"external_addresses": [f"{self.far}.254"], "first_port": 40_000, "last_port": 40_999, "filtering": "address-dependent",
                 "forwards": [{"protocol": "tcp", "external_port": 80, "inside_address": f"{self.near}.1", "inside_port": 8080}]}
 
-    def targets(self, side, protocol):
-        return super().targets(side, protocol) if side == 0 else [(self.own, SERVICES[protocol]), (self.own, 81)]
+    def targets(self, side, protocol, is_6):
+        return super().targets(side, protocol, is_6) if side == 0 else [(self.own, SERVICES[protocol]), (self.own, 81)]
 
 
 class Firewall(Subject):
@@ -96,7 +105,9 @@ class Firewall(Subject):
 
     def configure(self):
         return {"rules": [{"action": "accept", "from": "inside"}, {"action": "accept", "protocol": "tcp", "destination": f"{self.near}.1"},
-                          {"action": "reject", "destination": f"{self.near}.2"}]}
+                          {"action": "reject", "destination": f"{self.near}.2"},
+                          {"action": "accept", "protocol": "tcp", "destination": f"{self.prefixes6[0]}1"},
+                          {"action": "reject", "destination": f"{self.prefixes6[0]}2"}]}
 
 
 class Monitor(Subject):
@@ -111,13 +122,18 @@ class LoadBalancer(Subject):
 
     def configure(self):
         backends = [{"address": f"{self.far}.{host}", "weight": host} for host in range(1, HOSTS + 1)]
+        backends6 = [{"address": f"{self.prefixes6[1]}{host}"} for host in range(1, HOSTS + 1)]
         # probes would need backends that answer
         return {"probe_interval_s": 0, "failures_max": 1000,
                 "services": [{"address": f"{self.near}.100", "port": 80, "protocol": "tcp", "backends": backends},
-                             {"address": f"{self.near}.100", "port": 7100, "protocol": "udp", "sticky_s": 60, "backends": backends}]}
+                             {"address": f"{self.near}.100", "port": 7100, "protocol": "udp", "sticky_s": 60, "backends": backends},
+                             {"address": f"{self.prefixes6[0]}100", "port": 80, "protocol": "tcp", "sticky_s": 60, "backends": backends6},
+                             {"address": f"{self.prefixes6[0]}100", "port": 7100, "protocol": "udp", "backends": backends6}]}
 
-    def targets(self, side, protocol):
-        return super().targets(side, protocol) if side else [(_address(self.near, 100), SERVICES[protocol])]
+    def targets(self, side, protocol, is_6):
+        if side:
+            return super().targets(side, protocol, is_6)
+        return [(_address6(self.prefixes6[0], 0x100) if is_6 else _address(self.near, 100), SERVICES[protocol])]
 
 
 class RateLimiter(Subject):
@@ -126,7 +142,7 @@ class RateLimiter(Subject):
 
     def configure(self):
         # packets of hosts 1 to 3 have multiples of 64 bytes, a bucket half of that more: it takes half a minute until one more fits
-        return {"bytes_per_s": 1, "burst_bytes": 64 * 60 + 32, "exempt": [f"{self.near}.4/32"]}
+        return {"bytes_per_s": 1, "burst_bytes": 64 * 60 + 32, "exempt": [f"{self.near}.4/32", f"{self.prefixes6[0]}4/128"]}
 
 
 class Ids(Subject):
@@ -163,9 +179,9 @@ def _play(tmp_path_factory, ways):
             subject.begin()
         try:
             return subjects, Replay(tmp_path_factory.mktemp("replay"), subjects, ways).run()
-        except NetworkLossError as error:
-            print(f"the emulated network lost {error}: once more")
-    pytest.fail(f"{TRIES} times the emulated network lost frames by itself")
+        except SaysNothingError as error:
+            print(f"once more: {error}")
+    pytest.fail(f"{TRIES} runs say nothing: the machine is too busy")
     return None
 
 
@@ -182,8 +198,7 @@ numbered = pytest.mark.parametrize("number", range(len(KINDS)), ids=[kind.functi
 @pytest.mark.emulation
 def test_what_leaves_is_what_the_function_makes_of_what_was_logged(runs, number, dies):
     subject, watched = _each(runs[dies], number)
-    epochs = Counter(epoch for epoch, item in watched.inputs if oracle.ident_of(item.frame))
-    assert len(epochs) == 1 + dies and min(epochs.values()) > 20, f"inputs before and after the failover: {epochs}"
+    assert oracle.died_in_the_middle(watched) == dies
     wanted = oracle.expected(subject.function, subject.parameters, subject.listed, watched)
     assert len(wanted) > 100, "it does pass traffic"
     settled = len(oracle.without_template(watched.outputs[:watched.settled]))

@@ -79,7 +79,7 @@ end
 def ftmb(tmp_path):
     """A network with all four; afterwards the machine must be as before."""
     path = tmp_path / "services.yaml"
-    path.write_text(configuration(FUNCTIONS, spares=len(FUNCTIONS), hosts=HOSTS), encoding="utf-8")
+    path.write_text(configuration([(*each, False) for each in FUNCTIONS], spares=len(FUNCTIONS), hosts=HOSTS), encoding="utf-8")
     with clean_machine(tmp_path) as product:
         product("up", str(path))
         yield product
