@@ -31,8 +31,9 @@ from .step import ReplayError
 
 #: What piled up during a failover goes out in step with the acknowledgements, so that it does not overrun the queues of the
 #: switch: what is lost there is lost for good. A worker may at first be this many steps ahead of them, and one more with each
-#: step acknowledged (TCP's slow start), so that acknowledgements that take long do not keep it behind the live stream.
-CATCH_UP_STEPS, CATCH_UP_STEPS_MAX = 64, 1024
+#: step acknowledged (TCP's slow start), so that acknowledgements that take long do not keep it behind the live stream; the most is less than
+#: the some hundreds of short frames that the queue of a user-space switch's port holds.
+CATCH_UP_STEPS, CATCH_UP_STEPS_MAX = 64, 192
 #: A gap between log and live stream is asked for so often; on a network that goes on losing inputs there is always another one.
 GAP_REQUESTS_MAX = 8
 #: After an overflow of the live buffer the input logger is asked again. If its answers grow this many times in a row, inputs come

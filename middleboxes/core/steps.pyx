@@ -33,11 +33,34 @@ cdef class Worker:
     cdef readonly Emitting context
     cdef readonly object function, session
     cdef public DeterminantLog log
+    cdef object _handle
+    # steps of the batch at hand that the log does not have yet: of the inputs from _run_n on
+    cdef uint64_t _run_n, _run_steps
 
     def __init__(self, context, function, session):
         self.context = context
         self.function, self.session = function, session
         self.log = DeterminantLog()
+        self._handle = function.handle
+
+    cdef int _note(self, uint64_t n, bytes extra) except -1:
+        """The determinant of the step that was just made; ``_settle`` puts it into the log."""
+        if extra is None and self._run_steps and self._run_n + self._run_steps == n:
+            self._run_steps += 1
+            return 0
+        self._settle()
+        if extra is None:
+            self._run_n, self._run_steps = n, 1
+        else:
+            self.log.append(n, extra)
+        return 0
+
+    cdef int _settle(self) except -1:
+        """Let the log have the determinants of all steps."""
+        if self._run_steps:
+            self.log.append_run(self._run_n, self._run_steps)
+            self._run_steps = 0
+        return 0
 
     @property
     def counters(self):
@@ -69,7 +92,10 @@ cdef class Steps:
         """Process *item* (an Input) at worker *number*: the frames for the output logger."""
         cdef Worker worker = self.workers[number]
         n, timestamp_ns, port, kind, frame = item
-        if not self._run(worker, n, timestamp_ns, port, kind, frame) or not worker.context.outputs:
+        if not self._run(worker, n, timestamp_ns, port, kind, frame):
+            return ()
+        worker._settle()
+        if not worker.context.outputs:
             return ()
         clock = () if worker.session is None else self._clock(number, worker.session.clock)
         cdef list frames = []
@@ -124,10 +150,7 @@ cdef class Steps:
         else:
             self._shared_step(worker, n, timestamp_ns, port, kind, frame)
             extra = encode_extra(worker.session.accesses, worker.context.records)
-        if extra is None:
-            worker.log.append_run(n, 1)
-        else:
-            worker.log.append(n, extra)
+        worker._note(n, extra)
         return True
 
     def repeat(self, Worker worker, item):
@@ -152,7 +175,7 @@ cdef class Steps:
         worker.last_ns = timestamp_ns
         try:
             if kind == _PACKET:
-                worker.function.handle(frame, worker.context)
+                worker._handle(frame, worker.context)
             else:
                 worker.function.tick(worker.context)
         except ReplayError:
@@ -179,6 +202,7 @@ cdef class Steps:
 
     cdef list _leave(self, Worker worker, list made):
         """The frames of a batch of the only worker: *made* is [(k, outputs), ...]."""
+        worker._settle()
         if not made:
             return self.flush_worker(0)
         cdef list frames = []

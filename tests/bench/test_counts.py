@@ -52,6 +52,7 @@ def test_the_interpreter_is_called_for_a_batch_and_not_for_its_packets():
     at_outputs, released = calls(outputs.receive_all, sent)
     assert len(released) == inside.BATCH
     assert at_logger <= 4
+    assert of_function <= 15 * inside.BATCH
     assert at_master - of_function <= 12        # what protection adds to the function's own
     assert at_outputs <= 4
 
@@ -127,4 +128,4 @@ def test_the_master_keeps_nothing_of_a_packet_of_a_known_flow():
 
 def test_a_logged_packet_and_a_flow_take_what_is_documented():
     found = resident.memory(20_000)
-    assert found["logged_packet_bytes"] <= 200 and found["flow_bytes"] <= 600
+    assert found["logged_packet_bytes"] <= 200 and found["flow_bytes"] <= 250

@@ -30,7 +30,9 @@ def result():
             "inside": {"cores": [{"frame_bytes": 64, "input_logger_ns": 1.0, "master_ns": 3.0, "function_ns": 2.0, "output_logger_ns": 1.0}],
                        "changed_max": 10, "pauses": [{"flows": 1000, "changed": 10, "end_p99_us": 1.0, "pause_p50_us": 1.0, "pause_p99_us": 2.0, "slice_p99_us": 3.0,
                                                       "live_per_second": 1e5}],
+                       "flows": [{"flows": 1000, "packet_ns": 1200.0, "longest_new_ns": 40000, "longest_use_ns": 5000}],
                        "replay": {"per_second": 2e5, "live_per_second": 2e5, "of_protected": 3.0},
+                       "flows": [{"flows": 1000, "packet_ns": 900.0, "longest_new_ns": 5000.0, "longest_use_ns": 4000.0}],
                        "determinants": [{"workers": 1, "bytes_per_packet": 0.4}],
                        "memory": {"logged_packet_bytes": 250.0, "flow_bytes": 400.0}},
             "idle_percent": 2.0, "notes": ["a note"]}

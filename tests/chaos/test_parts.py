@@ -196,7 +196,7 @@ def test_both_sides_of_the_traffic_count_and_record_the_same(tmp_path):
         for program in programs:
             program.stop()
     assert results[0] == {"sent": sent, "received": sent, "damaged": 0, "misdelivered": 0, "errors": 0}
-    assert results[1] == {"sent": sent, "received": sent, "damaged": 0, "misdelivered": 0}
+    assert results[1] == {"sent": sent, "received": sent, "damaged": 0, "misdelivered": 0, "full": 0}
     (answers, there), (questions, back) = (payload.read_records(str(tmp_path / name)) for name in "sc")
     assert ({each.datagram: each.sent_ns for each in answers} == {each.datagram: each.sent_ns for each in back}
             and {each.datagram: each.sent_ns for each in questions} == {each.datagram: each.sent_ns for each in there})

@@ -64,7 +64,7 @@ class Trace:
         self._ident = _FIRST_IDENT
         self._hostile_packets = hostile_packets
         self.conversations = [self._conversation(number) for number in range(conversations)]
-        #: {IP identification: its Conversation}; of what belongs to none: None
+        #: {identification: its Conversation} of those that belong to one
         self.owners = {}
 
     # --- the two parts

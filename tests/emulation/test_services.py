@@ -204,9 +204,10 @@ def test_programs_live_through_the_deaths_of_all_masters(ftmb, started, tmp_path
     kept, renewed = (started(Requests(ftmb, f"a{LB}{number}", tmp_path, *how)) for number, how in enumerate(((), ("-H", "Connection: close"))))
     before, behaviour = verdicts(scans(ftmb, started)), discovery.report(asked)
     assert behaviour[0] == ["NAT with Endpoint Independent Mapping!", "NAT with Address and Port Dependent Filtering!"]
-    during = scans(ftmb, started, "--scan-delay", "200ms")
     for program in (kept, renewed, ping, far):
         program.goes_on()
+    # with six ports it takes longer than the kills
+    during = scans(ftmb, started, "--scan-delay", "500ms")
     for number, how in enumerate(WAYS):
         client.kill(f"g{number}", "master", how, node=f"m{number}")
     asked = discovery.begin()

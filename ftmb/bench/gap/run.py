@@ -32,7 +32,7 @@ def add_arguments(parser):
     """Declare the options of the part ``--gap``."""
     group = parser.add_argument_group("with --gap")
     group.add_argument("--kills", type=between(1, 1000), metavar="N", help=f"kills of each way for each readiness (default {KILLS}; quick: {QUICK_KILLS})")
-    group.add_argument("--readiness", metavar="LIST", help=f"of {','.join(config.readiness())} (default: all)")
+    group.add_argument("--readiness", metavar="LIST", help=f"of {','.join(sorted(config.readiness(), key=settings.order))} (default: all)")
     group.add_argument("--how", metavar="LIST", help=f"of {','.join(settings.HOWS)} (default: {','.join(settings.DEFAULT_HOWS)})")
     group.add_argument("--flows", type=between(1, settings.FLOWS_MAX), metavar="N",
                        help=f"flows through the NAT (default {settings.FLOWS})")
@@ -61,7 +61,8 @@ def main(args, emulator=None, stream=None, errors=None):
     load = {"flows": args.flows or settings.FLOWS, "rate_pps": args.rate_pps or settings.RATE_PPS,
             "checkpoint_interval_ms": args.interval_ms or settings.INTERVAL_MS}
     kills = args.kills or (QUICK_KILLS if args.quick else KILLS)
-    readiness = _some(args.readiness, config.readiness(), config.readiness(), "--readiness")
+    known = sorted(config.readiness(), key=settings.order)
+    readiness = _some(args.readiness, known, known, "--readiness")
     plan = settings.plan(readiness, _some(args.how, settings.HOWS, settings.DEFAULT_HOWS, "--how"), kills, load,
                          not (args.quick or args.no_sweeps))
     seed = secrets.randbits(31) if args.seed is None else args.seed
