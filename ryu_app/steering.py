@@ -46,6 +46,7 @@ class Flow:
     FORGET_IN_PORT, applied in order; no actions: drop.
 
     It is the hop of a *path* that has *depth* more hops behind it: those come in force first. No path: at any time.
+    *onto*, the (path, depth) of the group entry that it ends at: what is behind that one comes first, too.
     """
     switch: str
     table: int
@@ -55,6 +56,7 @@ class Flow:
     actions: Tuple[Tuple[str, int], ...]
     path: Optional[tuple] = field(default=None, compare=False, repr=False)
     depth: int = field(default=0, compare=False, repr=False)
+    onto: Tuple[Optional[tuple], int] = field(default=(None, 0), compare=False, repr=False)
 
     @property
     def key(self):
@@ -197,10 +199,10 @@ class _Plan:
             if port.peer is None or port.peer[0] not in undecided:
                 self.from_middlebox(spec, port)
 
-    def _flow(self, switch, offset, kind, group_id, match, actions, path=None, depth=0):
+    def _flow(self, switch, offset, kind, group_id, match, actions, path=None, depth=0, onto=(None, 0)):
         cookie = self.deployment.cookie << 32 | kind << 16 | group_id
         self.flows.add(Flow(switch, self.deployment.table, self.deployment.priority + offset,
-                            tuple(sorted(match.items())), cookie, tuple(actions), path, depth))
+                            tuple(sorted(match.items())), cookie, tuple(actions), path, depth, onto))
 
     def fence(self, place):
         self._flow(place.switch, FENCE, _FENCE_KIND, 0, {"in_port": place.port}, ())
@@ -227,14 +229,14 @@ class _Plan:
         nodes, node = self.deployment.nodes, self.active.get((spec.name, role))
         anchor = nodes[self.active.get((spec.name, "input-logger")) or spec.input_logger].data.place
         group_id = openflow_group_id(self.deployment.cookie, spec.id, role)
-        bucket, path, depth = (), None, 0
+        bucket, onto = (), (None, 0)
         if node is not None:
             interface = nodes[node].data
             hop = self.paths.toward(anchor.switch, interface.place)
             if hop is not None:
                 bucket = (("eth_dst", interface.mac), *_output(hop))
-                path, depth = ("node", interface.mac), hop.depth
-        self.groups.add(Group(anchor.switch, group_id, "indirect", bucket, path, depth))
+                onto = ("node", interface.mac), hop.depth
+        self.groups.add(Group(anchor.switch, group_id, "indirect", bucket, *onto))
         senders = [nodes[name].data.place for name in (spec.pool if role != "master" else spec.loggers)]
         for place in dict.fromkeys([*senders, *self.trunks]):
             hop = self.paths.toward(place.switch, anchor)
@@ -243,7 +245,7 @@ class _Plan:
                 actions = (("group", group_id),) if place in senders else (FORGET_IN_PORT, ("group", group_id))
             self._flow(place.switch, ROLE, _VIRTUAL_KIND, spec.id,
                        {"in_port": place.port, "eth_dst": virtual_mac(role, spec.id)},
-                       actions, ("role", spec.id, role), depth)
+                       actions, ("role", spec.id, role), depth, onto if place.switch == anchor.switch else (None, 0))
 
     def silence(self, spec):
         """Where no rule leads away from a port interface, nothing comes out of it: others' rules never see that."""

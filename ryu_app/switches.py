@@ -5,8 +5,10 @@ sent. Every ``audit`` asks again what it really holds of ours, and the first and
 our way. Commands come back as data, in order.
 
 Paths move without loops, gaps and strays: a hop is changed once all hops behind it, on other switches, have
-confirmed theirs (so a frame that meets a new hop finds new hops up to its destination), and an entry for what
-comes from another switch is deleted once everything that is wanted is in force everywhere.
+confirmed theirs (so a frame that meets a new hop finds new hops up to its destination; where a path ends at a group
+entry, those behind that one are meant, too). An entry for what comes from another switch is deleted last, once no
+switch may hold an entry that still leads to it: not even one that is away and not waited for, for its links may return
+before it does.
 """
 
 from dataclasses import dataclass
@@ -14,8 +16,8 @@ from typing import Tuple, Union
 
 from .deployment import Place
 from .paths import cut_off
-from .reconcile import ADD, DELETE, Change, Conflict, applied, concerns_us, conflict, difference, ours_among
-from .steering import Group, Kept, kept, wanted
+from .reconcile import DELETE, Change, Conflict, applied, concerns_us, conflict, difference, ours_among
+from .steering import Flow, Group, Kept, kept, wanted
 
 ENTRIES_MAX = 65536         # a switch that tells of more is not believed
 REFUSALS_MAX = 3            # what failed this often at once hardly works at the next attempt
@@ -47,7 +49,10 @@ class Barrier:
 
 @dataclass(frozen=True)
 class Done:
-    """Every switch holds what was wanted when the token was given, or something newer."""
+    """Every switch holds what was wanted when the token was given, or something newer.
+
+    What goes last may still be there, unless all was withdrawn.
+    """
     token: int
 
 
@@ -87,6 +92,7 @@ class Switches:
         self._wanted = None         # {switch: (flows, groups)} once steering is known
         self._kept = Kept()
         self._cut_off = frozenset()
+        self._withdrawn = False     # nothing is wanted any more: no entry goes last
         self._tokens = {}           # token -> names of switches that are not in line yet
         self._memory = {}           # of ``wanted``
         self._barriers = 0
@@ -104,6 +110,7 @@ class Switches:
             parts[entry.switch][isinstance(entry, Group)].add(entry)
         self._wanted = {name: (frozenset(part[0]), frozenset(part[1])) for name, part in parts.items()}
         self._kept, self._cut_off = kept_entries, alone
+        self._withdrawn = not flows and not groups
         if token is not None:
             self._tokens[token] = set(self._switches)
         asks = [command for switch in self._switches.values()
@@ -216,28 +223,37 @@ class Switches:
 
     def _advance(self):
         """Send whatever may be sent by now; the tokens end that wait for nobody any more."""
-        changes, missing = {}, {}
+        changes, missing, in_line = {}, {}, True
         for switch in self._switches.values():
-            alone = not switch.connected and switch.name in self._cut_off
             certain = switch.known if switch.known is not None else switch.settled
             found = self._difference(switch, certain)
             if switch.known is not None:
                 changes[switch.name] = found.changes
-            switch.behind = not alone and (switch.in_doubt or bool(found.changes) or switch.barrier is not None)
+            switch.behind = switch.in_doubt or switch.barrier is not None or not all(map(self._is_last, found.changes))
+            in_line &= not switch.behind
+            if not switch.connected and switch.name in self._cut_off:
+                switch.behind = False
             if switch.behind:
                 missing[switch.name] = (found.flows - switch.settled[0]) | (found.groups - switch.settled[1])
         commands = []
         for name, all_changes in changes.items():
             if all_changes:
-                commands += self._send(self._switches[name], all_changes, missing)
+                commands += self._send(self._switches[name], all_changes, missing, in_line)
         return commands + self._finish()
 
-    def _send(self, switch, changes, missing):
+    def _is_last(self, change):
+        """Whether it deletes what others may lead to. What a host or node may not send any more is stopped at once."""
+        if change.what != DELETE or self._withdrawn:
+            return False
+        in_port = None if isinstance(change.entry, Group) else dict(change.entry.match).get("in_port")
+        return in_port is None or Place(change.entry.switch, in_port) in self._trunks
+
+    def _send(self, switch, changes, missing, in_line):
         lowest = {}                 # path -> the lowest depth of a hop that another switch has not confirmed
         for name, entries in missing.items():
             for entry in entries if name != switch.name else ():
                 lowest[entry.path] = min(entry.depth, lowest.get(entry.path, entry.depth))
-        now = tuple(change for change in changes if self._may_go(change, lowest, any(missing.values())))
+        now = tuple(change for change in changes if (in_line if self._is_last(change) else _may_go(change, lowest)))
         if not now:
             return []
         switch.known = applied(now, *switch.known)
@@ -247,16 +263,6 @@ class Switches:
         switch.barrier = self._barriers
         return [Send(switch.name, now), Barrier(switch.name, switch.barrier)]
 
-    def _may_go(self, change, lowest, unconfirmed):
-        entry = change.entry
-        if change.what == DELETE:
-            in_port = None if isinstance(entry, Group) else dict(entry.match).get("in_port")
-            # what a host or node may not send any more is stopped at once
-            return not unconfirmed or (in_port is not None and Place(entry.switch, in_port) not in self._trunks)
-        # a group entry that is not there is needed by flows of the same batch
-        return (entry.path is None or (isinstance(entry, Group) and change.what == ADD)
-                or entry.depth <= lowest.get(entry.path, entry.depth))
-
     def _finish(self):
         done = []
         for token, waiting in list(self._tokens.items()):
@@ -265,3 +271,12 @@ class Switches:
                 del self._tokens[token]
                 done.append(Done(token))
         return done
+
+
+def _may_go(change, lowest):
+    """Whether what is behind *change* has been confirmed; *lowest*: path -> depth of its last hop that has not."""
+    entry = change.entry
+    behind = [(entry.path, entry.depth)]
+    if isinstance(entry, Flow):
+        behind.append(entry.onto)
+    return change.what == DELETE or all(depth <= lowest.get(path, depth) for path, depth in behind)

@@ -37,11 +37,15 @@ class Plane:
         self.down = frozenset()
         self.flows = {name: {} for name in deployment.switches}
         self.groups = {name: {} for name in deployment.switches}
-        self._index = None          # (switch, in port) -> flows that may match there; None: to be made anew
+        self._index = {}            # switch -> {in port, or None: flows that may match there}; made anew when asked for
+        self._walks = {}            # what was asked -> (when, what was met on the way, the answer)
+        self._changed = {}          # Place or switch -> when an entry for what comes in there was changed last
+        self._count = 0             # of changes: what "when" is told by
 
     def hold(self, flows, groups):
         """Hold exactly these entries."""
-        self._index = None
+        self._index.clear()
+        self._walks.clear()
         for tables, entries in ((self.flows, flows), (self.groups, groups)):
             for table in tables.values():
                 table.clear()
@@ -50,17 +54,33 @@ class Plane:
 
     def apply(self, change):
         """Make one change; the entries that it needs must be there."""
-        self._index = None
-        table = (self.groups if isinstance(change.entry, Group) else self.flows)[change.entry.switch]
+        switch = change.entry.switch
+        in_port = None if isinstance(change.entry, Group) else dict(change.entry.match).get("in_port")
+        self._index.pop(switch, None)
+        self._count += 1
+        self._changed[switch if in_port is None else Place(switch, in_port)] = self._count
+        table = (self.groups if isinstance(change.entry, Group) else self.flows)[switch]
         if change.what == DELETE:
             del table[change.entry.key]
         else:
             for name, value in () if isinstance(change.entry, Group) else change.entry.actions:
-                assert name != "group" or value in self.groups[change.entry.switch], "a flow before its group"
+                assert name != "group" or value in self.groups[switch], "a flow before its group"
             table[change.entry.key] = change.entry
 
     def walk(self, place, frame):
-        """Where *frame* comes out that goes in at *place*: (list of Places, whether a switch had no rule for it)."""
+        """Where *frame* comes out that goes in at *place*: (list of Places, whether a switch had no rule for it).
+
+        It is followed anew only if an entry for what comes in on its way has changed.
+        """
+        asked = (place, tuple(sorted(frame.items())), self.down)
+        known = self._walks.get(asked)
+        if known is None or any(self._changed.get(part, 0) > known[0] for part in known[1]):
+            out, strays, seen = self._follow(place, frame)
+            met = {part for here, _ in seen for part in (here, here.switch)}
+            self._walks[asked] = known = (self._count, met, (out, strays))
+        return known[2]
+
+    def _follow(self, place, frame):
         out, strays, waiting, seen = [], False, [(place, frame)], set()
         while waiting:
             here, frame = waiting.pop()
@@ -75,16 +95,15 @@ class Plane:
                     out.append(there)
                 elif there not in self.down and self.ends[there] not in self.down:
                     waiting.append((self.ends[there], leaving))
-        return out, strays
+        return out, strays, seen
 
     def _flow(self, here, frame):
-        if self._index is None:
-            self._index = {}
-            for switch, table in self.flows.items():
-                for flow in table.values():
-                    self._index.setdefault((switch, dict(flow.match).get("in_port")), []).append(flow)
+        if here.switch not in self._index:
+            index = self._index[here.switch] = {}
+            for flow in self.flows[here.switch].values():
+                index.setdefault(dict(flow.match).get("in_port"), []).append(flow)
         fields = {**frame, "in_port": here.port}
-        found = [flow for port in (here.port, None) for flow in self._index.get((here.switch, port), ())
+        found = [flow for port in (here.port, None) for flow in self._index[here.switch].get(port, ())
                  if matches(fields, flow.match)]
         if not found:
             return None

@@ -97,13 +97,19 @@ class Network:
 def _check_transition(network, before, after, roles, unbroken):
     """No loop, no stray, nothing at a place where it belongs neither before nor after; what had a way never loses it.
 
-    *roles*: {virtual MAC: places of who has or had the role}; who may send to them changes on its own.
+    *roles*: {virtual MAC: places of who has or had the role}; who may send to them changes on its own. So does who speaks
+    for a middlebox: a former one that is not stopped yet may be led as the present one is.
     """
+    present = {}
+    for (_, frame), targets in after.items():
+        present.setdefault(frame, set()).update(targets)
+
     for (place, frame), targets in after.items():
         out, stray = network.plane.walk(place, dict(frame))
         assert not stray, f"{frame} from {place} is left to others' rules"
         former = before.get((place, frame), set())
-        assert set(out) <= targets | former | roles.get(dict(frame)["eth_dst"], set()), (place, frame)
+        receivers = roles.get(dict(frame)["eth_dst"], set()) | (present[frame] if former and not targets else set())
+        assert set(out) <= targets | former | receivers, (place, frame)
         if (place, frame) in unbroken and len(targets) == len(former) == 1:
             assert len(out) == 1, f"{frame} from {place} goes nowhere though it could"
 
@@ -114,11 +120,11 @@ def _note_roles(deployment, steering, roles):
             mac = virtual_mac(role, deployment.groups[group].id)
             roles.setdefault(mac, set()).add(deployment.nodes[node].data.place)
 
-
-@pytest.mark.parametrize("seed", range(30))
-def test_no_change_of_a_switch_makes_a_loop_a_gap_or_a_stray(seed):
+# 145 and 20 (IPv6): anchor, master and links change at once; 105: both ends of the way from one middlebox to the next
+@pytest.mark.parametrize("seed, ipv6", [*((seed, False) for seed in (*range(30), 105, 145)), (20, True)])
+def test_no_change_of_a_switch_makes_a_loop_a_gap_or_a_stray(seed, ipv6):
     rng = random.Random(seed)
-    deployment = random_deployment(rng)
+    deployment = random_deployment(rng, ipv6)
     network = Network(deployment, rng)
     before, steering = {}, random_steering(rng, deployment)
     network.do(network.switches.steer(steering, 0))
@@ -156,10 +162,11 @@ def test_questions_for_all_addresses_of_a_port_find_their_way(seed):
         assert (sorted(out), stray) == (sorted(targets), False)
 
 
-@pytest.mark.parametrize("seed", range(30))
-def test_changes_that_overtake_each_other_and_connections_that_break_make_no_loop_and_no_stray(seed):
+# 91 and 2 (IPv6): deletions are lost with a switch's connection; 123: a switch is away while its last link goes and returns
+@pytest.mark.parametrize("seed, ipv6", [*((seed, False) for seed in (*range(30), 91, 123)), (2, True)])
+def test_changes_that_overtake_each_other_and_connections_that_break_make_no_loop_and_no_stray(seed, ipv6):
     rng = random.Random(seed)
-    deployment = random_deployment(rng)
+    deployment = random_deployment(rng, ipv6)
     network = Network(deployment, rng)
     network.do(network.switches.steer(random_steering(rng, deployment)))
     network.settle()

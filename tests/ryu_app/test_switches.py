@@ -228,6 +228,62 @@ def test_a_switch_that_is_lost_and_has_no_link_left_is_not_waited_for_until_it_h
     assert Done(3) in _answer(switches, commands)
 
 
+def _deleted(commands, ports):
+    """The switches on which an entry is deleted for what comes in at one of *ports*."""
+    return {change.entry.switch for change in _sent(commands) if change.what == DELETE and isinstance(change.entry, Flow)
+            and dict(change.entry.match).get("in_port") in ports}
+
+
+TRUNKS, LOGGER = (51, 52), (14, 15)     # ports of the links; those where "ol" speaks for the middlebox, at s3
+
+
+@pytest.mark.parametrize("down", [frozenset(), frozenset({Place("s2", 52)})], ids=["links up", "its only link down"])
+def test_what_a_switch_that_is_away_may_still_send_finds_entries_until_it_is_back_and_in_line(row, down):
+    switches, deployment = row
+    moved = Steering({**ACTIVE, ("nat", "output-logger"): "il"}, down=down)
+    commands = switches.steer(moved, 2)
+    assert _deleted(commands, LOGGER) == {"s3"}
+    commands += switches.switch_lost("s3")      # nobody knows whether it took them
+    commands = _answer(switches, commands)
+    assert not _deleted(commands, TRUNKS)
+    assert (Done(2) in commands) == bool(down), "who has no link is waited for by such deletions only"
+    returned = dataclasses.replace(moved, down=frozenset())
+    assert not _deleted(_answer(switches, switches.steer(returned, 3)), TRUNKS)
+    commands = switches.switch_connected("s3") + _read(switches, "s3", *_held(deployment, "s3"))
+    assert _deleted(commands, LOGGER) == {"s3"} and not _deleted(commands, TRUNKS)
+    commands = _answer(switches, commands)
+    assert Done(3) in commands and _deleted(commands, TRUNKS) == {"s1", "s2"}
+
+
+def test_when_all_is_withdrawn_no_deletion_waits_for_another_switch(row):
+    switches, deployment = row
+    switches.switch_lost("s3")
+    commands = switches.want(frozenset(), frozenset(), 2)
+    for name in ("s1", "s2"):
+        assert {change.entry for change in _sent(commands, name)} == set().union(*_held(deployment, name))
+    assert Done(2) not in _answer(switches, commands)
+
+
+def test_what_is_withdrawn_from_a_switch_that_only_passes_frames_on_is_waited_for():
+    value = tree()
+    value["switches"]["s4"] = 4
+    value["links"].append({"a": {"switch": "s3", "port": 53}, "b": {"switch": "s4", "port": 53}})
+    deployment = parse(value)
+    switches = Switches(deployment)
+    switches.want(*wanted(deployment, Steering(ACTIVE)))
+    for name in deployment.switches:
+        _answer(switches, switches.switch_connected(name) + _read(switches, name))
+    commands = _answer(switches, switches.want(frozenset(), frozenset(), 2), ("s1", "s2", "s3"))
+    assert _sent(commands, "s4") and Done(2) not in commands
+    barrier, = (command for command in commands if isinstance(command, Barrier) and command.switch == "s4")
+    assert switches.barrier_reply("s4", barrier.number) == [Done(2)]
+
+
+def _held(deployment, name):
+    """The flows and the groups that switch *name* of ``row`` holds."""
+    return [{entry for entry in entries if entry.switch == name} for entries in wanted(deployment, Steering(ACTIVE))]
+
+
 def test_a_switch_without_links_is_waited_for_as_long_as_it_is_connected(row):
     switches, _ = row
     commands = _answer(switches, switches.steer(GONE, 2), ("s2", "s3"))
