@@ -34,6 +34,9 @@ ACK_INTERVAL_NS = 5_000_000
 ACK_STEPS_MAX = 32                  # an acknowledgement is due before its time with this many new steps
 RESEND_INTERVAL_NS = 2_000_000
 IDLE_INTERVAL_NS = 100_000_000
+#: After a fence an acknowledgement is repeated sooner, so often: it may have gone to the dead master, and the new one waits for it
+#: when it has as much under way as it may.
+FENCED_INTERVAL_NS, FENCED_REPEATS = 5_000_000, 20
 
 
 def pack_keys(keys):
@@ -66,7 +69,7 @@ cdef class OutputLogger:
     cdef readonly Py_ssize_t ports, pending_max, items_max, _pending
     cdef readonly dict counters
     cdef public list logs
-    cdef readonly list _released, _waiting, _acked, _seen, _next_idle_ns
+    cdef readonly list _released, _waiting, _acked, _seen, _next_idle_ns, _repeats
     cdef object _group_id
     cdef bytes _source
     cdef int64_t _next_ack_ns, _next_resend_ns
@@ -85,6 +88,7 @@ cdef class OutputLogger:
         self._acked = [-1] * workers
         self._seen = [0] * workers              # the last step heard of: a gap lies between the log's end and this
         self._next_ack_ns = self._next_resend_ns = 0
+        self._repeats = [0] * workers           # that are still due soon after a fence
         self._next_idle_ns = [0] * workers      # one's acknowledgement is repeated, however busy the others are
 
     @property
@@ -269,7 +273,7 @@ cdef class OutputLogger:
                 self.counters["dropped_at_fence"] += len(self._waiting[worker])
                 self._waiting[worker] = []
                 self._seen[worker] = k
-                self._acked[worker] = -1
+                self._acked[worker], self._repeats[worker] = -1, FENCED_REPEATS
             self._pending = 0
         return [log.last for log in self.logs]
 
@@ -281,7 +285,8 @@ cdef class OutputLogger:
             resend = now_ns >= self._next_idle_ns[worker] or resend_due and self._seen[worker] > log.last
             if resend or log.last != self._acked[worker] and (ack_due or log.last - self._acked[worker] >= ACK_STEPS_MAX):
                 self._acked[worker] = log.last
-                self._next_idle_ns[worker] = now_ns + IDLE_INTERVAL_NS
+                self._next_idle_ns[worker] = now_ns + (FENCED_INTERVAL_NS if self._repeats[worker] else IDLE_INTERVAL_NS)
+                self._repeats[worker] = max(0, self._repeats[worker] - 1)
                 frames.append(encode_ack(self._group_id, self._source, self.epoch, worker, log.last, resend))
         if frames:
             if ack_due:

@@ -6,7 +6,7 @@ import pytest
 
 from middleboxes.core.determinants import DeterminantLog, encode_extra
 from middleboxes.core.frames import FrameError, OutputEncoder, decode_ack
-from middleboxes.core.outputlog import ACK_INTERVAL_NS, IDLE_INTERVAL_NS, RESEND_INTERVAL_NS, by_port, pack_keys, unpack_keys
+from middleboxes.core.outputlog import ACK_INTERVAL_NS, FENCED_INTERVAL_NS, FENCED_REPEATS, IDLE_INTERVAL_NS, RESEND_INTERVAL_NS, by_port, pack_keys, unpack_keys
 
 from .boxes import GROUP, MAC, output_logger, released
 
@@ -279,6 +279,21 @@ def test_a_new_epoch_is_acknowledged_anew():
     logger.fence(2)
     frames, _ = logger.acknowledge(ACK_INTERVAL_NS)
     assert [decode_ack(frame) for frame in frames] == [(2, 0, 2, False)]
+
+
+def test_acknowledgements_are_repeated_soon_after_a_fence():
+    """Before the redirect is in force everywhere they go to the dead master; the new one may have sent all that it may, and wait."""
+    logger, worker = output_logger(), sender(2)
+    logger.receive(worker.batch())
+    acks(logger, 0)
+    logger.fence(2)
+    told, now_ns = [], ACK_INTERVAL_NS
+    while len(told) < FENCED_REPEATS + 2:
+        frames, again_ns = logger.acknowledge(now_ns)
+        told += [now_ns] * len(frames)
+        now_ns = again_ns
+    waits = [later - earlier for earlier, later in zip(told, told[1:])]
+    assert waits == [FENCED_INTERVAL_NS] * FENCED_REPEATS + [IDLE_INTERVAL_NS]
 
 
 # -- bounds
