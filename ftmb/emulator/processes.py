@@ -1,5 +1,6 @@
 """The processes of an emulation: the controller and one process per node. None outlives the daemon."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -11,13 +12,17 @@ from topologies.network import die_with_parent
 DEFAULT_APP = "ryu.app.simple_switch_13"
 _LOG_LINES = 12
 _LOG_TAIL_BYTES = 16384
+#: nice values: what stands for a machine of its own goes before the traffic that all of it shares the processors with, and who decides
+#: a failover before those who carry it out
+_CONTROLLER_NICE, _NODE_NICE = -10, -5
 
 
 class Process:
     """A program that can be started again: its command, its log, and the process that runs now."""
 
-    def __init__(self, name, command, log, environment=None):
+    def __init__(self, name, command, log, environment=None, nice=0):
         self.name = name
+        self._nice = nice
         self.log = log
         self.stopped = False
         self._command = command
@@ -28,9 +33,15 @@ class Process:
         """Start it; the pid. Call from the main thread: the kernel ends it together with its parent thread."""
         with open(self.log, "ab") as log:
             self._popen = subprocess.Popen(self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                           env=self._environment, preexec_fn=die_with_parent)
+                                           env=self._environment, preexec_fn=self._begin)
         self.stopped = False
         return self._popen.pid
+
+    def _begin(self):
+        """In the new process, before the program."""
+        die_with_parent()
+        with contextlib.suppress(PermissionError):      # a container without CAP_SYS_NICE: failovers take longer under load
+            os.setpriority(os.PRIO_PROCESS, 0, self._nice)
 
     def is_running(self):
         """Whether it has not ended (a stopped one runs)."""
@@ -93,7 +104,7 @@ def controller(rundir, settings, applications):
                "--wsapi-port", str(settings.rest_port), "--wsapi-host", "127.0.0.1",
                *(applications or [DEFAULT_APP]), "ryu_app.app"]
     environment = {**os.environ, "FTMB_DEPLOYMENT": str(rundir.deployment), "PYTHONUNBUFFERED": "1"}
-    return Process("controller", command, rundir.controller_log, environment)
+    return Process("controller", command, rundir.controller_log, environment, _CONTROLLER_NICE)
 
 
 def node(rundir, name, namespace_pid):
@@ -101,7 +112,7 @@ def node(rundir, name, namespace_pid):
     directory = rundir.node(name)
     command = ["mnexec", "-a", str(namespace_pid), sys.executable, "-m", "middleboxes.runtime",
                str(directory / "node.json")]
-    return Process(name, command, directory / "log", {**os.environ, "PYTHONUNBUFFERED": "1"})
+    return Process(name, command, directory / "log", {**os.environ, "PYTHONUNBUFFERED": "1"}, _NODE_NICE)
 
 
 def empty_files(rundir, name):
