@@ -80,7 +80,7 @@ class Checker:
         self._uncovered = {}                                # id of a cut committed for a new output logger -> its steps
         self._unlogged = None                               # when a master was told of a new output logger, until that is covered
         self._behind = set()                                # workers whose determinants a new output logger has not yet
-        self._unexplained = ""
+        self._unexplained = []
         self._stopped = None                                # (core, [k]) of a master that takes no more inputs
         self.queue_overflows = 0                            # frames lost in front of a master at its bound
         self.releases = []                                  # (port, payload) in the order of leaving
@@ -184,13 +184,12 @@ class Checker:
         for history, end in zip(self.history, prefix):
             self.cut_open += len(history) - end
             del history[end:]
-        lost = [(worker, k) for worker, k, _ in self.left if k > prefix[worker]]
-        if lost:
-            self._unexplained = f"outputs of steps {lost} left and are not in the recoverable prefix {prefix}"
+        self._unexplained = [(worker, k) for worker, k, _ in self.left if k > prefix[worker]]
 
     def explained(self):
-        """The group is about to be recovered: it must explain all that left."""
-        require(not self._unexplained, self._unexplained)
+        """The group is about to be recovered: it must explain all that left, with what the store had when it was fenced."""
+        lost = [(worker, k) for worker, k in self._unexplained if k > self.durable_k[worker]]
+        require(not lost, f"outputs of steps {lost} left and are not in the recoverable prefix")
 
     # -- store
 

@@ -45,6 +45,12 @@ def test_fresh_schedules_keep_all_invariants(capsys):
     report_of(first_seed, FRESH)
 
 
+def test_a_checkpoint_that_gets_durable_between_the_fences_explains_what_left():
+    """The output logger, a new one, is fenced with nothing; the store, fenced later, has the checkpoint that covers it."""
+    report = run(726816582858)
+    assert report.failovers and report.replaced and not report.lost
+
+
 def test_equal_seeds_give_equal_schedules():
     for seed in range(20):
         assert run(seed) == run(seed)
