@@ -13,7 +13,7 @@ from .bundles import Bundles
 from .connection import Connection, Listener
 from .faults import Faults
 from .input_logger import InputLoggerRole
-from .link import BATCH, data_links, exclude
+from .link import BATCH, data_links, exclude, port_link
 from .loop import Loop
 from .master import MasterRole
 from .output_logger import OutputLoggerRole
@@ -55,8 +55,10 @@ class Node:
         self.data_interface = settings["data_interface"]
         self._inputs, self._others = data_links(self.data_interface, HOP_INPUT)
         self._left_to_workers = set()       # ids of groups whose inputs and acknowledgements threads read
-        self.mac = self._others.mac
-        self.send, self.send_all, self.fault_counters = self._others.send, self._others.send_all, {}
+        # a socket that the loop watches would be looked at for each frame that it has sent
+        self._outgoing = port_link(self.data_interface, receives=False)
+        self.mac = self._outgoing.mac
+        self.send, self.send_all, self.fault_counters = self._outgoing.send, self._outgoing.send_all, {}
         if "faults" in settings:
             self.send = Faults(self.send, self.loop, settings["faults"])
             self.send_all, self.fault_counters = self.send.all, self.send.counters
@@ -85,7 +87,7 @@ class Node:
     def data_counters(self, inputs=(), others=()):
         """Frames of the data network at this node: at its own sockets and at those of workers with these counts."""
         total = Counter(data_inputs=0, data_others=0)
-        for name, found in (("data_inputs", (self._inputs.counts(), *inputs)), ("data_others", (self._others.counts(), *others))):
+        for name, found in (("data_inputs", (self._inputs.counts(), *inputs)), ("data_others", (self._others.counts(), self._outgoing.counts(), *others))):
             for counts in found:
                 total[name] += counts["received"]
                 total.update({f"data_{key}": counts[key] for key in ("sent", "send_failed", "oversize", "overrun")})
