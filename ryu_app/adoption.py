@@ -26,7 +26,7 @@ def step(context, group, now_ns):
     for _, name in reported.get("master", []):
         # a change that it was told of may concern only nodes that are silent
         counters = context.nodes[name].counters(group.name, "master")
-        group.epoch = max(group.epoch, counters.get("inputs_from", 0), counters.get("change", 0))
+        group.epoch = max(group.epoch, counters.get("inputs_from", 0), counters.get("output_epoch", 0), counters.get("change", 0))
     master = _master(context, group, reported)
     for _, name in reported.get("output-logger", []):
         # one that began and that the master was not told of waits for an epoch not below its own; below it none can be fenced
