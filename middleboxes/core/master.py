@@ -220,8 +220,8 @@ class Master(Steps):
         return encode_trim(role, self.group_id, self.source, epoch, positions, covers[role])
 
     def take_changes(self):
-        """[(variable, removed keys, {key: value} in order)]: what changed since the last cut."""
-        return [(name, *variable.cut()) for name, variable in self.function.variables.items()]
+        """[(variable, removed keys, {key: value} in order)]: what changed since the last cut; most variables did not."""
+        return [(name, *variable.cut()) for name, variable in self.function.variables.items() if variable.has_changes]
 
     def load(self, checkpoint):
         """Apply one decoded checkpoint (base or delta) to a master that does not run. Raises CheckpointError."""

@@ -32,12 +32,16 @@ from .determinants import DeterminantError, first_step, recoverable_prefix
 from .frames import FrameError, decode_output, encode_ack
 
 ACK_INTERVAL_NS = 5_000_000
-ACK_STEPS_MAX = 32                  # an acknowledgement is due before its time with this many new steps
+#: An acknowledgement is due before its time with this many new steps: each wakes the master, which needs none of them soon, but
+#: with several workers, which leave out of their clocks what is acknowledged, and as long as it catches up with what piled up in a
+#: failover, in step with them (middleboxes.core.recovery). It does so until its first checkpoint is durable at the latest.
+ACK_STEPS_MAX, ACK_STEPS_SOON_MAX = 1024, 32
 RESEND_INTERVAL_NS = 2_000_000
 IDLE_INTERVAL_NS = 100_000_000
 #: After a fence an acknowledgement is repeated sooner, so often: it may have gone to the dead master, and the new one waits for it
 #: when it has as much under way as it may.
 FENCED_INTERVAL_NS, FENCED_REPEATS = 5_000_000, 20
+cdef int64_t _ACK_INTERVAL_NS = ACK_INTERVAL_NS, _RESEND_INTERVAL_NS = RESEND_INTERVAL_NS, _NEVER_NS = (1 << 63) - 1
 
 
 def pack_keys(keys):
@@ -74,7 +78,7 @@ cdef class OutputLogger:
     cdef readonly list _released, _waiting, _acked, _seen, _next_idle_ns, _repeats
     cdef object _group_id
     cdef bytes _source
-    cdef int64_t _next_ack_ns, _next_resend_ns
+    cdef int64_t _next_ack_ns, _next_resend_ns, _ack_steps_max
 
     def __init__(self, group_id, source, workers, ports, epoch, pending_max=4096, items_max=1 << 20, covered_from=0):
         self.epoch, self.covered_from = max(epoch, covered_from), covered_from
@@ -90,6 +94,7 @@ cdef class OutputLogger:
         self._acked = [-1] * workers
         self._seen = [0] * workers              # the last step heard of: a gap lies between the log's end and this
         self._next_ack_ns = self._next_resend_ns = 0
+        self._ack_steps_max = ACK_STEPS_SOON_MAX
         self._repeats = [0] * workers           # that are still due soon after a fence
         self._next_idle_ns = [0] * workers      # one's acknowledgement is repeated, however busy the others are
 
@@ -248,6 +253,8 @@ cdef class OutputLogger:
             self.counters["early_trims"] += 1
             return released
         self.covered_from = 0
+        if len(self.logs) == 1:
+            self._ack_steps_max = ACK_STEPS_MAX
         ahead = {worker: k for worker, (_, k) in positions.items()
                  if worker < len(self.logs) and k > self.logs[worker].trimmed}
         for worker, k in ahead.items():
@@ -265,7 +272,7 @@ cdef class OutputLogger:
     def fence(self, epoch):
         """Refuse everything below *epoch*; returns the recoverable prefix, one k per worker."""
         if epoch > self.epoch:
-            self.epoch = epoch
+            self.epoch, self._ack_steps_max = epoch, ACK_STEPS_SOON_MAX
             prefix = recoverable_prefix(self.logs)
             for worker, k in enumerate(prefix):
                 self.logs[worker].cut_off(k)
@@ -278,23 +285,30 @@ cdef class OutputLogger:
 
     def acknowledge(self, int64_t now_ns):
         """(ACK frames to send now, time in ns to call again). *now_ns*: any steady clock."""
-        frames = []
-        ack_due, resend_due = now_ns >= self._next_ack_ns, now_ns >= self._next_resend_ns
-        for worker, log in enumerate(self.logs):
-            resend = now_ns >= self._next_idle_ns[worker] or resend_due and self._seen[worker] > log.last
-            if resend or log.last != self._acked[worker] and (ack_due or log.last - self._acked[worker] >= ACK_STEPS_MAX):
+        cdef bint ack_due = now_ns >= self._next_ack_ns, resend_due = now_ns >= self._next_resend_ns, resend
+        cdef int64_t next_ns = _NEVER_NS, new, idle_ns
+        cdef Py_ssize_t worker
+        cdef DeterminantLog log
+        cdef list frames = []
+        for worker in range(len(self.logs)):
+            log = self.logs[worker]
+            new, idle_ns = log.last - <int64_t> self._acked[worker], self._next_idle_ns[worker]
+            resend = now_ns >= idle_ns or resend_due and <uint64_t> self._seen[worker] > log.last
+            if resend or new and (ack_due or new >= self._ack_steps_max):
                 self._acked[worker] = log.last
                 self._next_idle_ns[worker] = now_ns + (FENCED_INTERVAL_NS if self._repeats[worker] else IDLE_INTERVAL_NS)
                 self._repeats[worker] = max(0, self._repeats[worker] - 1)
                 frames.append(encode_ack(self._group_id, self._source, self.epoch, worker, log.last, resend))
         if frames:
             if ack_due:
-                self._next_ack_ns = now_ns + ACK_INTERVAL_NS
+                self._next_ack_ns = now_ns + _ACK_INTERVAL_NS
             if resend_due:
-                self._next_resend_ns = now_ns + RESEND_INTERVAL_NS
-        next_ns = min(self._next_idle_ns)
-        if any(seen > log.last for seen, log in zip(self._seen, self.logs)):
-            next_ns = min(next_ns, self._next_resend_ns)
-        if any(log.last != acked for log, acked in zip(self.logs, self._acked)):
-            next_ns = min(next_ns, self._next_ack_ns)
+                self._next_resend_ns = now_ns + _RESEND_INTERVAL_NS
+        for worker in range(len(self.logs)):
+            log = self.logs[worker]
+            next_ns = min(next_ns, <int64_t> self._next_idle_ns[worker])
+            if <uint64_t> self._seen[worker] > log.last:
+                next_ns = min(next_ns, self._next_resend_ns)
+            if <int64_t> log.last != <int64_t> self._acked[worker]:
+                next_ns = min(next_ns, self._next_ack_ns)
         return frames, next_ns
