@@ -111,7 +111,7 @@ class OutputLoggerRole:
     def frame(self, frame):
         hop = hop_of(frame)[1]
         if hop == HOP_OUTPUT:
-            self.checker.at_output_logger(self.core, frame)
+            self.checker.at_output_logger(self.core, frame, self.is_former)
             self._let_out(self.core.receive(frame))
             self._feeds.wake()
         elif hop == HOP_TRIM:
@@ -138,7 +138,7 @@ class OutputLoggerRole:
     def fence(self, epoch, reply):
         if self.host.role is self:
             prefix = self.core.fence(epoch)
-            self.checker.fenced(prefix)
+            self.checker.fenced(epoch, prefix)
             for client in self._feeds.clients():
                 self.unfollow(client)
             reply(prefix)

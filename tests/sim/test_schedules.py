@@ -63,6 +63,12 @@ def test_what_a_late_switch_leads_to_a_former_output_logger_does_no_harm(seed, s
         run(seed, Parts(core=KeepsOutputEpoch, output_logger=SharesTheEpoch))
 
 
+def test_a_former_output_logger_that_serves_a_fenced_master_still_is_not_the_history():
+    """The new one, not covered yet, is fenced with nothing, and the state is lost; the former one goes on for a while."""
+    report = run(830000001184)
+    assert report.replaced and report.lost
+
+
 def test_a_role_that_dies_as_it_sends_does_nothing_in_its_host_s_next_life():
     events = Events()
     host = Host("h", 1, Network(random.Random(1), events, ordered=True, loss=0, duplication=0, slow=0, delay_us_max=0, stale_ns_max=0, mixed=False))
