@@ -9,8 +9,9 @@ Rules, in one place:
   durable checkpoint covers never leaves again.
 - One that replaces another (*covered_from*) stores and releases nothing until a durable checkpoint covers that: should the
   master die before, the former one has all that left, and takes the role back.
-- Nothing below the current epoch is stored or released. ``fence`` raises the epoch, keeps exactly the recoverable
-  prefix of the determinants and drops the outputs that wait beyond it.
+- Nothing but what is of its own epoch is stored, released or trimmed: that in which it began, or was last fenced. What is below is of a
+  master or for an output logger of before, what is above is for one that replaces it. ``fence`` raises the epoch, keeps exactly the
+  recoverable prefix of the determinants and drops the outputs that wait beyond it.
 - A gap in the determinants is asked for again with the acknowledgement. With nothing new for a while, the last
   acknowledgement is repeated and asks for what may follow: it, or the last determinants, may have been lost.
 
@@ -66,7 +67,8 @@ def by_port(list released not None, Py_ssize_t ports):
 cdef class OutputLogger:
     """The output logger of one group. ``receive`` frames, get releases; acknowledgements by ``acknowledge``.
 
-    *covered_from*: the epoch in which it was to replace another, until a checkpoint that covers that is durable; 0: it need not wait.
+    *epoch*: its master's. *covered_from*: the epoch in which it was to replace another, until a checkpoint that covers that is durable;
+    0: it need not wait. ``epoch``: of the frames that it takes and sends, the higher of the two, until it is fenced.
     """
 
     cdef public uint64_t epoch, covered_from
@@ -79,10 +81,10 @@ cdef class OutputLogger:
     cdef int64_t _next_ack_ns, _next_resend_ns, _ack_steps_max
 
     def __init__(self, group_id, source, workers, ports, epoch, pending_max=4096, items_max=1 << 20, covered_from=0):
-        self.epoch, self.covered_from = epoch, covered_from
+        self.epoch, self.covered_from = max(epoch, covered_from), covered_from
         self.ports = ports
         self.pending_max, self.items_max = pending_max, items_max
-        self.counters = {"released": 0, "duplicates": 0, "old_epoch": 0, "covered": 0, "bad_frames": 0, "gaps": 0,
+        self.counters = {"released": 0, "duplicates": 0, "old_epoch": 0, "later_epoch": 0, "covered": 0, "bad_frames": 0, "gaps": 0,
                          "dropped_pending_full": 0, "dropped_at_fence": 0, "refused_log_full": 0, "early_trims": 0}
         self.logs = [DeterminantLog() for _ in range(workers)]
         self._group_id, self._source = group_id, source
@@ -143,10 +145,10 @@ cdef class OutputLogger:
         return 0
 
     def _take_other(self, frame, released):
-        """``_take`` what is not common, or not of a master of this epoch."""
+        """``_take`` what is not common, or not of this epoch."""
         output = decode_output(frame)
-        if output.epoch < self.epoch:
-            self.counters["old_epoch"] += 1
+        if output.epoch != self.epoch:
+            self.counters["old_epoch" if output.epoch < self.epoch else "later_epoch"] += 1
             return
         self._check(output)
         if output.determinants:
@@ -161,13 +163,10 @@ cdef class OutputLogger:
         return 0
 
     def _check(self, output):
-        """Raise FrameError for an output that no master of this epoch makes."""
+        """Raise FrameError for an output that no master makes."""
         worker = output.worker
         if worker >= len(self.logs) or output.port >= self.ports:
             raise FrameError(f"output of worker {worker} for port {output.port}: there is no such")
-        if output.epoch > self.epoch:
-            # a master never runs before this logger was fenced for it
-            raise FrameError(f"output of epoch {output.epoch}, this is epoch {self.epoch}")
         if any(other >= len(self.logs) for other, _ in output.clock):
             raise FrameError("an output depends on a worker that is not there")
 

@@ -178,9 +178,19 @@ def test_a_repeated_fence_tells_the_same_and_an_older_one_changes_nothing():
     assert released(logger, [new.batch()]) == [b"0/5/0"]
 
 
-def test_an_epoch_that_nobody_fenced_for_is_an_error():
-    with pytest.raises(FrameError):
-        output_logger().receive(sender(1, epoch=2).output(1, after=0))
+def test_what_is_for_another_output_logger_is_refused_and_counted():
+    """A late switch may lead what is for its successor to a former one, and the other way round."""
+    former, new = output_logger(epoch=1), output_logger(epoch=1, covered_from=3)
+    assert (former.epoch, new.epoch) == (1, 3)
+    for logger, epoch, counter in ((former, 3, "later_epoch"), (new, 1, "old_epoch")):
+        for_another = sender(1, epoch=epoch)
+        logger.trim(epoch, {0: (1, 1)}, 3)
+        assert released(logger, [for_another.output(1, after=0), for_another.batch()]) == []
+        assert logger.logs[0].last == logger.logs[0].trimmed == 0 and logger.counters[counter] == 2
+        assert [decode_ack(frame)[0] for frame in logger.acknowledge(0)[0]] == [logger.epoch]
+    new.trim(3, {0: (0, 0)}, 3)
+    assert released(new, [sender(1, epoch=3).output(1, after=0)]) == [b"0/1/0"]
+    assert new.fence(4) == [1] and new.epoch == 4
 
 
 @pytest.mark.parametrize("frame", [sender(1, worker=1).output(1, after=0), sender(1).output(1, after=0, port=2),
