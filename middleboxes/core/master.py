@@ -52,15 +52,18 @@ class Master(Steps):
         super().__init__(workers, names, OutputEncoder(group_id, source), on_event)
         self.begin(epoch, 0)
         self.group_id, self.source = group_id, source
-        self.unacknowledged_max = unacknowledged_max
+        self.unacknowledged_max, self.undurable_max = unacknowledged_max, UNDURABLE_MAX
         self.checkpoint_id = 0
         self._durable = None            # positions of the last durable checkpoint, and what it covers
         self._unlogged_id = None        # a new output logger: the last checkpoint cut before it was told of
     # -- who is around it
 
     def begin(self, epoch, inputs_from):
-        """It is the master of *epoch* from now on; INPUT frames of an epoch below *inputs_from* are a former input logger's."""
-        self.epoch, self.inputs_from = epoch, inputs_from
+        """It is the master of *epoch* from now on, for which the output logger was fenced or began.
+
+        INPUT frames of an epoch below *inputs_from* are a former input logger's.
+        """
+        self.epoch, self.inputs_from, self.output_epoch = epoch, inputs_from, epoch
         self.covers = dict.fromkeys(COVERED, epoch)
 
     def _replaced(self, role, epoch):
@@ -77,9 +80,13 @@ class Master(Steps):
         self._replaced("input-logger", epoch)
         return [worker.n for worker in self.workers], max(worker.last_ns for worker in self.workers)
 
-    def use_output_log(self, epoch):
-        """The output logger is a new and empty one: until a checkpoint cut after this is durable, none waits for acknowledgements."""
+    def use_output_log(self, epoch, output_epoch):
+        """The output logger is a new and empty one: until a checkpoint cut after this is durable, none waits for acknowledgements.
+
+        *output_epoch*: of the frames to and from it. What former ones acknowledge, or a late switch still leads to them, counts no more.
+        """
         self._replaced("output-logger", epoch)
+        self.output_epoch = max(self.output_epoch, output_epoch)
         self._unlogged_id = self.checkpoint_id
 
     def stop(self):
@@ -98,16 +105,6 @@ class Master(Steps):
         """The workers' counters, summed."""
         return {name: sum(worker.counters[name] for worker in self.workers) for name in self.workers[0].counters}
 
-    @property
-    def ready(self):
-        """Whether a further input, of whichever worker, may be processed."""
-        return all(map(self.worker_ready, range(len(self.workers))))
-
-    def worker_ready(self, number):
-        """``ready`` for one worker."""
-        worker = self.workers[number]
-        return worker.k - worker.log.trimmed < self.unacknowledged_max and worker.k - worker.durable_k < UNDURABLE_MAX
-
     def ahead(self, number):
         """How many steps worker *number* is ahead of the output logger's acknowledgements."""
         worker = self.workers[number]
@@ -123,7 +120,7 @@ class Master(Steps):
         if number >= len(self.workers):
             raise FrameError(f"acknowledgement for worker {number}: there is no such")
         worker = self.workers[number]
-        if epoch != self.epoch or k > worker.k:
+        if epoch != self.output_epoch or k > worker.k:
             return []
         worker.log.trim(k)
         worker.sent_k = max(worker.sent_k, k)
@@ -138,7 +135,7 @@ class Master(Steps):
             return frames           # of no use to a new output logger: it waits for the next checkpoint
         while last < worker.sent_k and len(frames) < RESENT_BATCHES_MAX:
             encoded, last = worker.log.encode(last, BATCH_BYTES_MAX)
-            frames.append(self._encoder.encode_batch(self.epoch, number, encoded))
+            frames.append(self._encoder.encode_batch(self.output_epoch, number, encoded))
         return frames
 
     # -- replay
@@ -169,7 +166,7 @@ class Master(Steps):
 
     def resend(self, number, k, outputs, released):
         """The frames of the *outputs* of a repeated step, but for those *released*."""
-        return [self._encoder.encode(self.epoch, number, k, j, port, (), b"", frame)
+        return [self._encoder.encode(self.output_epoch, number, k, j, port, (), b"", frame)
                 for j, (port, frame) in enumerate(outputs) if k << 16 | j not in released]
 
     # -- checkpoints
@@ -209,11 +206,12 @@ class Master(Steps):
 
     def _trims(self, role):
         positions, covers = self._durable
-        return encode_trim(role, self.group_id, self.source, self.epoch, positions, covers[role])
+        epoch = self.output_epoch if role == "output-logger" else self.epoch
+        return encode_trim(role, self.group_id, self.source, epoch, positions, covers[role])
 
     def take_changes(self):
-        """[(variable, removed keys, {key: value} in order)]: what changed since the last cut."""
-        return [(name, *variable.cut()) for name, variable in self.function.variables.items()]
+        """[(variable, removed keys, {key: value} in order)]: what changed since the last cut; most variables did not."""
+        return [(name, *variable.cut()) for name, variable in self.function.variables.items() if variable.has_changes]
 
     def load(self, checkpoint):
         """Apply one decoded checkpoint (base or delta) to a master that does not run. Raises CheckpointError."""

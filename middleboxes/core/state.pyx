@@ -74,6 +74,11 @@ class Variable:
         new.name = name
         return new
 
+    @property
+    def has_changes(self):
+        """Whether the next cut has anything."""
+        raise NotImplementedError
+
     def cut(self):
         """Take the changes since the last cut: (removed keys, {key: value} in order)."""
         raise NotImplementedError
@@ -222,6 +227,10 @@ cdef class Map(Ordered, Variable):
             keys_max -= 1
         return self._first != 0
 
+    @property
+    def has_changes(self):
+        return bool(self._dirty) or bool(self._removed)
+
     def cut(self):
         changes = self._removed, self._dirty
         self._removed, self._dirty = {}, {}
@@ -327,6 +336,10 @@ cdef class Counter(Sum, Variable):
         if scope == "flow":
             raise StateError("a counter has no keys: its scope is 'shared' or 'worker'")
         self.value = 0
+
+    @property
+    def has_changes(self):
+        return self._changed
 
     def cut(self):
         changed, self._changed = self._changed, False

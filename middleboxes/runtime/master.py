@@ -7,6 +7,7 @@ from contextlib import nullcontext
 
 from ..core.frames import HOP_ACK, FrameError
 from .link import BATCH
+from .paths import Live
 from .role import ROLE_FAILURES, Role, RoleError
 from .workers import WorkerThreads
 
@@ -37,12 +38,16 @@ class MasterRole(Role):
         self._bad_frames = 0
         self._threads = None            # of several workers, once live
         self._early = []                # their inputs until then
+        if len(core.workers) == 1:
+            # called for each batch: without a step in between
+            self.inputs = Live(core, node.send_all, node.hold_inputs).inputs
         self._connect()
 
     def counters(self):
         counters = {**self.core.counters, "checkpoint": self.core.checkpoint_id, "bad_frames": self._bad_frames + self.core.bad_frames,
                     "change": max(self._covers_told.values(), default=0), "k": [worker.k for worker in self.core.workers],
                     "stopped": self.core.stopped, "inputs_from": 0 if self.core.stopped else self.core.inputs_from,
+                    "output_epoch": self.core.output_epoch,
                     "unacknowledged": max(map(self.core.ahead, range(len(self.core.workers)))),
                     "undurable": max(worker.k - worker.durable_k for worker in self.core.workers)}
         if self._threads is not None:
@@ -83,16 +88,9 @@ class MasterRole(Role):
         self.node.fail(self, error)
 
     def inputs(self, frames):
-        workers = len(self.core.workers)
-        if workers > 1:
-            if self._threads is None:
-                self._early += frames
-            return                      # else the workers' sockets have them, too
-        outputs = self.core.take_all(frames)
-        if outputs:
-            self.node.send_all(outputs)
-        if not self.core.ready:
-            self.node.hold_inputs()
+        """INPUT frames of several workers: once live, their sockets have them, too."""
+        if self._threads is None:
+            self._early += frames
 
     @property
     def ready(self):
@@ -139,9 +137,9 @@ class MasterRole(Role):
         self.loop.cancel(self._timer)
         self._connect()
 
-    def use_output_logger(self, epoch):
+    def use_output_logger(self, epoch, output_epoch):
         """The output logger is a new one: a checkpoint is made for it, which does not wait for acknowledgements."""
-        self.core.use_output_log(epoch)
+        self.core.use_output_log(epoch, output_epoch)
         self._checkpoint_soon()
         self._progress()                # one that waits for the former output logger's need not wait any more
 

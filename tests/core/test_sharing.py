@@ -151,7 +151,7 @@ def test_accessors_offer_what_variables_offer_and_every_access_takes_the_domain(
     accessor, session, (domain,) = state.views[0].attributes["v"], state.sessions[0], state.domains
     # those of the checkpoint are not for authors
     offered = {name for name in dir(kind) if not name.startswith("_")} - {"apply", "cut", "everything", "fresh", "name", "reset", "put_back", "shrink",
-                                                                          "fromkeys", "scope", "domain"}
+                                                                          "fromkeys", "scope", "domain", "has_changes"}
     assert offered <= set(methods(accessor))
     for name in methods(accessor):
         session.begin()

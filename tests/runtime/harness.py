@@ -53,8 +53,9 @@ class Harness:
 
     def _namespace(self, name):
         full = f"{PREFIX}-{name}"
+        run(f"ip netns add {full}")
         self._namespaces.append(full)
-        run(f"ip netns add {full}; ip -n {full} link set lo up; ip netns exec {full} sysctl -qw net.ipv6.conf.all.disable_ipv6=1")
+        run(f"ip -n {full} link set lo up; ip netns exec {full} sysctl -qw net.ipv6.conf.all.disable_ipv6=1")
         return full
 
     def _build(self):
