@@ -138,8 +138,12 @@ class Following:
             self._spare.look_ahead()
 
     def _refused(self, follower):
-        if follower is self._follower and self._recovery is None:
+        if follower is not self._follower or self._spare.host.role is not self._spare:
+            return
+        if self._recovery is None:
             self.begin_anew()
+        else:
+            self._spare.host.crash()        # the role fails, and the next one recovers from a checkpoint
 
     def header(self, header):
         """A later checkpoint is durable."""
