@@ -2,12 +2,11 @@
 
 import os
 import signal
-import sys
 
 # Until the command line is there to take it properly, a signal just ends us: nothing has begun.
 for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
     signal.signal(number, lambda *_: os._exit(130))
 
-from .cli import main  # noqa: E402
+from .cli import program  # noqa: E402
 
-sys.exit(main())
+program()

@@ -13,11 +13,28 @@ from .emulator.report import ROLES, TRUNK, WAYS
 from .errors import UsageError
 
 INTERRUPTED = 130
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def program():
+    """``main`` as a process: ends it. Once the command is done nothing is left to be interrupted, nor anybody to be told of it."""
+    try:
+        code = main()
+        _ignore_signals()
+    except KeyboardInterrupt:       # between these two
+        _ignore_signals()
+        code = INTERRUPTED
+    sys.exit(code)
+
+
+def _ignore_signals():
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def main(argv=None):
     """Run the command line *argv* (sys.argv by default); the exit code."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in _SIGNALS:
         signal.signal(number, _interrupt)
     try:
         argv = sys.argv[1:] if argv is None else argv

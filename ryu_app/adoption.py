@@ -6,6 +6,7 @@ to use store and output logger once more, and a checkpoint that is cut after tha
 """
 
 from . import failover, startup
+from .arguments import use_arguments
 from .context import LOGS
 from .underway import Holder
 
@@ -25,11 +26,11 @@ def step(context, group, now_ns):
     for _, name in reported.get("master", []):
         # a change that it was told of may concern only nodes that are silent
         counters = context.nodes[name].counters(group.name, "master")
-        group.epoch = max(group.epoch, counters.get("inputs_from", 0), counters.get("change", 0))
+        group.epoch = max(group.epoch, counters.get("inputs_from", 0), counters.get("output_epoch", 0), counters.get("change", 0))
     master = _master(context, group, reported)
     for _, name in reported.get("output-logger", []):
-        # one that began and that the master was not told of waits for an epoch not below its own
-        group.epoch = max(group.epoch, context.nodes[name].counters(group.name, "output-logger").get("covered_from", 0))
+        # one that began and that the master was not told of waits for an epoch not below its own; below it none can be fenced
+        group.epoch = max(group.epoch, _output_epoch(context, group, name, "output-logger"))
     logs = {role: name for role in LOGS for name in [_log(context, group, role, reported, master)] if name is not None}
     if master is not None or len(logs) == len(LOGS):
         _adopt(context, group, logs, reported, master, now_ns)
@@ -74,13 +75,28 @@ def _log(context, group, role, reported, master):
         if top < low:
             return None             # it was replaced already
     if role == "output-logger":
-        # one that waits for its first checkpoint lacks what left before: without the master the former one is needed
-        begun = [name for name in names if not context.nodes[name].counters(group.name, role).get("covered_from")]
-        names = begun or (names if master is not None else [])
-    elif role == "store" and master is None and names:
+        return _output_logger(context, group, names, master)
+    if role == "store" and master is None and names:
         # two of the same master: the one that has its last checkpoint
         return max(names, key=lambda name: context.nodes[name].counters(group.name, role).get("checkpoint", 0))
     return names[0] if len(names) == 1 else None
+
+
+def _output_logger(context, group, names, master):
+    """The last that the master was told of, of *names*, output loggers of one master; if that is not here, the one that it is to be told of.
+
+    One that waits for its first checkpoint lacks what left before: without the master the former one is needed.
+    """
+    told = _output_epoch(context, group, master, "master") if master is not None else 0
+    epochs = {name: _output_epoch(context, group, name, "output-logger") for name in names}
+    waiting = [name for name in names if context.nodes[name].counters(group.name, "output-logger").get("covered_from")]
+    begun = [name for name in names if name not in waiting and epochs[name] >= told]
+    return max(begun or (waiting if master is not None else []), key=epochs.get, default=None)
+
+
+def _output_epoch(context, group, name, role):
+    """Of which epoch the OUTPUT frames are that *name* sends or takes."""
+    return context.nodes[name].counters(group.name, role).get("output_epoch", 0)
 
 
 def _was_complete(context, group, reported):
@@ -131,8 +147,8 @@ def _verify(context, group, master, now_ns):
         if role in group.holders:
             group.epoch += 1
             group.change = group.epoch
-            args = {"store": context.nodes[group.holders[role].node].service} if role == "store" else {}
-            context.request(now_ns, master, f"use-{role}", group, "master", args)
+            output_epoch = _output_epoch(context, group, group.holders[role].node, "output-logger")
+            context.request(now_ns, master, f"use-{role}", group, "master", use_arguments(context, group, role, output_epoch))
 
 
 def relearn(context, node):

@@ -7,6 +7,13 @@ def peers(context, group):
             for role in ("store", "input-logger", "output-logger")}
 
 
+def use_arguments(context, group, role, output_epoch):
+    """The arguments of the request that has a master use the store or output logger that the group has; *output_epoch*: of the latter's frames."""
+    if role == "store":
+        return {"store": context.nodes[group.holders[role].node].service}
+    return {"output_epoch": output_epoch}
+
+
 def role_arguments(context, group, role, start=None, start_ns=0, hot=False):
     """The arguments of the request that gives *role* of *group*.
 

@@ -81,6 +81,8 @@ def step(context, group, now_ns):
     elif target is None and placement.standby(context, group) is not None:
         _choose(context, group, now_ns)
         _redirect(context, group)
+    if group.epoch > group.master_epoch:
+        retry(context, group, f"the output logger is of epoch {group.epoch} already", now_ns)
     what = loss.verdict(context, group, now_ns)
     if what == loss.EMPTY:
         startup.renew(context, group, f"begins anew, empty, as {recovery.lost}", now_ns)

@@ -86,9 +86,13 @@ def answered(context, group, pending, result, now_ns):
         if not _told(context, group, told):
             return True
     elif role == "output-logger" and not recovery.salvage:
-        stored, covered_from = result.get("stored"), result.get("covered_from")
-        if not isinstance(stored, list) or len(stored) != workers or type(covered_from) is not int:
+        stored, covered_from, output_epoch = (result.get(name) for name in ("stored", "covered_from", "output_epoch"))
+        if not isinstance(stored, list) or len(stored) != workers or type(covered_from) is not int or type(output_epoch) is not int:
             return False
+        if output_epoch > pending.epoch:
+            # it began in an epoch of a controller before this one, which nobody else told: it is not fenced for this one
+            group.epoch = output_epoch
+            return True
         recovery.stored, recovery.covered_from = stored, covered_from
     elif role == "input-logger" and not recovery.salvage:
         begins_after = result.get("begins_after")

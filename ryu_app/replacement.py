@@ -7,7 +7,7 @@ then the former holder keeps what it has. A node that dies on the way is followe
 """
 
 from . import placement, spares
-from .arguments import role_arguments
+from .arguments import role_arguments, use_arguments
 from .context import LOGS
 from .underway import Holder, Replacement, milliseconds
 
@@ -106,11 +106,12 @@ def _advance(context, group, replacement, now_ns):
 
 def _tell_master(context, group, replacement, now_ns):
     """What the master is told has to come in rising epochs: its checkpoints name the last one."""
+    began = replacement.epoch
     group.epoch += 1
     replacement.epoch = group.epoch
     replacement.told, replacement.told_ns = True, now_ns
     replacement.mark("master told", now_ns)
-    args = {"store": context.nodes[group.holders["store"].node].service} if replacement.role == "store" else {}
+    args = use_arguments(context, group, replacement.role, began)
     context.request(now_ns, group.holders["master"].node, f"use-{replacement.role}", group, "master", args, replacement)
 
 

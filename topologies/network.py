@@ -25,6 +25,7 @@ A host with ``root`` stands for the root namespace. ``commands`` are shell lines
 (``before``) or after (``commands``) its interfaces are configured.
 """
 
+import contextlib
 import ctypes
 import os
 import shlex
@@ -206,8 +207,10 @@ def _interfaces_script(ends):
 def _start(command, script=""):
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
                                text=True, preexec_fn=die_with_parent)
-    process.stdin.write(script)
-    process.stdin.close()
+    # one that ends before it has read everything failed: ``_finish`` tells of what
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.write(script)
+        process.stdin.close()
     return process
 
 

@@ -31,6 +31,10 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 INTERRUPTED = 130
 
 
+class StarterGone(Exception):
+    """Nobody waits for the network any more."""
+
+
 def main():
     """Run the daemon; its exit code."""
     arguments = _arguments()
@@ -91,7 +95,7 @@ def _work(supervisor, rundir, configuration, arguments):
         server.serve(listening, emulation.operations())
     except UsageError as error:
         _tell_error(str(error))
-    except BrokenPipeError:
+    except StarterGone:
         return INTERRUPTED
     except (Exception, SystemExit):     # Mininet exits when it does not like the machine
         _tell_error(f"internal error:\n{traceback.format_exc()}")
@@ -118,11 +122,14 @@ def _take(rundir):
 
 
 def _tell(**message):
-    sys.stdout.write(json.dumps(message) + "\n")
-    sys.stdout.flush()
+    try:
+        sys.stdout.write(json.dumps(message) + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise StarterGone from None
 
 
 def _tell_error(text):
-    # The starter may have gone: then there is nobody left to be told.
-    with contextlib.suppress(BrokenPipeError):
+    # then there is nobody left to be told
+    with contextlib.suppress(StarterGone):
         _tell(error=text)

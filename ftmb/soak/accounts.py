@@ -54,7 +54,7 @@ def _outputs(s, _workers):
 
 
 #: what becomes of an output at the output logger
-OUTPUTS_END = ("released", "waiting", "duplicates", "covered", "old_epoch", "bad_frames", "dropped_pending_full", "dropped_at_fence")
+OUTPUTS_END = ("released", "waiting", "duplicates", "covered", "old_epoch", "later_epoch", "bad_frames", "dropped_pending_full", "dropped_at_fence")
 
 #: (what goes in and what comes out, the function that gives both)
 EXACT = (

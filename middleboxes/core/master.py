@@ -59,8 +59,11 @@ class Master(Steps):
     # -- who is around it
 
     def begin(self, epoch, inputs_from):
-        """It is the master of *epoch* from now on; INPUT frames of an epoch below *inputs_from* are a former input logger's."""
-        self.epoch, self.inputs_from = epoch, inputs_from
+        """It is the master of *epoch* from now on, for which the output logger was fenced or began.
+
+        INPUT frames of an epoch below *inputs_from* are a former input logger's.
+        """
+        self.epoch, self.inputs_from, self.output_epoch = epoch, inputs_from, epoch
         self.covers = dict.fromkeys(COVERED, epoch)
 
     def _replaced(self, role, epoch):
@@ -77,9 +80,13 @@ class Master(Steps):
         self._replaced("input-logger", epoch)
         return [worker.n for worker in self.workers], max(worker.last_ns for worker in self.workers)
 
-    def use_output_log(self, epoch):
-        """The output logger is a new and empty one: until a checkpoint cut after this is durable, none waits for acknowledgements."""
+    def use_output_log(self, epoch, output_epoch):
+        """The output logger is a new and empty one: until a checkpoint cut after this is durable, none waits for acknowledgements.
+
+        *output_epoch*: of the frames to and from it. What former ones acknowledge, or a late switch still leads to them, counts no more.
+        """
         self._replaced("output-logger", epoch)
+        self.output_epoch = max(self.output_epoch, output_epoch)
         self._unlogged_id = self.checkpoint_id
 
     def stop(self):
@@ -123,7 +130,7 @@ class Master(Steps):
         if number >= len(self.workers):
             raise FrameError(f"acknowledgement for worker {number}: there is no such")
         worker = self.workers[number]
-        if epoch != self.epoch or k > worker.k:
+        if epoch != self.output_epoch or k > worker.k:
             return []
         worker.log.trim(k)
         worker.sent_k = max(worker.sent_k, k)
@@ -138,7 +145,7 @@ class Master(Steps):
             return frames           # of no use to a new output logger: it waits for the next checkpoint
         while last < worker.sent_k and len(frames) < RESENT_BATCHES_MAX:
             encoded, last = worker.log.encode(last, BATCH_BYTES_MAX)
-            frames.append(self._encoder.encode_batch(self.epoch, number, encoded))
+            frames.append(self._encoder.encode_batch(self.output_epoch, number, encoded))
         return frames
 
     # -- replay
@@ -169,7 +176,7 @@ class Master(Steps):
 
     def resend(self, number, k, outputs, released):
         """The frames of the *outputs* of a repeated step, but for those *released*."""
-        return [self._encoder.encode(self.epoch, number, k, j, port, (), b"", frame)
+        return [self._encoder.encode(self.output_epoch, number, k, j, port, (), b"", frame)
                 for j, (port, frame) in enumerate(outputs) if k << 16 | j not in released]
 
     # -- checkpoints
@@ -209,7 +216,8 @@ class Master(Steps):
 
     def _trims(self, role):
         positions, covers = self._durable
-        return encode_trim(role, self.group_id, self.source, self.epoch, positions, covers[role])
+        epoch = self.output_epoch if role == "output-logger" else self.epoch
+        return encode_trim(role, self.group_id, self.source, epoch, positions, covers[role])
 
     def take_changes(self):
         """[(variable, removed keys, {key: value} in order)]: what changed since the last cut; most variables did not."""

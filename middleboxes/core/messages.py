@@ -29,7 +29,8 @@ REQUESTS = {
     # the master of `master_epoch` says
     "input-logger": {"group_id": int, "workers": int, "ports": list, "function": str, "tick_interval_ms": int,
                      "log_bytes_max": int, "start": list, "start_ns": int, "master_epoch": int},
-    # it stores and releases nothing before a checkpoint is durable that covers the epoch `covered_from`; 0: it need not wait
+    # it stores and releases nothing before a checkpoint is durable that covers the epoch `covered_from`; 0: it need not wait. The
+    # higher of this and the request's epoch is that of its frames
     "output-logger": {"group_id": int, "workers": int, "ports": list, "covered_from": int},
     "master": {"group_id": int, "workers": int, "ports": list, "function": str, "parameters": dict,
                "checkpoint_interval_ms": int, "store": list, "start": list, "inputs_from": int},
@@ -42,9 +43,10 @@ REQUESTS = {
     # worker where the store's last checkpoint ends, empty if it has none; `inputs_from` as for "master"
     "recover": {"stored": list, "positions": list, "input_logger": list, "output_logger": list, "store": list,
                 "cold": bool, "inputs_from": int, "cause": str},
-    # asked of a master: another store; a new and empty output logger; no more inputs, and a last checkpoint
+    # asked of a master: another store; a new and empty output logger, whose frames are of `output_epoch`; no more inputs, and a last
+    # checkpoint
     "use-store": {"store": list},
-    "use-output-logger": {},
+    "use-output-logger": {"output_epoch": int},
     "stop": {},
     # the answer to a master's event `bundle-wanted`: where its store and loggers are
     "bundle": {"store": list, "input_logger": list, "output_logger": list},
@@ -98,7 +100,7 @@ _TYPES = {
 
 # Numbers that would be taken for sizes, be packed into frames, or be waited for: least and greatest.
 _EPOCH, _COUNT, _INTERVAL_MS = (0, (1 << 32) - 1), (0, (1 << 63) - 1), (1, 86_400_000)
-_RANGES = {"epoch": _EPOCH, "master_epoch": _EPOCH, "inputs_from": _EPOCH, "group_id": (1, 0xFFFF), "workers": (1, WORKERS_MAX),
+_RANGES = {"epoch": _EPOCH, "master_epoch": _EPOCH, "inputs_from": _EPOCH, "output_epoch": _EPOCH, "group_id": (1, 0xFFFF), "workers": (1, WORKERS_MAX),
            "worker": (0, WORKERS_MAX - 1), "tick_interval_ms": _INTERVAL_MS, "checkpoint_interval_ms": _INTERVAL_MS,
            "log_bytes_max": _COUNT, "start_ns": _COUNT, "id": _COUNT, "base": _COUNT, "have": _COUNT}
 # Texts that are kept and told: greatest length. An event's name may be the middlebox's own.

@@ -9,8 +9,9 @@ Rules, in one place:
   durable checkpoint covers never leaves again.
 - One that replaces another (*covered_from*) stores and releases nothing until a durable checkpoint covers that: should the
   master die before, the former one has all that left, and takes the role back.
-- Nothing below the current epoch is stored or released. ``fence`` raises the epoch, keeps exactly the recoverable
-  prefix of the determinants and drops the outputs that wait beyond it.
+- Nothing but what is of its own epoch is stored, released or trimmed: that in which it began, or was last fenced. What is below is of a
+  master or for an output logger of before, what is above is for one that replaces it. ``fence`` raises the epoch, keeps exactly the
+  recoverable prefix of the determinants and drops the outputs that wait beyond it.
 - A gap in the determinants is asked for again with the acknowledgement. With nothing new for a while, the last
   acknowledgement is repeated and asks for what may follow: it, or the last determinants, may have been lost.
 
@@ -31,12 +32,16 @@ from .determinants import DeterminantError, first_step, recoverable_prefix
 from .frames import FrameError, decode_output, encode_ack
 
 ACK_INTERVAL_NS = 5_000_000
-ACK_STEPS_MAX = 32                  # an acknowledgement is due before its time with this many new steps
+#: An acknowledgement is due before its time with this many new steps: each wakes the master, which needs none of them soon, but
+#: with several workers, which leave out of their clocks what is acknowledged, and as long as it catches up with what piled up in a
+#: failover, in step with them (middleboxes.core.recovery). It does so until its first checkpoint is durable at the latest.
+ACK_STEPS_MAX, ACK_STEPS_SOON_MAX = 1024, 32
 RESEND_INTERVAL_NS = 2_000_000
 IDLE_INTERVAL_NS = 100_000_000
 #: After a fence an acknowledgement is repeated sooner, so often: it may have gone to the dead master, and the new one waits for it
 #: when it has as much under way as it may.
 FENCED_INTERVAL_NS, FENCED_REPEATS = 5_000_000, 20
+cdef int64_t _ACK_INTERVAL_NS = ACK_INTERVAL_NS, _RESEND_INTERVAL_NS = RESEND_INTERVAL_NS, _NEVER_NS = (1 << 63) - 1
 
 
 def pack_keys(keys):
@@ -62,7 +67,8 @@ def by_port(list released not None, Py_ssize_t ports):
 cdef class OutputLogger:
     """The output logger of one group. ``receive`` frames, get releases; acknowledgements by ``acknowledge``.
 
-    *covered_from*: the epoch in which it was to replace another, until a checkpoint that covers that is durable; 0: it need not wait.
+    *epoch*: its master's. *covered_from*: the epoch in which it was to replace another, until a checkpoint that covers that is durable;
+    0: it need not wait. ``epoch``: of the frames that it takes and sends, the higher of the two, until it is fenced.
     """
 
     cdef public uint64_t epoch, covered_from
@@ -72,13 +78,13 @@ cdef class OutputLogger:
     cdef readonly list _released, _waiting, _acked, _seen, _next_idle_ns, _repeats
     cdef object _group_id
     cdef bytes _source
-    cdef int64_t _next_ack_ns, _next_resend_ns
+    cdef int64_t _next_ack_ns, _next_resend_ns, _ack_steps_max
 
     def __init__(self, group_id, source, workers, ports, epoch, pending_max=4096, items_max=1 << 20, covered_from=0):
-        self.epoch, self.covered_from = epoch, covered_from
+        self.epoch, self.covered_from = max(epoch, covered_from), covered_from
         self.ports = ports
         self.pending_max, self.items_max = pending_max, items_max
-        self.counters = {"released": 0, "duplicates": 0, "old_epoch": 0, "covered": 0, "bad_frames": 0, "gaps": 0,
+        self.counters = {"released": 0, "duplicates": 0, "old_epoch": 0, "later_epoch": 0, "covered": 0, "bad_frames": 0, "gaps": 0,
                          "dropped_pending_full": 0, "dropped_at_fence": 0, "refused_log_full": 0, "early_trims": 0}
         self.logs = [DeterminantLog() for _ in range(workers)]
         self._group_id, self._source = group_id, source
@@ -88,6 +94,7 @@ cdef class OutputLogger:
         self._acked = [-1] * workers
         self._seen = [0] * workers              # the last step heard of: a gap lies between the log's end and this
         self._next_ack_ns = self._next_resend_ns = 0
+        self._ack_steps_max = ACK_STEPS_SOON_MAX
         self._repeats = [0] * workers           # that are still due soon after a fence
         self._next_idle_ns = [0] * workers      # one's acknowledgement is repeated, however busy the others are
 
@@ -138,10 +145,10 @@ cdef class OutputLogger:
         return 0
 
     def _take_other(self, frame, released):
-        """``_take`` what is not common, or not of a master of this epoch."""
+        """``_take`` what is not common, or not of this epoch."""
         output = decode_output(frame)
-        if output.epoch < self.epoch:
-            self.counters["old_epoch"] += 1
+        if output.epoch != self.epoch:
+            self.counters["old_epoch" if output.epoch < self.epoch else "later_epoch"] += 1
             return
         self._check(output)
         if output.determinants:
@@ -156,13 +163,10 @@ cdef class OutputLogger:
         return 0
 
     def _check(self, output):
-        """Raise FrameError for an output that no master of this epoch makes."""
+        """Raise FrameError for an output that no master makes."""
         worker = output.worker
         if worker >= len(self.logs) or output.port >= self.ports:
             raise FrameError(f"output of worker {worker} for port {output.port}: there is no such")
-        if output.epoch > self.epoch:
-            # a master never runs before this logger was fenced for it
-            raise FrameError(f"output of epoch {output.epoch}, this is epoch {self.epoch}")
         if any(other >= len(self.logs) for other, _ in output.clock):
             raise FrameError("an output depends on a worker that is not there")
 
@@ -249,6 +253,8 @@ cdef class OutputLogger:
             self.counters["early_trims"] += 1
             return released
         self.covered_from = 0
+        if len(self.logs) == 1:
+            self._ack_steps_max = ACK_STEPS_MAX
         ahead = {worker: k for worker, (_, k) in positions.items()
                  if worker < len(self.logs) and k > self.logs[worker].trimmed}
         for worker, k in ahead.items():
@@ -266,7 +272,7 @@ cdef class OutputLogger:
     def fence(self, epoch):
         """Refuse everything below *epoch*; returns the recoverable prefix, one k per worker."""
         if epoch > self.epoch:
-            self.epoch = epoch
+            self.epoch, self._ack_steps_max = epoch, ACK_STEPS_SOON_MAX
             prefix = recoverable_prefix(self.logs)
             for worker, k in enumerate(prefix):
                 self.logs[worker].cut_off(k)
@@ -279,23 +285,30 @@ cdef class OutputLogger:
 
     def acknowledge(self, int64_t now_ns):
         """(ACK frames to send now, time in ns to call again). *now_ns*: any steady clock."""
-        frames = []
-        ack_due, resend_due = now_ns >= self._next_ack_ns, now_ns >= self._next_resend_ns
-        for worker, log in enumerate(self.logs):
-            resend = now_ns >= self._next_idle_ns[worker] or resend_due and self._seen[worker] > log.last
-            if resend or log.last != self._acked[worker] and (ack_due or log.last - self._acked[worker] >= ACK_STEPS_MAX):
+        cdef bint ack_due = now_ns >= self._next_ack_ns, resend_due = now_ns >= self._next_resend_ns, resend
+        cdef int64_t next_ns = _NEVER_NS, new, idle_ns
+        cdef Py_ssize_t worker
+        cdef DeterminantLog log
+        cdef list frames = []
+        for worker in range(len(self.logs)):
+            log = self.logs[worker]
+            new, idle_ns = log.last - <int64_t> self._acked[worker], self._next_idle_ns[worker]
+            resend = now_ns >= idle_ns or resend_due and <uint64_t> self._seen[worker] > log.last
+            if resend or new and (ack_due or new >= self._ack_steps_max):
                 self._acked[worker] = log.last
                 self._next_idle_ns[worker] = now_ns + (FENCED_INTERVAL_NS if self._repeats[worker] else IDLE_INTERVAL_NS)
                 self._repeats[worker] = max(0, self._repeats[worker] - 1)
                 frames.append(encode_ack(self._group_id, self._source, self.epoch, worker, log.last, resend))
         if frames:
             if ack_due:
-                self._next_ack_ns = now_ns + ACK_INTERVAL_NS
+                self._next_ack_ns = now_ns + _ACK_INTERVAL_NS
             if resend_due:
-                self._next_resend_ns = now_ns + RESEND_INTERVAL_NS
-        next_ns = min(self._next_idle_ns)
-        if any(seen > log.last for seen, log in zip(self._seen, self.logs)):
-            next_ns = min(next_ns, self._next_resend_ns)
-        if any(log.last != acked for log, acked in zip(self.logs, self._acked)):
-            next_ns = min(next_ns, self._next_ack_ns)
+                self._next_resend_ns = now_ns + _RESEND_INTERVAL_NS
+        for worker in range(len(self.logs)):
+            log = self.logs[worker]
+            next_ns = min(next_ns, <int64_t> self._next_idle_ns[worker])
+            if <uint64_t> self._seen[worker] > log.last:
+                next_ns = min(next_ns, self._next_resend_ns)
+            if <int64_t> log.last != <int64_t> self._acked[worker]:
+                next_ns = min(next_ns, self._next_ack_ns)
         return frames, next_ns

@@ -72,7 +72,7 @@ cdef class Worker:
 cdef class Steps:
     """*workers*: a Worker for each; *names*: of the ports; *on_event(name, detail)*: for the operator's log."""
 
-    cdef public uint64_t epoch, inputs_from
+    cdef public uint64_t epoch, inputs_from, output_epoch
     #: INPUT frames that could not be decoded, or are of a worker that is not there
     cdef public uint64_t bad_frames
     cdef readonly list workers
@@ -216,7 +216,7 @@ cdef class Steps:
         """Add the frames of a step's *outputs* to *frames*; the first one carries the *determinants*."""
         cdef Py_ssize_t j = 0
         for port, frame in outputs:
-            frames.append(self._encoder.encode(self.epoch, number, k, j, port, clock, b"" if j else determinants, frame))
+            frames.append(self._encoder.encode(self.output_epoch, number, k, j, port, clock, b"" if j else determinants, frame))
             j += 1
         (<Worker> self.workers[number]).outputs += j
         return 0
@@ -239,7 +239,7 @@ cdef class Steps:
         cdef list frames = []
         while worker.sent_k < worker.k:
             encoded, worker.sent_k = worker.log.encode(worker.sent_k, BATCH_BYTES_MAX)
-            frames.append(self._encoder.encode_batch(self.epoch, number, encoded))
+            frames.append(self._encoder.encode_batch(self.output_epoch, number, encoded))
         return frames
 
     def flush(self):

@@ -43,6 +43,7 @@ class MasterRole(Role):
         counters = {**self.core.counters, "checkpoint": self.core.checkpoint_id, "bad_frames": self._bad_frames + self.core.bad_frames,
                     "change": max(self._covers_told.values(), default=0), "k": [worker.k for worker in self.core.workers],
                     "stopped": self.core.stopped, "inputs_from": 0 if self.core.stopped else self.core.inputs_from,
+                    "output_epoch": self.core.output_epoch,
                     "unacknowledged": max(map(self.core.ahead, range(len(self.core.workers)))),
                     "undurable": max(worker.k - worker.durable_k for worker in self.core.workers)}
         if self._threads is not None:
@@ -139,9 +140,9 @@ class MasterRole(Role):
         self.loop.cancel(self._timer)
         self._connect()
 
-    def use_output_logger(self, epoch):
+    def use_output_logger(self, epoch, output_epoch):
         """The output logger is a new one: a checkpoint is made for it, which does not wait for acknowledgements."""
-        self.core.use_output_log(epoch)
+        self.core.use_output_log(epoch, output_epoch)
         self._checkpoint_soon()
         self._progress()                # one that waits for the former output logger's need not wait any more
 

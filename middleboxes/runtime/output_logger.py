@@ -28,10 +28,11 @@ class OutputLoggerRole(Role):
 
     def counters(self):
         return {**self._core.counters, **counts(self._links), "handed_over": self._handed_over, "waiting": self._core.waiting,
-                "covered_from": self._core.covered_from,
+                "covered_from": self._core.covered_from, "output_epoch": self._core.epoch,
                 "determinants": sum(map(len, self._core.logs)), "remembered": self._core.remembered,
                 # frames of the master: that it is heard says more than that it beats
-                "heard": self._taken - self._core.counters["old_epoch"] - self._core.counters["bad_frames"], **self._followers.counters()}
+                "heard": self._taken - sum(self._core.counters[name] for name in ("old_epoch", "later_epoch", "bad_frames")),
+                **self._followers.counters()}
 
     def fence(self, epoch):
         # what the old master sent before it died and is here already counts: it must not be lost
@@ -41,8 +42,8 @@ class OutputLoggerRole(Role):
             for connection, messages in self._followers.end():
                 connection.pump(self._followed_end(messages))
         self._first_output_due = epoch > self.epoch
-        self.epoch = self._core.epoch
-        return {"stored": stored, "covered_from": self._core.covered_from}
+        self.epoch = max(self.epoch, epoch)
+        return {"stored": stored, "covered_from": self._core.covered_from, "output_epoch": self._core.epoch}
 
     def frames(self, hop, frames):
         if hop == HOP_OUTPUT:

@@ -6,7 +6,7 @@ import pytest
 
 from middleboxes.core.determinants import DeterminantLog, encode_extra
 from middleboxes.core.frames import FrameError, OutputEncoder, decode_ack
-from middleboxes.core.outputlog import ACK_INTERVAL_NS, FENCED_INTERVAL_NS, FENCED_REPEATS, IDLE_INTERVAL_NS, RESEND_INTERVAL_NS, by_port, pack_keys, unpack_keys
+from middleboxes.core.outputlog import ACK_INTERVAL_NS, ACK_STEPS_MAX, ACK_STEPS_SOON_MAX, FENCED_INTERVAL_NS, FENCED_REPEATS, IDLE_INTERVAL_NS, RESEND_INTERVAL_NS, by_port, pack_keys, unpack_keys
 
 from .boxes import GROUP, MAC, output_logger, released
 
@@ -178,9 +178,19 @@ def test_a_repeated_fence_tells_the_same_and_an_older_one_changes_nothing():
     assert released(logger, [new.batch()]) == [b"0/5/0"]
 
 
-def test_an_epoch_that_nobody_fenced_for_is_an_error():
-    with pytest.raises(FrameError):
-        output_logger().receive(sender(1, epoch=2).output(1, after=0))
+def test_what_is_for_another_output_logger_is_refused_and_counted():
+    """A late switch may lead what is for its successor to a former one, and the other way round."""
+    former, new = output_logger(epoch=1), output_logger(epoch=1, covered_from=3)
+    assert (former.epoch, new.epoch) == (1, 3)
+    for logger, epoch, counter in ((former, 3, "later_epoch"), (new, 1, "old_epoch")):
+        for_another = sender(1, epoch=epoch)
+        logger.trim(epoch, {0: (1, 1)}, 3)
+        assert released(logger, [for_another.output(1, after=0), for_another.batch()]) == []
+        assert logger.logs[0].last == logger.logs[0].trimmed == 0 and logger.counters[counter] == 2
+        assert [decode_ack(frame)[0] for frame in logger.acknowledge(0)[0]] == [logger.epoch]
+    new.trim(3, {0: (0, 0)}, 3)
+    assert released(new, [sender(1, epoch=3).output(1, after=0)]) == [b"0/1/0"]
+    assert new.fence(4) == [1] and new.epoch == 4
 
 
 @pytest.mark.parametrize("frame", [sender(1, worker=1).output(1, after=0), sender(1).output(1, after=0, port=2),
@@ -206,6 +216,25 @@ def test_progress_is_acknowledged_at_once_then_at_intervals():
     assert acks(logger, 1) == ([], ACK_INTERVAL_NS)
     assert acks(logger, ACK_INTERVAL_NS)[0] == [(0, 3, False)]
     assert acks(logger, 2 * ACK_INTERVAL_NS)[0] == []
+
+
+@pytest.mark.parametrize("workers, trimmed, steps_max", [(1, False, ACK_STEPS_SOON_MAX), (1, True, ACK_STEPS_MAX), (2, True, ACK_STEPS_SOON_MAX)])
+def test_many_new_steps_are_acknowledged_before_the_time_and_sooner_to_a_master_that_catches_up(workers, trimmed, steps_max):
+    """Until a checkpoint of its own is durable; and as long as what is acknowledged is left out of clocks."""
+    logger, worker = output_logger(workers=workers), sender(1)
+    logger.receive(worker.batch())
+    logger.fence(2)
+    acks(logger, 0)
+    if trimmed:
+        logger.trim(2, {0: (1, 1)}, 0)
+    worker.epoch = 2
+    for k in range(2, steps_max + 1):
+        worker.step()
+        logger.receive(worker.batch(k - 1))
+        assert acks(logger, 1)[0] == []
+    worker.step()
+    logger.receive(worker.batch(steps_max))
+    assert acks(logger, 1)[0] == [(0, steps_max + 1, False)]
 
 
 def test_a_gap_is_asked_for_until_it_is_filled():

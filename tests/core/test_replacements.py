@@ -10,8 +10,8 @@ from middleboxes.core.recovery import LiveBuffer, Recovery
 from .boxes import GROUP, MAC, checkpoint, master, output_logger, packet, released
 
 
-def ack(core, k, resend=True):
-    return core.acknowledged(encode_ack(GROUP, MAC, 1, 0, k, resend))
+def ack(core, k, resend=True, epoch=1):
+    return core.acknowledged(encode_ack(GROUP, MAC, epoch, 0, k, resend))
 
 
 def trims(frames):
@@ -78,7 +78,7 @@ def test_checkpoints_for_a_new_output_logger_wait_for_nobody_until_one_is_durabl
     run(core, 1, 3)
     before = core.cut()
     assert not core.acknowledged_all(before)
-    core.use_output_log(2)
+    core.use_output_log(3, 2)
     assert core.acknowledged_all(before)
     core.durable(before)
     run(core, 4, 5)
@@ -88,22 +88,44 @@ def test_checkpoints_for_a_new_output_logger_wait_for_nobody_until_one_is_durabl
     run(core, 6, 6)
     cut = core.cut()
     assert not core.acknowledged_all(cut)
-    ack(core, 6)
+    ack(core, 6, epoch=1)
+    assert not core.acknowledged_all(cut), "the former one's"
+    ack(core, 6, epoch=2)
     assert core.acknowledged_all(cut)
 
 
 def test_a_new_output_logger_releases_what_waits_when_the_checkpoint_is_durable():
     """And nothing before that; afterwards determinants are stored and outputs released as ever."""
-    core, former, new = master(), output_logger(), output_logger()
+    core, former, new = master(), output_logger(), output_logger(covered_from=2)
     assert len(released(former, run(core, 1, 4))) == 4
     ack(core, 4)
-    core.use_output_log(2)
+    core.use_output_log(3, 2)
     assert released(new, run(core, 5, 6)) == []
-    assert ack(core, 0) == [], "of what it lacks nobody has all"
+    assert ack(core, 0, epoch=2) == [], "of what it lacks nobody has all"
     _, trim = core.durable(core.cut())
     assert [frame for _, frame in new.trim(*decode_trim(trim))] == [b"5 x 0", b"6 x 0"]
     assert released(new, run(core, 7, 7)) == [b"7 x 0"]
-    assert new.fence(2) == [7]
+    assert new.fence(4) == [7]
+
+
+def test_what_a_late_switch_leads_to_a_former_output_logger_counts_no_more():
+    """It lets out and acknowledges nothing that the new one lacks, and that the master would forget. The new one gets it all the same."""
+    core, former, new = master(), output_logger(), output_logger(covered_from=2)
+    released(former, run(core, 1, 4))
+    core.use_output_log(3, 2)
+    _, trim = core.durable(core.cut())
+    strayed = run(core, 5, 6)
+    assert released(former, strayed) == [] and former.counters["later_epoch"] == len(strayed)
+    former.trim(*decode_trim(trim))
+    assert (former.logs[0].last, former.logs[0].trimmed) == (4, 0)
+    assert [core.acknowledged(frame) for frame in former.acknowledge(0)[0]] == [[]]
+    assert core.workers[0].log.trimmed == 0
+    new.trim(*decode_trim(trim))
+    asked = [frame for answer in new.acknowledge(0)[0] for frame in core.acknowledged(answer)]
+    assert released(new, asked) == [] and new.logs[0].last == 6
+    for frame in new.acknowledge(10**9)[0]:
+        core.acknowledged(frame)
+    assert core.workers[0].log.trimmed == 6
 
 
 def test_who_asks_for_what_a_durable_checkpoint_covers_is_told_so():
@@ -132,27 +154,25 @@ def test_a_recovered_master_tells_what_was_durable_before_its_time():
     assert trims(ack(master(), 0)) == [], "nothing is durable"
 
 
-@pytest.mark.parametrize("checkpointed", [False, True])
-def test_a_new_output_logger_begins_only_when_a_checkpoint_covers_it(checkpointed):
-    """Not before the master was told, whatever becomes durable and is sent again; should it die, the former one has all that left."""
+@pytest.mark.parametrize("told_in_between", [False, True])
+def test_a_new_output_logger_begins_only_when_a_checkpoint_covers_it(told_in_between):
+    """Whatever becomes durable before and is sent again; should the master die, the former one has all that left."""
     core, new = master(), output_logger(covered_from=3)
-    frames = run(core, 1, 4)
-    if checkpointed:
-        ack(core, 4)
-        assert [frame for trim in trims(core.durable(core.cut())) for frame in new.trim(*trim)] == []
-    assert released(new, frames + run(core, 5, 6)) == []
-    answer = ack(core, 0)
+    assert released(new, run(core, 1, 4)) == [] and ack(core, 0, epoch=3) == [], "the master has not heard of it"
+    early = core.cut()
+    core.use_output_log(4, 3)
+    if told_in_between:
+        assert [frame for trim in trims(core.durable(early)) for frame in new.trim(*trim)] == []
+    assert released(new, run(core, 5, 6)) == []
+    answer = ack(core, 0, epoch=3)
     assert [frame for trim in trims(answer) for frame in new.trim(*trim)] == []
     determinants = [frame for frame in answer if hop_of(frame)[1] != HOP_TRIM]
-    assert released(new, determinants) == [] and new.fence(1) == [0]
-    assert new.counters["early_trims"] == 2 * checkpointed + len(trims(answer))
-    early = core.cut()
-    core.use_output_log(4)
+    assert determinants and released(new, determinants) == [] and new.logs[0].last == 0
+    assert new.counters["early_trims"] == 2 * told_in_between
     covering = core.cut()
-    assert [frame for trim in trims(core.durable(early)) for frame in new.trim(*trim)] == []
     run(core, 7, 7)
-    left = [frame for trim in trims(core.durable(covering))[1:] for _, frame in new.trim(*trim)]
-    assert left == [b"%d x 0" % n for n in range(1, 7)] and not new.covered_from
+    left = [frame for trim in trims(core.durable(covering)) for _, frame in new.trim(*trim)]
+    assert left == [b"5 x 0", b"6 x 0"] and not new.covered_from
 
 
 # -- what is covered
@@ -163,17 +183,17 @@ def test_a_cut_says_which_replacements_it_covers():
     assert core.cut().covers == dict.fromkeys(COVERED, 1)
     core.fence_inputs(3)
     cut = core.cut()
-    core.use_output_log(2)
+    core.use_output_log(2, 2)
     core.use_store(4)
     assert cut.covers == {"input-logger": 3, "output-logger": 1, "store": 1}
     assert checkpoint(core.cut(full=True)).header["covers"] == {"input-logger": 3, "output-logger": 2, "store": 4}
     core.begin(7, 3)
-    assert core.cut().covers == dict.fromkeys(COVERED, 7)
+    assert core.cut().covers == dict.fromkeys(COVERED, 7) and core.output_epoch == 7
 
 
-@pytest.mark.parametrize("tell", ["fence_inputs", "use_output_log", "use_store"])
-def test_a_request_that_comes_late_takes_nothing_back(tell):
+@pytest.mark.parametrize("tell, output_epochs", [("fence_inputs", [(), ()]), ("use_output_log", [(4,), (3,)]), ("use_store", [(), ()])])
+def test_a_request_that_comes_late_takes_nothing_back(tell, output_epochs):
     core = master()
-    getattr(core, tell)(5)
-    getattr(core, tell)(4)
-    assert sorted(core.covers.values()) == [1, 1, 5]
+    getattr(core, tell)(5, *output_epochs[0])
+    getattr(core, tell)(4, *output_epochs[1])
+    assert sorted(core.covers.values()) == [1, 1, 5] and core.output_epoch == max([1, *output_epochs[0]])

@@ -16,7 +16,7 @@ SERVICES = [{"t": "subscribe", "group": "nat", "have": 0, "follow": True, "heade
 REQUESTS = [("store", {}), ("input-logger", INPUT_LOGGER), ("output-logger", {**LOGGER, "covered_from": 0}), ("master", {**MASTER, "start": [0], "inputs_from": 1}),
             ("spare", {**MASTER, "input_logger": ADDRESS, "output_logger": ADDRESS, "hot": True}), ("fence", {"role": "store"}),
             ("recover", {"stored": [0], "positions": [[0, 0]], "input_logger": ADDRESS, "output_logger": ADDRESS, "store": ADDRESS, "cold": True, "inputs_from": 1, "cause": "x"}),
-            ("use-store", {"store": ADDRESS}), ("use-output-logger", {}), ("stop", {}), ("bundle", {"store": ADDRESS, "input_logger": ADDRESS, "output_logger": ADDRESS}), ("restart", {}), ("retire", {"role": "master"})]
+            ("use-store", {"store": ADDRESS}), ("use-output-logger", {"output_epoch": 1}), ("stop", {}), ("bundle", {"store": ADDRESS, "input_logger": ADDRESS, "output_logger": ADDRESS}), ("restart", {}), ("retire", {"role": "master"})]
 
 MESSAGES = [
     {"t": "hello", "node": "m1", "boot": 1, "service": ["10.0.0.1", 9778], "roles": [{"group": "nat", "role": "master", "epoch": 3}]},

@@ -43,6 +43,15 @@ def protected_again(harness, role, epoch):
     assert detail["covers"] == {**dict.fromkeys(COVERED, 1), role: epoch} and detail["change"] == epoch
 
 
+def replace_output_logger(group):
+    """l2 is the output logger from now on; returns when it is protected."""
+    harness, group.epoch = group.harness, group.epoch + 1
+    harness.request("l2", "output-logger", group.master_epoch, **COMMON | {"workers": group.function["workers"]}, covered_from=group.epoch)
+    group.output_logger = "l2"
+    harness.request("m1", "use-output-logger", group.epoch, output_epoch=group.epoch)
+    protected_again(harness, "output-logger", group.epoch)
+
+
 @pytest.mark.parametrize("workers", [1, 3])
 def test_a_new_input_logger_goes_on_where_the_master_stands(harness, workers):
     """Numbers rise and time does not go back; what the former one still sends is refused; then the master dies, too."""
@@ -69,11 +78,7 @@ def test_a_new_output_logger_releases_and_protects_once_a_checkpoint_is_made_for
     process = ping(600)
     serve_for(harness, 1)
     kill(harness, "ol")
-    group.epoch += 1
-    harness.request("l2", "output-logger", group.master_epoch, **COMMON | {"workers": workers}, covered_from=group.epoch)
-    group.output_logger = "l2"
-    harness.request("m1", "use-output-logger", group.epoch)
-    protected_again(harness, "output-logger", group.epoch)
+    replace_output_logger(group)
     group.spare("m2")
     serve_for(harness, 0.5)
     assert group.counters("l2", "output-logger")["released"] > 50
@@ -81,6 +86,25 @@ def test_a_new_output_logger_releases_and_protects_once_a_checkpoint_is_made_for
     group.fail_over("m2")
     assert received(harness, process) >= 580
     assert group.counters("l2", "output-logger")["bad_frames"] == 0
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_former_output_logger_that_gets_whatever_the_new_one_gets_takes_nothing_of_it(harness, workers):
+    """The worst of late switches: all frames go to both, and both have the ports. Nothing comes twice, and the master's death shows that nothing is missing."""
+    group = Group(harness, workers=workers)
+    process = ping(600)
+    serve_for(harness, 1)
+    replace_output_logger(group)
+    group.spare("m2")
+    serve_for(harness, 0.5)
+    former, new = (group.counters(name, "output-logger") for name in ("ol", "l2"))
+    assert former["later_epoch"] > 50 and new["released"] > 50 and former["bad_frames"] == new["bad_frames"] == 0
+    kill(harness, "m1")
+    group.fail_over("m2")
+    harness.until(lambda: process.poll() is not None, 20)
+    report = process.stdout.read()
+    assert "duplicates" not in report and int(report.split(" packets transmitted, ")[1].split()[0]) >= 580
+    assert group.counters("ol", "output-logger")["released"] == former["released"]
 
 
 def test_a_new_store_is_filled_with_a_base(harness):
@@ -135,7 +159,7 @@ def test_what_faces_a_group_on_the_same_node_is_handed_over_in_the_process(harne
     peer = {"group": "next", "port": "inside"}
     harness.request("ol", "output-logger", 1, **{**COMMON, "ports": [COMMON["ports"][0], {**COMMON["ports"][1], "peer": peer}]},
                     covered_from=0)
-    harness.request("m1", "use-output-logger", 2)
+    harness.request("m1", "use-output-logger", 2, output_epoch=1)
     harness.wait_event("protected")
     arguments = {**COMMON, "group_id": 2, "function": "nat", "tick_interval_ms": 5000, "log_bytes_max": 1 << 20,
                  "start": [0], "start_ns": 0, "master_epoch": 1}

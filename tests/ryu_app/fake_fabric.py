@@ -149,7 +149,8 @@ class Fabric:
         output_logger = self._active(group, "output-logger")
         return (master.told[group] < master.change[group] and store.running and not store.hung
                 and (group, "store") in store.roles and store.roles[group, "store"] <= master.roles[group, "master"]
-                and output_logger is not None and output_logger.complete_from[group, "output-logger"] < NEVER)
+                and output_logger is not None and output_logger.complete_from[group, "output-logger"] < NEVER
+                and output_logger.output_epoch[group, "output-logger"] == master.output_epoch[group, "master"])
 
     def _checkpoint(self, name, group):
         """A checkpoint of master *name* becomes durable: in its store and in those spares that follow it."""

@@ -39,6 +39,7 @@ class Agent:
         self.complete_from = {}     # (group, logger role) -> the change from which on its log is complete
         self.change, self.told = {}, {}         # of a master: group -> last change, last that it told durable
         self.inputs_from, self.master_epoch = {}, {}
+        self.output_epoch = {}      # (group, role) -> epoch of the OUTPUT frames that it sends or takes
         self.recovering = set()     # groups of which it is a spare that was told to recover
         self.stopped = set()        # groups of which it was the master until it was asked to stop
         self.store = {}             # of a master: group -> name of the store it uses
@@ -61,8 +62,10 @@ class Agent:
         if role in ("store", "spare"):
             return {"checkpoint": self.checkpoint.get(group, (0, 0))[0], "recovering": role == "spare" and group in self.recovering}
         if role == "master":
-            return {"inputs_from": self.inputs_from[group], "change": self.told[group], "stopped": group in self.stopped}
-        return {"released": 1} if self.complete_from.get((group, role), NEVER) < NEVER else {}
+            return {"inputs_from": self.inputs_from[group], "change": self.told[group], "stopped": group in self.stopped,
+                    "output_epoch": self.output_epoch[group, role]}
+        counters = {"released": 1} if self.complete_from.get((group, role), NEVER) < NEVER else {}
+        return {**counters, "output_epoch": self.output_epoch[group, role]} if role == "output-logger" else counters
 
     def take(self, request):
         """Do what is asked; returns the messages that follow."""
@@ -81,6 +84,8 @@ class Agent:
         elif do in ("use-store", "use-output-logger", "stop"):
             assert (group, "master") in self.roles, f"{self.name} is asked to {do} and is no master"
             self.change[group] = max(self.change[group], epoch)
+            if do == "use-output-logger":
+                self.output_epoch[group, "master"] = max(self.output_epoch[group, "master"], args["output_epoch"])
             if do == "use-store":
                 self.store[group] = served_by(args["store"])
             if do == "stop":
@@ -116,10 +121,12 @@ class Agent:
             self._becomes_master(group, epoch, args)
         else:
             self.complete_from[group, role] = epoch if role == "input-logger" else NEVER
+            if role == "output-logger":
+                self.output_epoch[group, role] = max(epoch, args["covered_from"])
 
     def _becomes_master(self, group, epoch, args):
         self.change[group], self.told[group], self.master_epoch[group] = epoch, 0, epoch
-        self.inputs_from[group] = args["inputs_from"]
+        self.inputs_from[group], self.output_epoch[group, "master"] = args["inputs_from"], epoch
         self.stopped.discard(group)
         self.store[group] = served_by(args["store"])
 
@@ -130,7 +137,8 @@ class Agent:
             return {"n": [5], "last_ns": 9}
         self.roles[group, role] = max(self.roles[group, role], epoch)
         if role == "output-logger":
-            return {"stored": STORED, "covered_from": self.covered_from.get(group, 0)}
+            self.output_epoch[group, role] = max(self.output_epoch[group, role], epoch)
+            return {"stored": STORED, "covered_from": self.covered_from.get(group, 0), "output_epoch": self.output_epoch[group, role]}
         if role == "input-logger":
             return {"begins_after": self.begins_after.get(group, [0])}
         if role == "store":

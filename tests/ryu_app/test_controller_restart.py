@@ -35,6 +35,7 @@ def _half_replaced(before):
     """A second output logger has begun; neither the master nor the controller that comes now was told."""
     before.agents["m3"].roles = {("nat", "output-logger"): 2}
     before.agents["m3"].counts["nat", "output-logger"] = {"covered_from": 7}
+    before.agents["m3"].output_epoch["nat", "output-logger"] = 7
     before.agents["m3"].complete_from["nat", "output-logger"] = NEVER
     return before.with_new_controller()
 
@@ -65,6 +66,58 @@ def test_an_output_logger_that_had_just_begun_does_not_pass_for_one_that_has_wha
         after.tick(1_000_000_000)
         after.run()
     assert after.group().holders.get("output-logger") is None and after.group().phase != "running"
+
+
+def test_of_two_output_loggers_of_one_master_the_last_that_it_was_told_of_is_used(before):
+    """The former one has begun, too, and was not retired yet; nobody is to be replaced."""
+    before.agents["m3"].roles = {("nat", "output-logger"): 2}
+    before.agents["m3"].output_epoch["nat", "output-logger"] = before.agents["m2"].output_epoch["nat", "master"] = 5
+    before.agents["m2"].change["nat"] = before.agents["m2"].told["nat"] = 6
+    before.agents["m3"].complete_from["nat", "output-logger"] = 6
+    after = before.with_new_controller()
+    after.run()
+    assert after.state() == "protected" and after.group().holders["output-logger"].node == "m3"
+    assert [do for _, do, _, _ in after.requests if do == "output-logger"] == [] and after.group().epoch > 6
+
+
+def test_of_two_output_loggers_of_a_dead_master_the_later_one_is_used(before):
+    """It has begun: so a checkpoint covers it, and what left since the former one lacks."""
+    before.agents["m2"].running = False
+    before.agents["m3"].roles = {("nat", "output-logger"): 2}
+    before.agents["m3"].output_epoch["nat", "output-logger"] = 5
+    before.agents["m3"].complete_from["nat", "output-logger"] = 0
+    before.boot("m1")
+    after = before.with_new_controller()
+    after.run()
+    after.tick(1_000_000_000)
+    after.run()
+    assert after.group().holders["output-logger"].node == "m3" and after.group().master_epoch > 5
+
+
+def test_a_former_output_logger_does_not_pass_for_the_one_that_the_master_was_told_of(before):
+    """That one is gone, no checkpoint covers it; what the former one has is not what the master counts on."""
+    before.agents["m2"].output_epoch["nat", "master"] = 5
+    after = before.with_new_controller()
+    _connect(after, sorted(after.agents))
+    assert after.group().replacing["output-logger"].epoch > 5, "whatever comes of the one that is gone is not for the next one"
+    after.run()
+    assert after.state() == "protected"
+
+
+def test_a_late_output_logger_of_an_epoch_that_nobody_told_is_fenced_for_a_higher_one(before):
+    """It takes nothing of an epoch below its own: the new master would not be heard."""
+    before.agents["ol"].output_epoch["nat", "output-logger"] = 9
+    before.agents["m2"].running = False
+    after = before.with_new_controller()
+    _connect(after, [name for name in sorted(after.agents) if name not in ("ol", "m2")])
+    for _ in range(12):
+        after.tick(1_000_000_000)
+    assert after.group().phase == "recovering" and "output-logger" not in after.group().holders and after.group().epoch < 9
+    after.run()
+    after.tick()
+    after.run()
+    assert after.state() == "protected" and after.group().master_epoch > 9
+    assert after.group().holders["output-logger"].node == "ol"
 
 
 def test_a_master_that_died_meanwhile_is_failed_over_with_all_silent_nodes_fenced(before):

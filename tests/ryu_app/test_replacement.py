@@ -50,6 +50,7 @@ def test_an_output_logger_is_used_once_it_has_the_role_and_the_switches_lead_the
     assert _asked(running) == [("x", "output-logger")]
     running.step(("token", running.tokens[0]))
     assert running.requests[-1] == ("m1", "use-output-logger", "nat", 3)
+    assert running.agents["m1"].inbox[-1]["args"] == {"output_epoch": 2}
     assert running.state() == "unprotected"
     running.run()
     assert running.state() == "protected"

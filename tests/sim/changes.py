@@ -24,7 +24,7 @@ class Changes:
         self.inputs_from = 1
         self.made = 0
         self._logged_elsewhere = False          # since the spare was told who the loggers are
-        self._former_output_loggers = []        # their ports are closed together: one may be replaced before it was steered to
+        self._former_output_loggers = []        # they are cut off together: one may be replaced before it was steered to
 
     # -- what the group is told
 
@@ -153,13 +153,15 @@ class Changes:
         host.call(self._controller.host, self._output_logger_answer, epoch, waiting, "role")
 
     def _steer_outputs(self, epoch, host, waiting):
-        """Outputs go to the new one, and nothing comes out of former ones any more."""
+        """Outputs go to the new one. Some former ones are cut off; of the others acknowledgements and packets come still.
+
+        A switch may be late with that, too, and who gives a role away by a drain is not cut off at all.
+        """
         group = self._group
         if self.holders["output-logger"] is host:
             group.network.redirect(virtual_mac("output-logger", group.number), host)
             for former in self._former_output_loggers:
-                former.closed = True
-                if former.host.role is former:
+                if epoch % 2 and former.host.role is former:
                     group.network.blocked.add(former.host.mac)
             self._former_output_loggers.clear()
         self._output_logger_answer(epoch, waiting, "steering")
@@ -167,7 +169,7 @@ class Changes:
     def _output_logger_answer(self, epoch, waiting, who):
         waiting.discard(who)
         if not waiting:
-            self._ask_master("output-logger", epoch, "use_output_logger")
+            self._ask_master("output-logger", epoch, "use_output_logger", epoch)
 
     # -- store
 

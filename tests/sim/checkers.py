@@ -81,6 +81,7 @@ class Checker:
         self._unlogged = None                               # when a master was told of a new output logger, until that is covered
         self._behind = set()                                # workers whose determinants a new output logger has not yet
         self._unexplained = []
+        self._fenced_epoch, self._judged = 0, False         # of the output logger; whether what left was explained since
         self._stopped = None                                # (core, [k]) of a master that takes no more inputs
         self.queue_overflows = 0                            # frames lost in front of a master at its bound
         self.releases = []                                  # (port, payload) in the order of leaving
@@ -118,13 +119,13 @@ class Checker:
         """Another one, empty."""
         self._behind = set(range(len(self.history)))
 
-    def at_output_logger(self, logger, frame):
+    def at_output_logger(self, logger, frame, is_former):
         """*frame* is about to be received."""
         output = decode_output(frame)
         if output.epoch == logger.epoch:
             source = self.sources.setdefault(output.epoch, frame[6:12])
             require(source == frame[6:12], f"two masters in epoch {output.epoch}")
-            if output.determinants and not logger.covered_from:
+            if output.determinants and not logger.covered_from and not self._is_late(logger, is_former):
                 self._take(self.history[output.worker], output.determinants, logger.logs[output.worker].last)
         if output.k and output.epoch >= self._came_as.get(output.frame, (0,))[0]:
             self._came_as[output.frame] = output.epoch, output.worker, output.k, output.j
@@ -140,14 +141,23 @@ class Checker:
                     self.accesses += len(accesses(extra))
                 k += 1
 
-    def received(self, logger, packets, is_former, began):
-        """An output logger took a frame, and *packets* left. *is_former*: another one is there already; *began*: the epoch in which it replaced one, or 0."""
-        for worker, (history, log) in enumerate(zip(self.history, logger.logs)):
+    def _is_late(self, logger, is_former):
+        """Whether *logger* is a former one that serves a former master: nobody fences it for the next one."""
+        return is_former and logger.epoch < self._fenced_epoch
+
+    def _compare(self, logs, is_former):
+        for worker, (history, log) in enumerate(zip(self.history, logs)):
             if len(history) == log.last:
                 # what a former one still takes, the new one has not
                 (self._behind.add if is_former else self._behind.discard)(worker)
             elif log.last > len(history) or not is_former and worker not in self._behind:
                 raise Violation(f"worker {worker}: the output logger has {log.last} steps, {len(history)} came in order")
+
+    def received(self, logger, packets, is_former, began):
+        """An output logger took a frame, and *packets* left. *is_former*: another one is there already; *began*: the epoch in which it replaced one, or 0."""
+        late = self._is_late(logger, is_former)
+        if not late:
+            self._compare(logger.logs, is_former)
         if packets and began:
             told = self._epochs.get(("output-logger", began))
             require(told is not None and told <= max(self.durable_cuts.values()),
@@ -157,8 +167,14 @@ class Checker:
             require(logger.logs[worker].trimmed <= self.durable_k[worker], "an output left before the checkpoint that explains it was durable")
             require(epoch == logger.epoch, f"an output of epoch {epoch} left in epoch {logger.epoch}")
             require((worker, k, j) not in self.left, f"output {j} of step {k} left twice")
-            require(k <= len(self.history[worker]), f"an output of step {k} left before its determinants were stored")
-            self._explained(worker, k)
+            if late:
+                # by what the store had when it was fenced, or, in the end, by the surviving history
+                self._unexplained.append((worker, k))
+                if self._judged:
+                    self.explained()
+            else:
+                require(k <= len(self.history[worker]), f"an output of step {k} left before its determinants were stored")
+                self._explained(worker, k)
             number, copy = OUTPUT.unpack(payload)[:2]
             require((number, copy) not in self._numbers, f"number {number} left twice")
             self.left[worker, k, j] = self._numbers[number, copy] = payload
@@ -176,8 +192,9 @@ class Checker:
                 todo += [(before, before_k) for _, _, before, before_k in accesses(history[done][1])]
             self._closed[worker] = max(self._closed[worker], k)
 
-    def fenced(self, prefix):
-        """The output logger was fenced and kept *prefix*; a durable checkpoint may cover more than a new one has."""
+    def fenced(self, epoch, prefix):
+        """The output logger was fenced for *epoch* and kept *prefix*; a durable checkpoint may cover more than a new one has."""
+        self._fenced_epoch, self._judged = epoch, False
         self._behind = {worker for worker, k in enumerate(prefix) if k < self.durable_k[worker]}
         prefix = list(map(max, prefix, self.durable_k))
         self._closed = list(map(min, self._closed, prefix))
@@ -188,6 +205,7 @@ class Checker:
 
     def explained(self):
         """The group is about to be recovered: it must explain all that left, with what the store had when it was fenced."""
+        self._judged = True
         lost = [(worker, k) for worker, k in self._unexplained if k > self.durable_k[worker]]
         require(not lost, f"outputs of steps {lost} left and are not in the recoverable prefix")
 
@@ -273,7 +291,8 @@ class Checker:
         if self._stopped is not None and core is self._stopped[0]:
             require([worker.k for worker in core.workers] == self._stopped[1], "a master that was stopped goes on")
         if hop_of(frame)[1] == HOP_OUTPUT:
-            require(decode_output(frame).epoch == core.epoch, "a master sends in another epoch than its own")
+            # what was made before it was told of another output logger may leave after
+            require(core.epoch <= decode_output(frame).epoch <= core.output_epoch, "a master sends in another epoch than its own")
 
     def fetched(self, core, frames):
         """*frames* of the input log reached a recovering spare."""

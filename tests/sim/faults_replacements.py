@@ -1,6 +1,7 @@
 """Deliberate faults of the protocol around replaced loggers and stores, and moves."""
 
 from middleboxes.core.determinants import first_step
+from middleboxes.core.frames import decode_output
 from middleboxes.core.master import Master
 from middleboxes.core.outputlog import OutputLogger
 
@@ -22,8 +23,9 @@ class BeginsInTheMiddle(OutputLogger):
 class BeginsUncovered(OutputLogger):
     """A new output logger begins with whatever checkpoint is durable next."""
 
-    def __init__(self, *args, covered_from, **kwargs):
+    def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
+        self.covered_from = 0
 
 
 class TakesFormerInputs(Master):
@@ -63,8 +65,8 @@ class NeverWaitsAgain(Master):
 class WaitsForNobody(Master):
     """A checkpoint for a new output logger waits for determinants that nobody has any more."""
 
-    def use_output_log(self, epoch):
-        super().use_output_log(epoch)
+    def use_output_log(self, epoch, output_epoch):
+        super().use_output_log(epoch, output_epoch)
         self._unlogged_id = None
 
 
@@ -119,3 +121,26 @@ class ComesLate(OutputLogger):
 
     def trim(self, epoch, positions, covers):
         return []
+
+
+class HeedsItsSuccessor(OutputLogger):
+    """A former output logger takes what a late switch still leads to it, though it is meant for the one that replaces it."""
+
+    def receive(self, frame):
+        self.epoch = max(self.epoch, decode_output(frame).epoch)
+        return super().receive(frame)
+
+
+class KeepsOutputEpoch(Master):
+    """What it sends to a new output logger is of the former one's epoch."""
+
+    def use_output_log(self, epoch, output_epoch):
+        super().use_output_log(epoch, self.output_epoch)
+
+
+class SharesTheEpoch(OutputLogger):
+    """A new output logger takes the frames that the former one takes, too. Only together with KeepsOutputEpoch."""
+
+    def __init__(self, group_id, source, workers, ports, epoch, **bounds):
+        super().__init__(group_id, source, workers, ports, epoch, **bounds)
+        self.epoch = epoch

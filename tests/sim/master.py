@@ -127,9 +127,9 @@ class MasterRole:
         self.store, self._full = store, True
         self._checkpoint()
 
-    def use_output_logger(self, epoch):
+    def use_output_logger(self, epoch, output_epoch):
         """Another output logger."""
-        self.core.use_output_log(epoch)
+        self.core.use_output_log(epoch, output_epoch)
         self.checker.change_told("output-logger", epoch)
         self._checkpoint_soon()
         self._progress()

@@ -66,8 +66,9 @@ class Host:
             self.on_crash(self)
 
     def later(self, delay_ns, action, *args):
-        """A timer of this host, gone with a crash or with the role that set it."""
-        self.network.events.after(delay_ns, self._fire, self.boot, self.role, action, args)
+        """A timer of this host, gone with a crash or with the role that set it; a role that died as it sent sets none."""
+        if self.alive:
+            self.network.events.after(delay_ns, self._fire, self.boot, self.role, action, args)
 
     def _fire(self, boot, role, action, args):
         if self.alive and self.boot == boot and self.role is role:

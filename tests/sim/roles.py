@@ -5,7 +5,7 @@ Each may be replaced: what is asked of one that has left its host is not answere
 
 from middleboxes.core.checkpoint import Assembler
 from middleboxes.core.feeding import DeterminantFeed, InputFeed
-from middleboxes.core.frames import HOP_OUTPUT, HOP_TRIM, decode_input, decode_output, decode_trim, hop_of
+from middleboxes.core.frames import HOP_OUTPUT, HOP_TRIM, decode_input, decode_trim, hop_of
 from middleboxes.core.outputlog import pack_keys
 
 from .following import Feeds
@@ -105,17 +105,13 @@ class OutputLoggerRole:
         self._timer_ns = None
         self._began = began             # the epoch in which it replaced another, or 0
         self.is_former = False          # another one is there
-        self.closed = False             # a former one: the switch lets nothing of it out any more
         host.role = self
         host.later(0, self._acknowledge)
 
     def frame(self, frame):
         hop = hop_of(frame)[1]
         if hop == HOP_OUTPUT:
-            if self.closed and decode_output(frame).epoch > self.core.epoch:
-                return                  # a later master's, by a switch that is late: nobody fences a former one for it
-            if not self.closed:
-                self.checker.at_output_logger(self.core, frame)
+            self.checker.at_output_logger(self.core, frame, self.is_former)
             self._let_out(self.core.receive(frame))
             self._feeds.wake()
         elif hop == HOP_TRIM:
@@ -124,8 +120,7 @@ class OutputLoggerRole:
         self._acknowledge()
 
     def _let_out(self, packets):
-        if not self.closed:
-            self.checker.received(self.core, packets, self.is_former, self._began)
+        self.checker.received(self.core, packets, self.is_former, self._began)
 
     def _acknowledge(self):
         frames, again_ns = self.core.acknowledge(self.host.network.events.now_ns)
@@ -143,7 +138,7 @@ class OutputLoggerRole:
     def fence(self, epoch, reply):
         if self.host.role is self:
             prefix = self.core.fence(epoch)
-            self.checker.fenced(prefix)
+            self.checker.fenced(epoch, prefix)
             for client in self._feeds.clients():
                 self.unfollow(client)
             reply(prefix)

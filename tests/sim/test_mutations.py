@@ -12,8 +12,9 @@ from .faults import (AppliesDeltasTwice, CommitsAheadOfTheOutputLogger, DropsOrd
                      TrimsBeforeDurable, TrimsInputsTooFar, TrimsOutputsTooFar, TurnsBackTheClock)
 from .faults_following import (BeginsTooEarlySpare, CountsAsDurableSpare, FollowsOnSpare, ForgetsChangesSpare, KeepsNoOutputsSpare,
                                KeepsOldPlacesSpare, RepeatsUnstoredSpare)
-from .faults_replacements import (BeginsInTheMiddle, BeginsUncovered, ComesLate, CoversTooSoon, GoesOn, LosesTooSoon, NeverWaitsAgain,
-                                  RepeatsNoTrim, SendsADelta, TakesFormerInputs, TellsNoTime, TellsTooLowNumbers, WaitsForNobody)
+from .faults_replacements import (BeginsInTheMiddle, BeginsUncovered, ComesLate, CoversTooSoon, GoesOn, HeedsItsSuccessor, KeepsOutputEpoch,
+                                  LosesTooSoon, NeverWaitsAgain, RepeatsNoTrim, SendsADelta, TakesFormerInputs, TellsNoTime,
+                                  TellsTooLowNumbers, WaitsForNobody)
 from .group import Parts
 from .run import run
 
@@ -53,6 +54,8 @@ FAULTS = [
     (Parts(spare=GoesLiveUnjoined), "never processed, though the network lost nothing"),
     (Parts(output_logger=BeginsInTheMiddle), "came in order|before the checkpoint that explains it"),
     (Parts(output_logger=BeginsUncovered), "before a checkpoint that covers it was durable"),
+    (Parts(output_logger=HeedsItsSuccessor), "came in order|in the recoverable prefix|does not come to rest|left twice|left in epoch"),
+    (Parts(core=KeepsOutputEpoch), "does not come to rest"),
     (Parts(core=TakesFormerInputs), "surviving|in another order than was logged|logged as two things|is needed by step|was not logged|is trimmed"),
     (Parts(core=TellsTooLowNumbers), "surviving|never processed|logged as two things|is needed by step|in another order than|other values|is trimmed"),
     (Parts(core=TellsNoTime), "time goes back"),
@@ -64,7 +67,7 @@ FAULTS = [
     (Parts(master=SendsADelta), "does not come to rest|a delta on checkpoint|can't be applied"),
     (Parts(master=CoversTooSoon), "no such checkpoint is durable"),
     (Parts(spare=RepeatsUnstoredSpare), "surviving|is needed by step|in another order than|other values|was not logged|left twice"),
-    (Parts(spare=BeginsTooEarlySpare), "surviving|is needed by step|in another order than|other values|was not logged|have a gap|are not closed|does not come to rest"),
+    (Parts(spare=BeginsTooEarlySpare), "surviving|is needed by step|in another order than|other values|was not logged|have a gap|are not closed|does not come to rest|left twice"),
     (Parts(spare=KeepsNoOutputsSpare), "never left, though the network lost nothing"),
     (Parts(spare=ForgetsChangesSpare), "do not give the surviving state|does not give|in another order than|was not logged"),
     (Parts(spare=CountsAsDurableSpare), "do not give the surviving state|does not give|in another order than|was not logged"),

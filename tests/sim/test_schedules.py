@@ -1,6 +1,7 @@
 """Schedules of the simulator: the same ones each time, some fresh ones, or the one that ``--seed`` names."""
 
 import os
+import random
 import re
 import secrets
 import signal
@@ -13,7 +14,9 @@ import pytest
 from .campaign import BATCH, campaign
 from .checkers import Violation
 from .faults import ForgetsWhatLeft
+from .faults_replacements import KeepsOutputEpoch, SharesTheEpoch
 from .group import Parts
+from .network import Events, Host, Network
 from .run import Size, command, run
 from .shrink import failure, shrink
 
@@ -49,6 +52,35 @@ def test_a_checkpoint_that_gets_durable_between_the_fences_explains_what_left():
     """The output logger, a new one, is fenced with nothing; the store, fenced later, has the checkpoint that covers it."""
     report = run(726816582858)
     assert report.failovers and report.replaced and not report.lost
+
+
+@pytest.mark.parametrize("seed, said", [(24, "does not come to rest"), (5494, "does not come to rest"), (8285, "does not come to rest"),
+                                        (888, "not in the recoverable prefix"), (3973, "not in the recoverable prefix"), (10330, "left twice")])
+def test_what_a_late_switch_leads_to_a_former_output_logger_does_no_harm(seed, said):
+    """In the same epoch as the new one it acknowledges what that lacks for ever, and lets out what nothing explains."""
+    assert run(seed).replaced
+    with pytest.raises(Violation, match=said):
+        run(seed, Parts(core=KeepsOutputEpoch, output_logger=SharesTheEpoch))
+
+
+def test_a_former_output_logger_that_serves_a_fenced_master_still_is_not_the_history():
+    """The new one, not covered yet, is fenced with nothing, and the state is lost; the former one goes on for a while."""
+    report = run(830000001184)
+    assert report.replaced and report.lost
+
+
+def test_a_role_that_dies_as_it_sends_does_nothing_in_its_host_s_next_life():
+    events = Events()
+    host = Host("h", 1, Network(random.Random(1), events, ordered=True, loss=0, duplication=0, slow=0, delay_us_max=0, stale_ns_max=0, mixed=False))
+    fired = []
+    host.role, host.sends_left = "dies", 0
+    host.send(b"")
+    assert not host.alive
+    host.later(0, fired.append, "dead")
+    host.alive = True
+    host.later(0, fired.append, "alive")
+    events.run(1)
+    assert fired == ["alive"]
 
 
 def test_equal_seeds_give_equal_schedules():

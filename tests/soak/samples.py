@@ -11,7 +11,7 @@ def counters():
                     "filtered": 3, "oversize": 0, "log_bytes": 5000, "data_sent": 922, "data_others": 40}
     master = {**DATA, "steps": 915, "late_inputs": 7, "refused_inputs": 0, "bad_frames": 0, "outputs": 890, "data_inputs": 922,
               "data_others": 60, "data_sent": 990, "unacknowledged": 12, "undurable": 300}
-    output_logger = {**DATA, "released": 890, "waiting": 0, "duplicates": 0, "covered": 0, "old_epoch": 0, "bad_frames": 0,
+    output_logger = {**DATA, "released": 890, "waiting": 0, "duplicates": 0, "covered": 0, "old_epoch": 0, "later_epoch": 0, "bad_frames": 0,
                      "dropped_pending_full": 0, "dropped_at_fence": 0, "sent": 890, "send_failed": 0, "handed_over": 0,
                      "data_others": 950, "data_sent": 60, "determinants": 1, "remembered": 250}
     return {"input_logger": input_logger, "master": master, "output_logger": output_logger, "store": {"checkpoint_bytes": 500}}

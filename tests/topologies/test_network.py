@@ -112,3 +112,14 @@ def test_a_name_that_is_taken_is_an_error_and_stays_untouched(network):
         for node in second.values():
             node.terminate()
     assert output("ip", "-brief", "link", "show", "ftt-1") == before
+
+
+def test_a_program_that_ends_before_it_has_read_its_script_is_an_error_that_says_so():
+    description = {"controller": None, "switches": [], "links": [],
+                   "hosts": [host("fttx", before=["echo this did not work >&2; exit 7"], commands=["#" * (1 << 20)])]}
+    made = Network(description)
+    try:
+        with pytest.raises(NetworkError, match="this did not work"):
+            made.build()
+    finally:
+        made.stop()
