@@ -202,9 +202,13 @@ def _check_sharing(header, workers):
 
 
 class Assembler:
-    """Puts the chunks of one checkpoint together, each decoded as it comes; ``coming`` has what came so far."""
+    """Puts the chunks of one checkpoint together, each decoded as it comes; ``coming`` has what came so far.
 
-    def __init__(self):
+    *keeps_chunks*: whether ``finish`` is to give them.
+    """
+
+    def __init__(self, keeps_chunks=True):
+        self._keeps_chunks = keeps_chunks
         self._start()
 
     def _start(self):
@@ -217,7 +221,7 @@ class Assembler:
         if self._bytes > CHECKPOINT_BYTES_MAX:
             raise CheckpointError(f"a checkpoint grew beyond {CHECKPOINT_BYTES_MAX} bytes")
         header, records = decode_chunk(data)
-        if (header is not None) == bool(self._chunks):
+        if (header is None) == (self.coming.header is None):
             raise CheckpointError("a checkpoint has its header in the wrong place")
         self._keys += sum(map(keys_in, records))
         if self._keys > CHECKPOINT_KEYS_MAX:
@@ -225,7 +229,8 @@ class Assembler:
         if header is not None:
             self.coming = Checkpoint(header, [])
         self.coming.records.extend(records)
-        self._chunks.append(data)
+        if self._keeps_chunks:
+            self._chunks.append(data)
 
     def finish(self):
         """(the chunks, the decoded Checkpoint); starts anew. Raises CheckpointError."""

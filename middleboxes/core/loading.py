@@ -32,6 +32,8 @@ def load_in_slices(master, checkpoint, is_whole=lambda: True):
     done = keys = 0
     while done < len(records) or not is_whole():
         if done == len(records):
+            records.clear()
+            done = 0
             yield 0
             continue
         name, *columns = record = records[done]
@@ -66,7 +68,7 @@ class Loader:
 
     def __init__(self, master):
         self._master = master
-        self._assembler = Assembler()
+        self._assembler = Assembler(keeps_chunks=False)
         self._waiting = deque()
         self._slices = None
         self._is_coming = False                     # what is being loaded is a base that is not complete yet
@@ -80,7 +82,7 @@ class Loader:
 
     def restart(self):
         """What came of an incomplete checkpoint comes again, by another connection."""
-        self._assembler = Assembler()
+        self._assembler = Assembler(keeps_chunks=False)
         if self._is_coming:
             self._slices, self._is_coming = None, False
 
@@ -92,6 +94,8 @@ class Loader:
         if not last:
             self._assembler.add(data)
             self._begin_early()
+            if self._is_coming:
+                self.step()                         # at once: what came is in the processor's caches, and takes no more room
             return
         _, checkpoint = self._assembler.finish()
         self.taken_id = number
