@@ -28,6 +28,7 @@ class Plain:
         self._function = load("nat").instances(NAT, ports, 1)[0]
         self._context = StepContext({name: number for number, name in enumerate(self._names)}, 1, print)
         self._links = [port_link(interface) for interface in interfaces]
+        self._outgoing = [port_link(interface, receives=False) for interface in interfaces]
         for number, link in enumerate(self._links):
             self._loop.watch(link.fileno(), lambda number=number: self._receive(number))
         self._loop.after(_TICK_NS, self._tick)
@@ -43,7 +44,7 @@ class Plain:
         context.outputs = []
         for frame in self._links[number].receive():
             handle(frame, context)
-        for port, link in enumerate(self._links):
+        for port, link in enumerate(self._outgoing):
             outputs = [output for to, output in context.outputs if to == port]
             if outputs:
                 link.send_all(outputs)

@@ -52,7 +52,7 @@ class Master(Steps):
         super().__init__(workers, names, OutputEncoder(group_id, source), on_event)
         self.begin(epoch, 0)
         self.group_id, self.source = group_id, source
-        self.unacknowledged_max = unacknowledged_max
+        self.unacknowledged_max, self.undurable_max = unacknowledged_max, UNDURABLE_MAX
         self.checkpoint_id = 0
         self._durable = None            # positions of the last durable checkpoint, and what it covers
         self._unlogged_id = None        # a new output logger: the last checkpoint cut before it was told of
@@ -104,16 +104,6 @@ class Master(Steps):
     def counters(self):
         """The workers' counters, summed."""
         return {name: sum(worker.counters[name] for worker in self.workers) for name in self.workers[0].counters}
-
-    @property
-    def ready(self):
-        """Whether a further input, of whichever worker, may be processed."""
-        return all(map(self.worker_ready, range(len(self.workers))))
-
-    def worker_ready(self, number):
-        """``ready`` for one worker."""
-        worker = self.workers[number]
-        return worker.k - worker.log.trimmed < self.unacknowledged_max and worker.k - worker.durable_k < UNDURABLE_MAX
 
     def ahead(self, number):
         """How many steps worker *number* is ahead of the output logger's acknowledgements."""

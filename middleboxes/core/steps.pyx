@@ -73,6 +73,8 @@ cdef class Steps:
     """*workers*: a Worker for each; *names*: of the ports; *on_event(name, detail)*: for the operator's log."""
 
     cdef public uint64_t epoch, inputs_from, output_epoch
+    #: how many steps a worker may be ahead of the acknowledgements, and of the last durable checkpoint
+    cdef public uint64_t unacknowledged_max, undurable_max
     #: INPUT frames that could not be decoded, or are of a worker that is not there
     cdef public uint64_t bad_frames
     cdef readonly list workers
@@ -87,6 +89,20 @@ cdef class Steps:
         self._errors_told = set()
 
     # -- inputs in
+
+    @property
+    def ready(self):
+        """Whether a further input, of whichever worker, may be processed."""
+        cdef Py_ssize_t number
+        for number in range(len(self.workers)):
+            if not self.worker_ready(number):
+                return False
+        return True
+
+    cpdef bint worker_ready(self, Py_ssize_t number) except -1:
+        """``ready`` for one worker."""
+        cdef Worker worker = self.workers[number]
+        return worker.k - worker.log.trimmed < self.unacknowledged_max and worker.k - worker.durable_k < self.undurable_max
 
     def process(self, Py_ssize_t number, item):
         """Process *item* (an Input) at worker *number*: the frames for the output logger."""

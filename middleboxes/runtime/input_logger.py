@@ -3,12 +3,13 @@
 import time
 
 from ..core.feeding import InputFeed
-from ..core.frames import HOP_TRIM, FrameError, addressed_to, decode_input, decode_trim
+from ..core.frames import HOP_TRIM, FrameError, decode_input, decode_trim
 from ..core.inputlog import InputLogger
 from ..core.partition import flow_worker
 from ..functions import load
 from .followers import Followers
 from .link import counts
+from .paths import Inlet
 from .role import Role, RoleError, check_positions, open_ports
 
 FRAMES_PER_MESSAGE = 64
@@ -35,21 +36,22 @@ class InputLoggerRole(Role):
         partition = partition_of(function, [port["name"] for port in ports]) if workers > 1 else flow_worker
         self._core = InputLogger(group_id, node.mac, workers, epoch, log_bytes_max, partition, start=start, start_ns=start_ns,
                                  master_epoch=master_epoch)
-        self._filtered = self._bad_frames = 0
+        self._bad_frames = 0
         self._followers = Followers(self, lambda feed, frames, begin: {"t": "followed_inputs", "group": group, "begin": begin,
                                                                        "frames": frames})
-        self._macs = [bytes.fromhex(port["mac"].replace(":", "")) for port in ports]
         #: {name of a port: its number}
         self.port_numbers = {port["name"]: number for number, port in enumerate(ports)}
         self._links = open_ports(node, group, ports)
-        for number, link in enumerate(self._links):
-            self.loop.watch(link.fileno(), lambda link=link, number=number: self.take(number, link.receive()))
+        self._inlets = [Inlet(self._core, number, bytes.fromhex(port["mac"].replace(":", "")), link, node.send_all, self._followers.wake)
+                        for number, (port, link) in enumerate(zip(ports, self._links))]
+        for link, inlet in zip(self._links, self._inlets):
+            self.loop.watch(link.fileno(), inlet.receive)
         self._tick_ns = tick_interval_ms * 1_000_000
         self._timer = self.loop.after(self._tick_ns, self._tick)
 
     def counters(self):
         return {**self._core.counters, **counts(self._links), "n": self._core.last_n, "log_bytes": self._core.log_bytes,
-                "filtered": self._filtered, "bad_frames": self._bad_frames, **self._followers.counters()}
+                "filtered": sum(inlet.filtered for inlet in self._inlets), "bad_frames": self._bad_frames, **self._followers.counters()}
 
     def fence(self, epoch):
         self._core.fence(epoch)
@@ -57,13 +59,8 @@ class InputLoggerRole(Role):
         return {"begins_after": list(self._core.begins_after)}
 
     def take(self, number, frames):
-        """*frames* came to port *number*: by its interface, or from the output logger of the group that it faces, on this node."""
-        wanted = addressed_to(frames, self._macs[number])
-        self._filtered += len(frames) - len(wanted)
-        encoded = self._core.accept_all(number, wanted, time.time_ns())
-        if encoded:
-            self.node.send_all(encoded)
-            self._followers.wake()
+        """*frames* came to port *number* from the output logger of the group that it faces, on this node."""
+        self._inlets[number].take(frames)
 
     def _tick(self):
         self._send_ticks()

@@ -15,7 +15,8 @@ ETH_P_ALL = 0x0003
 ETH_P_NSH = 0x894F
 # Linux's numbers that Python's socket module does not name
 SOL_PACKET = 263
-PACKET_IGNORE_OUTGOING = 23
+PACKET_FANOUT, PACKET_FANOUT_DATA, PACKET_IGNORE_OUTGOING = 18, 22, 23
+PACKET_FANOUT_CBPF, PACKET_FANOUT_FLAG_UNIQUEID = 6, 0x2000
 SO_ATTACH_FILTER = 26
 SO_RCVBUFFORCE, SO_SNDBUFFORCE = 33, 32
 SIOCGIFHWADDR = 0x8927
@@ -34,6 +35,8 @@ class LinkError(OSError):
 
 # Classic BPF (linux/filter.h): load a word or byte at an offset, jump by so many instructions if equal or not, return.
 _LOAD_WORD, _LOAD_BYTE, _JUMP_EQUAL, _RETURN = 0x20, 0x30, 0x15, 0x06
+#: a program that chooses a socket sees a frame from behind its Ethernet header on
+_ETHERNET_BYTES = 14
 _ACCEPT, _DROP = (_RETURN, 0, 0, 0xFFFFFFFF), (_RETURN, 0, 0, 0)
 #: where an NSH frame has its service path and index (one word), the index alone, and INPUT and ACK frames their worker
 _PATH_AT, _HOP_AT, WORKER_AT = 18, 21, 30
@@ -46,18 +49,24 @@ _PACKET_TYPE_AT, _PACKET_HOST = 0xFFFFF004, 0
 _OWN_ONLY = ((_LOAD_BYTE, 0, 0, _PACKET_TYPE_AT), (_JUMP_EQUAL, 1, 0, _PACKET_HOST), _DROP)
 
 
+def _code(*instructions):
+    return b"".join(struct.pack("HBBI", *instruction) for instruction in instructions)
+
+
 def _program(*instructions):
     """Pass frames to the interface's own address that *instructions* pass."""
-    return b"".join(struct.pack("HBBI", *instruction) for instruction in (*_OWN_ONLY, *instructions))
+    return _code(*_OWN_ONLY, *instructions)
 
 
-def _hop_filter(hop, equal, excluded=()):
-    """Pass frames whose hop is *hop*, or is not, but for those of the *excluded* (group id, hop)."""
+def _filter(excluded=()):
+    """Pass frames but for those of the *excluded* (group id, hop)."""
     count = len(excluded)
-    tests = [(_JUMP_EQUAL, count - number + 2 if equal else count - number + 1, 0, group << 8 | excluded_hop)
-             for number, (group, excluded_hop) in enumerate(excluded)]
-    last = (_ACCEPT, _DROP) if equal else (_DROP, _ACCEPT)
-    return _program((_LOAD_WORD, 0, 0, _PATH_AT), *tests, (_LOAD_BYTE, 0, 0, _HOP_AT), (_JUMP_EQUAL, 0, 1, hop), *last)
+    tests = [(_JUMP_EQUAL, count - number, 0, group << 8 | hop) for number, (group, hop) in enumerate(excluded)]
+    return _program((_LOAD_WORD, 0, 0, _PATH_AT), *tests, _ACCEPT, _DROP) if excluded else _program(_ACCEPT)
+
+
+#: until it is known who gets what
+_NOTHING = _code(_DROP)
 
 
 def _worker_filter(group_id, hop, worker):
@@ -97,9 +106,23 @@ class Link:
 
     def filter(self, program):
         """Let only frames that *program* (classic BPF) passes into the queue from now on."""
+        self._set_program(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
+
+    def _set_program(self, level, option, program):
         buffer = ctypes.create_string_buffer(program)
-        self._socket.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER,
-                                struct.pack("HL", len(program) // 8, ctypes.addressof(buffer)))
+        self._socket.setsockopt(level, option, struct.pack("HL", len(program) // 8, ctypes.addressof(buffer)))
+
+    def share(self, first=None):
+        """Share what comes with *first* (None: be that), which gets what ``choose`` says: each frame goes to one socket only, once."""
+        if first is None:
+            wanted = PACKET_FANOUT_CBPF << 16 | PACKET_FANOUT_FLAG_UNIQUEID << 16
+        else:
+            wanted = first._socket.getsockopt(SOL_PACKET, PACKET_FANOUT) & 0xFFFF | PACKET_FANOUT_CBPF << 16
+        self._socket.setsockopt(SOL_PACKET, PACKET_FANOUT, wanted)
+
+    def choose(self, program):
+        """Which of the sockets that share gets a frame: what *program* returns, 0 for the first."""
+        self._set_program(SOL_PACKET, PACKET_FANOUT_DATA, program)
 
     @property
     def mac(self):
@@ -127,15 +150,19 @@ class Link:
 def data_links(interface, input_hop):
     """(inputs, others): two sockets on the data interface, so that a master can stop reading inputs and still
     read acknowledgements. Both see NSH frames to the interface's own address only."""
-    return (Link(interface, ETH_P_NSH, _hop_filter(input_hop, True)),
-            Link(interface, ETH_P_NSH, _hop_filter(input_hop, False)))
+    inputs, others = links = [Link(interface, ETH_P_NSH, _NOTHING) for _ in range(2)]
+    # two sockets that each look at all frames would cost a sender a copy of each frame, and another look at it
+    inputs.share()
+    others.share(inputs)
+    inputs.choose(_code((_LOAD_BYTE, 0, 0, _HOP_AT - _ETHERNET_BYTES), (_JUMP_EQUAL, 0, 1, input_hop), (_RETURN, 0, 0, 0), (_RETURN, 0, 0, 1)))
+    exclude(links, input_hop, 0, ())
+    return inputs, others
 
 
 def exclude(links, input_hop, ack_hop, groups):
     """Let *links* (of ``data_links``) pass no inputs and acknowledgements of *groups*, whose workers have sockets of their own."""
-    inputs, others = links
-    inputs.filter(_hop_filter(input_hop, True, [(group, input_hop) for group in groups[:_EXCLUDED_MAX]]))
-    others.filter(_hop_filter(input_hop, False, [(group, ack_hop) for group in groups[:_EXCLUDED_MAX]]))
+    for link, hop in zip(links, (input_hop, ack_hop)):
+        link.filter(_filter([(group, hop) for group in groups[:_EXCLUDED_MAX]]))
 
 
 def worker_link(interface, group_id, hop, worker):
@@ -144,7 +171,7 @@ def worker_link(interface, group_id, hop, worker):
 
 
 def port_link(interface, receives=True):
-    """A logger's port interface: all frames, or only a way to send (nothing is queued that nobody reads)."""
+    """An interface as it is: all frames, or only a way to send (nothing is queued that nobody reads)."""
     return Link(interface, ETH_P_ALL if receives else 0)
 
 

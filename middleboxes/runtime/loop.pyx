@@ -8,7 +8,9 @@ from collections import deque
 from cpython.exc cimport PyErr_CheckSignals
 from libc.errno cimport EINTR, errno
 from libc.stdint cimport int64_t, uint32_t
-from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
+from posix.time cimport CLOCK_MONOTONIC
+
+from .clocks cimport clock_ns
 
 cdef extern from "<sys/epoll.h>" nogil:
     ctypedef union epoll_data_t:
@@ -25,12 +27,6 @@ cdef enum:
 cdef int64_t _NS_PER_MS = 1_000_000
 #: a far timer is looked at again after this
 cdef int64_t _WAIT_MS_MAX = 1_000_000
-
-
-cdef int64_t _now_ns() noexcept:
-    cdef timespec now
-    clock_gettime(CLOCK_MONOTONIC, &now)
-    return <int64_t> now.tv_sec * 1_000_000_000 + now.tv_nsec
 
 
 cdef class Loop:
@@ -60,7 +56,7 @@ cdef class Loop:
     @staticmethod
     def now_ns():
         """The loop's clock."""
-        return _now_ns()
+        return clock_ns(CLOCK_MONOTONIC)
 
     def watch(self, fd, on_readable=None, on_writable=None):
         """Call the handlers when *fd* is ready; both None: stop watching."""
@@ -83,7 +79,7 @@ cdef class Loop:
 
     def after(self, delay_ns, function):
         """Call *function* in *delay_ns*."""
-        return self.at(_now_ns() + delay_ns, function)
+        return self.at(clock_ns(CLOCK_MONOTONIC) + delay_ns, function)
 
     @staticmethod
     def cancel(timer):
@@ -119,7 +115,7 @@ cdef class Loop:
         while self._running:
             self._turn()
 
-    def _turn(self):
+    cpdef int _turn(self) except -1:
         """Wait for descriptors and timers, and serve those that are due; then a slice of each work."""
         cdef epoll_event events[_EVENTS_MAX]
         cdef int count, number, timeout_ms = self._timeout_ms()
@@ -139,6 +135,7 @@ cdef class Loop:
             for function in work:
                 if function():
                     self.work(function)
+        return 0
 
     cdef int _timeout_ms(self) except? -2:
         cdef int64_t when_ns
@@ -147,7 +144,7 @@ cdef class Loop:
         if not self._timers:
             return -1
         when_ns = (<list> self._timers[0])[0]
-        return min(max(0, (when_ns - _now_ns() + _NS_PER_MS - 1) // _NS_PER_MS), _WAIT_MS_MAX)
+        return min(max(0, (when_ns - clock_ns(CLOCK_MONOTONIC) + _NS_PER_MS - 1) // _NS_PER_MS), _WAIT_MS_MAX)
 
     cdef int _serve(self, int fd, uint32_t mask) except -1:
         """Call the handlers of *fd*, which an earlier one of this turn may have changed."""
@@ -164,7 +161,7 @@ cdef class Loop:
         return 0
 
     cdef int _call_timers(self) except -1:
-        cdef int64_t now_ns = _now_ns(), when_ns
+        cdef int64_t now_ns = clock_ns(CLOCK_MONOTONIC), when_ns
         while self._timers:
             when_ns = (<list> self._timers[0])[0]
             if when_ns > now_ns:

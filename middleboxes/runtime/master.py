@@ -7,6 +7,7 @@ from contextlib import nullcontext
 
 from ..core.frames import HOP_ACK, FrameError
 from .link import BATCH
+from .paths import Live
 from .role import ROLE_FAILURES, Role, RoleError
 from .workers import WorkerThreads
 
@@ -37,6 +38,9 @@ class MasterRole(Role):
         self._bad_frames = 0
         self._threads = None            # of several workers, once live
         self._early = []                # their inputs until then
+        if len(core.workers) == 1:
+            # called for each batch: without a step in between
+            self.inputs = Live(core, node.send_all, node.hold_inputs).inputs
         self._connect()
 
     def counters(self):
@@ -84,16 +88,9 @@ class MasterRole(Role):
         self.node.fail(self, error)
 
     def inputs(self, frames):
-        workers = len(self.core.workers)
-        if workers > 1:
-            if self._threads is None:
-                self._early += frames
-            return                      # else the workers' sockets have them, too
-        outputs = self.core.take_all(frames)
-        if outputs:
-            self.node.send_all(outputs)
-        if not self.core.ready:
-            self.node.hold_inputs()
+        """INPUT frames of several workers: once live, their sockets have them, too."""
+        if self._threads is None:
+            self._early += frames
 
     @property
     def ready(self):

@@ -6,7 +6,7 @@ import sys
 import time
 from collections import Counter
 
-from ..core.frames import HOP_ACK, HOP_INPUT, by_hop
+from ..core.frames import HOP_ACK, HOP_INPUT
 from ..core.recovery import LiveBuffer
 from ..functions import load
 from ..sdk import ConfigurationError
@@ -15,18 +15,17 @@ from .bundles import Bundles
 from .connection import Connection, Listener
 from .faults import Faults
 from .input_logger import InputLoggerRole
-from .link import BATCH, data_links, exclude
+from .link import data_links, exclude, port_link
 from .loop import Loop
 from .master import MasterRole
 from .output_logger import OutputLoggerRole
-from .role import ROLE_FAILURES, RoleError, check_positions
+from .paths import Dispatch
+from .role import RoleError, check_positions
 from .spare import SpareRole, build_master
 from .store import StoreRole
 
 #: groups whose early live frames are kept before this node has a role in them
 EARLY_GROUPS_MAX = 16
-#: batches of outputs and acknowledgements handled in one turn of the loop, at most
-BATCHES_PER_TURN = 4
 #: batches read at most before a fence: as much as a socket's queue can hold
 DRAIN_BATCHES_MAX = 4096
 #: which role serves a message of a client
@@ -57,14 +56,17 @@ class Node:
         self.data_interface = settings["data_interface"]
         self._inputs, self._others = data_links(self.data_interface, HOP_INPUT)
         self._left_to_workers = set()       # ids of groups whose inputs and acknowledgements threads read
-        self.mac = self._others.mac
-        self.send, self.send_all, self.fault_counters = self._others.send, self._others.send_all, {}
+        # a socket that the loop watches would be looked at for each frame that it has sent
+        self._outgoing = port_link(self.data_interface, receives=False)
+        self.mac = self._outgoing.mac
+        self.send, self.send_all, self.fault_counters = self._outgoing.send, self._outgoing.send_all, {}
         if "faults" in settings:
             self.send = Faults(self.send, self.loop, settings["faults"])
             self.send_all, self.fault_counters = self.send.all, self.send.counters
-        self.loop.watch(self._inputs.fileno(), self._receive_inputs)
+        self._dispatch = Dispatch((self._inputs, self._others), self._takers, self._by_id, self._keep, self.fail)
+        self.loop.watch(self._inputs.fileno(), self._dispatch.inputs)
         self._reading = True
-        self.loop.watch(self._others.fileno(), self._receive_others)
+        self.loop.watch(self._others.fileno(), self._dispatch.others)
         self._listener = Listener(self.loop, self._service, key, self._service_message, self.log,
                                   self._service_closed)
         self.agent = Agent(self, settings["controller"], settings["heartbeat_interval_ms"])
@@ -96,7 +98,7 @@ class Node:
     def data_counters(self, inputs=(), others=()):
         """Frames of the data network at this node: at its own sockets and at those of workers with these counts."""
         total = Counter(data_inputs=0, data_others=0)
-        for name, found in (("data_inputs", (self._inputs.counts(), *inputs)), ("data_others", (self._others.counts(), *others))):
+        for name, found in (("data_inputs", (self._inputs.counts(), *inputs)), ("data_others", (self._others.counts(), self._outgoing.counts(), *others))):
             for counts in found:
                 total[name] += counts["received"]
                 total.update({f"data_{key}": counts[key] for key in ("sent", "send_failed", "oversize", "overrun")})
@@ -262,7 +264,7 @@ class Node:
         reading = all(role.ready for role in self._takers.values())
         if reading != self._reading:
             self._reading = reading
-            self.loop.watch(self._inputs.fileno(), self._receive_inputs if reading else None)
+            self.loop.watch(self._inputs.fileno(), self._dispatch.inputs if reading else None)
 
     def sender(self, link):
         """A function that sends a list of frames by *link*, for another thread than the loop's; fault switches apply to it, too."""
@@ -278,54 +280,18 @@ class Node:
     def drain_inputs(self):
         """Hand over all inputs that are here already."""
         for _ in range(DRAIN_BATCHES_MAX):
-            if not self._receive_inputs():
+            if not self._dispatch.inputs():
                 return
 
-    def _receive_inputs(self):
-        frames = self._inputs.receive()
-        for (group_id, _), some in by_hop(frames):
-            self._hand_over(group_id, some)
-        return bool(frames)
-
-    def _hand_over(self, group_id, frames):
-        role = self._takers.get(group_id)
-        if role is not None and role.taking:
-            try:
-                role.inputs(frames)
-            except ROLE_FAILURES as error:
-                self.fail(role, error)
-        elif group_id in self._buffers or len(self._buffers) < EARLY_GROUPS_MAX:
+    def _keep(self, group_id, frames):
+        """Inputs that nobody takes yet."""
+        if group_id in self._buffers or len(self._buffers) < EARLY_GROUPS_MAX:
             buffer = self.buffer(group_id)
             for frame in frames:
                 buffer.add(frame)
 
-    def _receive_others(self):
-        """Handle what is here, batch by batch, and acknowledge it all at once: a master is woken for each acknowledgement."""
-        touched, count = [], 0
-        for _ in range(BATCHES_PER_TURN):
-            frames = self._others.receive()
-            count += len(frames)
-            for (group_id, hop), some in by_hop(frames):
-                self._hand_to_roles(group_id, hop, some, touched)
-            if len(frames) < BATCH:
-                break                   # there are no more
-        for role in touched:
-            if not role.closed:
-                role.acknowledge()
-        return bool(count)
-
-    def _hand_to_roles(self, group_id, hop, frames, touched):
-        for role in self._by_id.get(group_id, ()):
-            try:
-                role.frames(hop, frames)
-            except ROLE_FAILURES as error:
-                self.fail(role, error)
-                continue
-            if role.role == "output-logger" and role not in touched:
-                touched.append(role)
-
     def drain(self):
         """Handle all frames that are here already."""
         for _ in range(DRAIN_BATCHES_MAX):
-            if not self._receive_others():
+            if not self._dispatch.others():
                 return

@@ -1,10 +1,11 @@
 """The output logger's role: OUTPUT frames in, released packets out of the port interfaces, acknowledgements back."""
 
 from ..core.feeding import DeterminantFeed
-from ..core.frames import HOP_OUTPUT, HOP_TRIM, FrameError, decode_trim
-from ..core.outputlog import OutputLogger, by_port, pack_keys
+from ..core.frames import HOP_TRIM, FrameError, decode_trim
+from ..core.outputlog import OutputLogger, pack_keys
 from .followers import Followers
 from .link import counts
+from .paths import Outlet
 from .role import Role, check_positions, open_ports
 
 BYTES_PER_MESSAGE = 64 << 10
@@ -20,18 +21,20 @@ class OutputLoggerRole(Role):
         super().__init__(node, group, epoch, group_id)
         self._core = OutputLogger(group_id, node.mac, workers, len(ports), epoch, covered_from=covered_from)
         self._links = open_ports(node, group, ports, receive=False)
-        self._peers = [port.get("peer") for port in ports]
         self._timer = None
-        self._first_output_due = False
         self._followers = Followers(self, self._followed)
-        self._handed_over = self._taken = 0
+        self._handed_over = 0
+        self._outlet = Outlet(self._core, [self._way(number, port.get("peer")) for number, port in enumerate(ports)], node.send_all,
+                              self._acknowledge_later, self._followers.wake)
+        # called for each batch: without a step in between
+        self.outputs, self.acknowledge = self._outlet.outputs, self._outlet.acknowledge
 
     def counters(self):
         return {**self._core.counters, **counts(self._links), "handed_over": self._handed_over, "waiting": self._core.waiting,
                 "covered_from": self._core.covered_from, "output_epoch": self._core.epoch,
                 "determinants": sum(map(len, self._core.logs)), "remembered": self._core.remembered,
                 # frames of the master: that it is heard says more than that it beats
-                "heard": self._taken - sum(self._core.counters[name] for name in ("old_epoch", "later_epoch", "bad_frames")),
+                "heard": self._outlet.taken - sum(self._core.counters[name] for name in ("old_epoch", "later_epoch", "bad_frames")),
                 **self._followers.counters()}
 
     def fence(self, epoch):
@@ -41,17 +44,9 @@ class OutputLoggerRole(Role):
         if epoch > self.epoch:
             for connection, messages in self._followers.end():
                 connection.pump(self._followed_end(messages))
-        self._first_output_due = epoch > self.epoch
+        self._outlet.on_first = self._first_output if epoch > self.epoch else None
         self.epoch = max(self.epoch, epoch)
         return {"stored": stored, "covered_from": self._core.covered_from, "output_epoch": self._core.epoch}
-
-    def frames(self, hop, frames):
-        if hop == HOP_OUTPUT:
-            self._taken += len(frames)
-            self._send(self._core.receive_all(frames))
-            self._followers.wake()
-        else:
-            super().frames(hop, frames)
 
     def frame(self, hop, frame):
         if hop != HOP_TRIM:
@@ -59,45 +54,31 @@ class OutputLoggerRole(Role):
         try:
             trim = decode_trim(frame)
             self._followers.save()
-            self._send(self._core.trim(*trim))
+            self._outlet.let_out(self._core.trim(*trim))
         except FrameError:
             self._core.counters["bad_frames"] += 1
 
-    def _send(self, released):
-        """What may leave: to its ports, and in its order."""
-        if not released:
-            return
-        for number, packets in enumerate(by_port(released, len(self._links))):
-            if packets:
-                self._let_out(number, packets)
-        if self._first_output_due:
-            self._first_output_due = False
-            self.event("first-output", at_ns=self.loop.now_ns())
+    def _first_output(self):
+        self.event("first-output", at_ns=self.loop.now_ns())
 
-    def _let_out(self, port, packets):
-        """To the input logger that *port* faces, if it is on this node; else out of the interface."""
-        peer = self._peers[port]
-        if peer is not None:
+    def _way(self, number, peer):
+        """What sends packets out of port *number*, or to the input logger of the group that it faces (*peer*), while that is on this node."""
+        send_all = self._links[number].send_all
+        if peer is None:
+            return send_all
+
+        def let_out(packets):
             role = self.node.role(peer["group"], "input-logger")
-            if role is not None and peer["port"] in role.port_numbers:
-                self._handed_over += len(packets)
-                role.guarded(role.take)(role.port_numbers[peer["port"]], packets)
+            if role is None or peer["port"] not in role.port_numbers:
+                send_all(packets)
                 return
-        self._links[port].send_all(packets)
+            self._handed_over += len(packets)
+            role.guarded(role.take)(role.port_numbers[peer["port"]], packets)
+        return let_out
 
-    def acknowledge(self):
-        """Send the acknowledgements that are due; the node calls it after each batch."""
-        frames, again_ns = self._core.acknowledge(self.loop.now_ns())
-        for frame in frames:
-            self.node.send(frame)
-        if self._timer is None or again_ns < self._timer[0]:
-            self.loop.cancel(self._timer)
-            self._timer = self.loop.at(again_ns, self._acknowledge_later)
-
-    def _acknowledge_later(self):
-        # an earlier timer is left where it is when there is more time: most acknowledgements go out with a batch
-        self._timer = None
-        self.acknowledge()
+    def _acknowledge_later(self, when_ns):
+        self.loop.cancel(self._timer)
+        self._timer = self.loop.at(when_ns, self._outlet.acknowledge_due)
 
     def message(self, connection, message):
         if message["t"] == "determinants":
@@ -149,6 +130,7 @@ class OutputLoggerRole(Role):
     def release(self):
         super().release()
         self._followers.release()
+        self._outlet = self.outputs = self.acknowledge = None
 
     def close(self):
         self._followers.close()

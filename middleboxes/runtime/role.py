@@ -52,6 +52,8 @@ class Role:
     taking = True
     #: whether it may be given more inputs (backpressure)
     ready = True
+    #: takes a batch of OUTPUT frames of this group; None: they are not for this role
+    outputs = None
 
     def __init__(self, node, group, epoch, group_id):
         self.node, self.loop = node, node.loop

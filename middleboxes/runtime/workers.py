@@ -21,7 +21,7 @@ from collections import deque
 from contextlib import contextmanager
 
 from ..core.frames import HOP_ACK, HOP_INPUT, FrameError, decode_input
-from .link import BATCH, WORKER_AT, counts, worker_link
+from .link import BATCH, WORKER_AT, counts, port_link, worker_link
 
 #: How long a thread may keep the interpreter to itself while others wait, where there is a global lock. Python's own 5 ms
 #: would let a packet wait for several of them.
@@ -63,7 +63,9 @@ class _WorkerThread:
         self.bad_frames = 0
         self._inputs = self._open(interface, HOP_INPUT)
         self._acknowledgements = self._open(interface, HOP_ACK)
-        self._send_all = sender(self._inputs)   # this thread's way out
+        self._outgoing = port_link(interface, receives=False)
+        self.links.append(self._outgoing)
+        self._send_all = sender(self._outgoing)
         self._thread = threading.Thread(target=self._run, name=f"worker {number}", daemon=True)
 
     def _open(self, interface, hop):
@@ -186,8 +188,8 @@ class WorkerThreads:
         return sum(thread.bad_frames for thread in self._threads)
 
     def counts(self):
-        """Counts (``Link.counts``) of the sockets for inputs, and of those for acknowledgements."""
-        return tuple(counts([thread.links[kind] for thread in self._threads]) for kind in (0, 1))
+        """Counts (``Link.counts``) of the sockets for inputs, and of the others."""
+        return tuple(counts([link for thread in self._threads for link in thread.links[part]]) for part in (slice(1), slice(1, None)))
 
     def wake(self):
         """A checkpoint is durable: a worker at its bound may go on."""

@@ -58,6 +58,10 @@ class BareNode(Node):
     def send(self, frame):
         assert type(frame) is bytes
 
+    def send_all(self, frames):
+        for frame in frames:
+            self.send(frame)
+
     def log(self, text):
         assert len(text) < 2000
 

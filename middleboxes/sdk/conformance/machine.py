@@ -120,7 +120,7 @@ class Machine:
         """The master dies. A fresh one loads the last checkpoint, replays, and is the master now. Raises ConformanceError."""
         old = self.master
         self.master = self.replayed()
-        self.master.epoch = old.epoch + 1
+        self.master.begin(old.epoch + 1, 0)
 
     def replayed(self):
         """A master that replayed everything since the last checkpoint. Raises ConformanceError if it is not the same as the master."""
