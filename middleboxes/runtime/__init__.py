@@ -15,13 +15,14 @@ each worker of a master with several.
     store          StoreRole           checkpoints
     bundles        what a node does so that failovers leave bundles
     bundler        python -m middleboxes.runtime.bundler: the process beside it that fetches and writes one
+    paths          what is done for each batch of frames at a node and at its roles (compiled)
     loop           descriptors, timers, work in slices (compiled)
     link           raw packet sockets
     batches        many frames with one system call (compiled)
     faults         fault switches: a bad network between the roles
     connection     authenticated TCP connections
 
-A frame's way: Link.receive -> Node -> role -> core -> Link.send. A role that can't go on raises RoleError and friends; the
+A frame's way: Link.receive -> paths (Dispatch, then the role's part) -> core -> Link.send. A role that can't go on raises RoleError and friends; the
 node tells the controller (event "failed") and gives the role up. Anything unforeseen ends the process: fail-stop, and
 the failover does the rest.
 """

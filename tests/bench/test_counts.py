@@ -8,10 +8,12 @@ import subprocess
 import sys
 import sysconfig
 import tracemalloc
+from types import SimpleNamespace
 
 import pytest
 
 from ftmb.bench import inside, resident
+from middleboxes.runtime.paths import Dispatch, Inlet, Live, Outlet
 
 FRAME_BYTES = 64
 
@@ -54,6 +56,27 @@ def test_the_interpreter_is_called_for_a_batch_and_not_for_its_packets():
     assert at_logger <= 4
     assert of_function <= 15 * inside.BATCH
     assert at_master - of_function <= 12        # what protection adds to the function's own
+    assert at_outputs <= 4
+
+
+def test_a_turn_of_a_node_and_its_roles_calls_what_is_compiled_and_nothing_else():
+    """Receive, the core's part, send, and to look for what is due; what it calls is compiled, so few of these are calls that the interpreter sees."""
+    logger, master, outputs, frames = batch()
+    sent, links = [], [SimpleNamespace(receive=list), SimpleNamespace(receive=list)]
+    inlet = Inlet(logger, 0, frames[0][:6], SimpleNamespace(receive=frames.copy), sent.append, int)
+    live = SimpleNamespace(taking=True, inputs=Live(master, sent.append, int).inputs)
+    outlet = Outlet(outputs, [int, sent.append], sent.append, int, int)
+    logs = SimpleNamespace(closed=False, outputs=outlet.outputs, acknowledge=outlet.acknowledge)
+    at_logger, _ = calls(inlet.receive)
+    of_function, _ = calls(inside.function_alone, master, frames)
+    links[0].receive = sent[0].copy
+    dispatch = Dispatch(links, {inside.GROUP_ID: live}, {inside.GROUP_ID: [logs]}, int, int)
+    at_master, _ = calls(dispatch.inputs)
+    links[1].receive = sent[1].copy
+    at_outputs, _ = calls(Dispatch(links, {}, {inside.GROUP_ID: [logs]}, int, int).others)
+    assert [len(some) for some in sent[:3]] == [inside.BATCH] * 3
+    assert at_logger <= 4
+    assert at_master - of_function <= 4
     assert at_outputs <= 4
 
 

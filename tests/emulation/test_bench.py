@@ -50,7 +50,7 @@ def test_every_system_lets_packets_through_open_vswitch():
 
 
 #: for a packet at full load: a batch of 32 needs one to wait, one to read and one to write, and acknowledgements some
-SYSTEM_CALLS_MAX = dict.fromkeys(("input-logger", "master", "output-logger"), 0.25)
+SYSTEM_CALLS_MAX = dict.fromkeys(("input-logger", "master", "output-logger"), 0.15)
 
 
 def test_a_packet_costs_few_system_calls_at_each_role(tmp_path):
