@@ -279,8 +279,8 @@ class SpareRole:
 
     # -- recovery
 
-    def recover(self, epoch, stored, inputs_from, input_logger, output_logger):
-        """Become the master of *epoch*; *stored* is the recoverable prefix."""
+    def recover(self, epoch, stored, positions, inputs_from, input_logger, output_logger):
+        """Become the master of *epoch*; *stored* is the recoverable prefix, *positions* are those of the last durable checkpoint."""
         self.core.begin(epoch, inputs_from)
         self._input_logger, self._output_logger = input_logger, output_logger
         self._recovery = self.recovery_class(self.core, stored, self._buffer)
@@ -291,12 +291,18 @@ class SpareRole:
             self.checker.resumed += 1
             self._following.take_over(self._recovery)
             self._step()
-        elif self._following is not None:
+        else:
+            self._stop_following()
+            if positions:
+                self._ask(self._recovery.request(positions))
+        self._subscribe(False)
+
+    def _stop_following(self):
+        if self._following is not None:
             if self._following.begun:
                 self.core.checkpoint_id = 0
             self._following.stop()
             self._following = None
-        self._subscribe(False)
 
     def _all_loaded(self):
         if self.host.role is not self:
@@ -305,7 +311,13 @@ class SpareRole:
         if self._resumed:
             self._step()
             return
-        after_n, after_k, to_k = self._recovery.loaded()
+        wanted = self._recovery.loaded()
+        if wanted is not None:
+            self._ask(wanted)
+        self._step()
+
+    def _ask(self, wanted):
+        after_n, after_k, to_k = wanted
         self._ask_inputs(after_n)
         for worker, (after, to) in enumerate(zip(after_k, to_k)):
             self.host.call(self._output_logger.host, self._output_logger.determinants, self.host, worker, after, to,
