@@ -219,6 +219,9 @@ class _Planner:
             }
             if links.ports:
                 files[name]["ports"] = links.ports
+            functions = sorted({group.function for group in self.configuration.groups.values() if name in group.pool})
+            if functions:
+                files[name]["functions"] = functions
             if self.configuration.bundles is not None:
                 files[name]["bundles"] = {**vars(self.configuration.bundles),
                                           "directory": str(Path(self.configuration.bundles.directory).absolute())}

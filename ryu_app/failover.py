@@ -179,9 +179,10 @@ def _recover(context, group, now_ns):
         return
     recovery.sent, recovery.complete = True, False
     recovery.mark("recover sent", now_ns)
-    stored = [k for _, k in recovery.checkpoint["positions"]] if recovery.salvage else recovery.stored
+    positions = recovery.checkpoint["positions"]
+    stored = [k for _, k in positions] if recovery.salvage else recovery.stored
     context.request(now_ns, target, "recover", group, "master",
-                    {"stored": stored, "cold": recovery.cold, "cause": recovery.cause, **peers(context, group),
+                    {"stored": stored, "positions": positions, "cold": recovery.cold, "cause": recovery.cause, **peers(context, group),
                      "inputs_from": group.epoch if recovery.salvage else group.inputs_from}, recovery)
 
 

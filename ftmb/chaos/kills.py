@@ -20,13 +20,14 @@ PAUSE_MS = (200, 900)
 @dataclass(frozen=True)
 class Kind:
     """*hows*: ways to draw from; *delay_ms*: range of the moment inside the strike; *nodes*: how many of the pool may die;
-    *weight*: how often it comes, next to the others."""
+    *weight*: how often it comes, next to the others; *of_spare*: whether it strikes a spare that has a role, so not a cold one."""
 
     strike: Callable
     hows: Tuple[str, ...]
     delay_ms: Tuple[float, float] = (0, 0)
     nodes: int = 1
     weight: int = 1
+    of_spare: bool = False
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,11 @@ def draw(seed, count, kinds=None):
     return strikes[:count]
 
 
+def without_spares():
+    """The kinds, each as often as its weight says, that strike no spare that has a role."""
+    return [name for name, kind in KINDS.items() if not kind.of_spare for _ in range(kind.weight)]
+
+
 def _master(ground, strike):
     ground.kill("master", ground.group()["master"], strike.how)
 
@@ -141,11 +147,15 @@ def _checkpoint(ground, strike):
 
 
 def _recovery(ground, strike):
-    """The spare dies while it recovers."""
+    """The spare dies while it recovers; a cold one is known only then."""
     group = ground.group()
     ground.kill("master", group["master"], strike.how)
     ground.wait_ms(strike.delay_ms)
-    ground.kill("master", group["spares"][0], strike.how)
+    if group["spares"]:
+        target = group["spares"][0]
+    else:
+        target = ground.until(lambda now: now["master"] not in (None, group["master"]), "another master")["master"]
+    ground.kill("master", target, strike.how)
 
 
 def _twice(ground, strike):
@@ -228,8 +238,8 @@ KINDS = {
     # a recovery takes some tens of milliseconds from the kill on
     "recovery": Kind(_recovery, _DEADLY, (0, 60), nodes=2, weight=4),
     "twice": Kind(_twice, _DEADLY, nodes=2, weight=4),
-    "spare": Kind(_spare, (*_DEADLY, "hang"), weight=3),
-    "spare-and-master": Kind(_spare_and_master, _DEADLY, (0, 60), nodes=2),
+    "spare": Kind(_spare, (*_DEADLY, "hang"), weight=3, of_spare=True),
+    "spare-and-master": Kind(_spare_and_master, _DEADLY, (0, 60), nodes=2, of_spare=True),
     "input-logger": Kind(_holder("input_logger"), _DEADLY, weight=4),
     "output-logger": Kind(_holder("output_logger"), _DEADLY, weight=4),
     "store": Kind(_holder("store"), _DEADLY, weight=3),

@@ -10,6 +10,7 @@ import sys
 from ..config import SPARES
 from ..demo.programs import ProgramError
 from ..demo.progress import Progress
+from ..errors import UsageError
 from ..running import between, check_writable, write_json
 from . import configuration, kills, report
 from .campaign import Campaign
@@ -73,5 +74,11 @@ def main(args, emulator=None, stream=None):
 def _wanted(args):
     seed = secrets.randbits(31) if args.seed is None else args.seed
     faults = {name: getattr(args, name) for name in ("loss", "duplicate", "reorder") if getattr(args, name)}
+    chosen = tuple(dict.fromkeys(args.kind)) if args.kind else None
+    if args.spare == "cold":
+        wrong = [name for name in chosen or () if kills.KINDS[name].of_spare]
+        if wrong:
+            raise UsageError(f"--kind {wrong[0]}: with --spare cold no node is a spare before the master dies")
+        chosen = chosen or tuple(kills.without_spares())
     return report.Wanted(args.kills, seed, args.function, args.workers, faults or None,
-                         tuple(dict.fromkeys(args.kind)) if args.kind else None, not args.no_recovery, args.spare)
+                         chosen, not args.no_recovery, args.spare)

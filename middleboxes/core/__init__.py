@@ -9,11 +9,12 @@
     master        Master: steps, replayed steps, checkpoint cuts
     step          what a step sees as ctx; emitting (compiled): the part that each packet asks for
     ordered       the table that state is kept in: in order, and never growing all at once (compiled)
+    columns       keys and values of a checkpoint's record side by side, numbers packed (compiled)
+    table         a table becomes columns, and columns are applied to one: what a store folds into (compiled)
     state         declared state that knows its changes (what authors use through middleboxes.sdk; compiled)
     kinds         sets, records, and maps that forget what is not used
     sharing       which worker sees which variables, and the order in which workers have the shared ones
     checkpoint    chunks of a checkpoint, the store's fold
-    snapshot      a base that the store has encoded before it is asked for
     outputlog     OutputLogger: output commit, duplicates, fencing
     loading       a spare loads checkpoints, in slices
     replaying     repeating logged steps in an order that they depend on

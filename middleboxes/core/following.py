@@ -121,11 +121,7 @@ class Follower:
             self.begun = True
             # what it would tell of its function the living master has told
             self._on_event, self.master._on_event = self.master._on_event, lambda name, detail: None
-            for number, (worker, plan) in enumerate(zip(workers, self._replay.plans)):
-                plan.trim(worker.k)
-                inputs = self._replay.inputs[number]
-                while inputs and inputs[0].n <= worker.n:
-                    self._replay.take(number)
+            self._replay.begin()
         return self.begun
 
     def step(self, budget):

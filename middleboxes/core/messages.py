@@ -41,8 +41,9 @@ REQUESTS = {
     "fence": {"role": str},
     # asked of a hot spare: it may go on as the master of this epoch as soon as its output logger's stream has ended for it; `recover` follows
     "go-ahead": {"input_logger": list, "output_logger": list, "inputs_from": int},
-    # a spare becomes the master, for `cause` in words: `stored` is R, the recoverable prefix, one k per worker; `inputs_from` as for "master"
-    "recover": {"stored": list, "input_logger": list, "output_logger": list, "store": list,
+    # a spare becomes the master, for `cause` in words: `stored` is R, the recoverable prefix, one k per worker; `positions` [n, k] per
+    # worker where the store's last checkpoint ends, empty if it has none; `inputs_from` as for "master"
+    "recover": {"stored": list, "positions": list, "input_logger": list, "output_logger": list, "store": list,
                 "cold": bool, "inputs_from": int, "cause": str},
     # asked of a master: another store; a new and empty output logger, whose frames are of `output_epoch`; no more inputs, and a last
     # checkpoint

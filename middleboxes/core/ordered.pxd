@@ -32,11 +32,14 @@ cdef class Ordered:
     cdef uint64_t _version          # changes with each key that comes, goes or moves
 
     cdef uint32_t _find(self, object key, Py_hash_t hash) except? 0xFFFFFFFF
+    cdef uint32_t _find_number(self, int64_t key) except? 0xFFFFFFFF
     cdef uint32_t _free_place(self) except 0
     cdef int _add_segment(self) except -1
+    cdef int _reserve(self, uint32_t keys) except -1
     cdef int _split(self) except -1
     cdef void _unlink(self, Entry *entry) noexcept
     cdef void _link_last(self, uint32_t place, Entry *entry) noexcept
+    cdef uint32_t _add(self, Py_hash_t hash) except 0
     cdef uint32_t _insert(self, object key, Py_hash_t hash, object value) except 0
     cdef int _remove(self, uint32_t place) except -1
     cdef void _move_to_end(self, uint32_t place) noexcept
@@ -56,3 +59,4 @@ cdef inline object value_of(Entry *entry):
 
 
 cdef int set_value(Entry *entry, object value) except -1
+cdef int set_number(Entry *entry, int64_t number) except -1

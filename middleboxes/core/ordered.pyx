@@ -59,6 +59,14 @@ cdef int set_value(Entry *entry, object value) except -1:
     return 0
 
 
+cdef int set_number(Entry *entry, int64_t number) except -1:
+    """Give *entry* another value, a number."""
+    cdef PyObject *old = NULL if entry.is_number else <PyObject *> entry.value
+    entry.is_number, entry.value = True, <void *> number
+    Py_XDECREF(old)
+    return 0
+
+
 cdef inline void drop(Entry *entry) noexcept:
     """Forget what *entry* has."""
     Py_XDECREF(entry.key)
@@ -128,6 +136,18 @@ cdef class Ordered:
             place = entry.next
         return 0
 
+    cdef uint32_t _find_number(self, int64_t key) except? 0xFFFFFFFF:
+        """The place of *key*, a number that is its own hash; 0 if it is not there."""
+        cdef uint32_t place = bucket_of(self, key)[0] if self._count else 0
+        cdef Entry *entry
+        while place:
+            entry = entry_at(self, place)
+            if entry.hash == key:
+                # else it may still be equal: 1 is 1.0 and True
+                return place if entry.key is NULL else self._find(key, key)
+            place = entry.next
+        return 0
+
     cdef uint32_t _free_place(self) except 0:
         """A place to be taken: the first free one, or one that never was."""
         if self._free:
@@ -148,6 +168,18 @@ cdef class Ordered:
         self._segments = <uint32_t **> with_room(<void **> self._segments, self._segment_count, &self._segment_room)
         self._segments[self._segment_count] = <uint32_t *> taken(SEGMENT, sizeof(uint32_t))
         self._segment_count += 1
+        return 0
+
+    cdef int _reserve(self, uint32_t keys) except -1:
+        """As many buckets as so many *keys* take, while there is none: none is split on the way there."""
+        cdef uint32_t buckets = max(SEGMENT, <uint64_t> keys * LOAD_BUCKETS // LOAD_KEYS + 1)
+        if self._count or buckets <= self._buckets:
+            return 0
+        while <uint64_t> self._segment_count << SEGMENT_BITS < buckets:
+            self._add_segment()
+        self._buckets, self._mask = buckets, SEGMENT - 1
+        while 2 * <uint64_t> self._mask + 1 < buckets:
+            self._mask = 2 * self._mask + 1
         return 0
 
     cdef int _split(self) except -1:
@@ -191,27 +223,32 @@ cdef class Ordered:
 
     # -- what changes it
 
-    cdef uint32_t _insert(self, object key, Py_hash_t hash, object value) except 0:
-        """Add *key*, which is not there, as the last one; its place."""
-        cdef bint is_plain = is_plain_int(key, hash)
+    cdef uint32_t _add(self, Py_hash_t hash) except 0:
+        """A place for a key with that *hash*, as the last one: for now it is the number *hash*, without a value."""
         if not self._buckets:
-            self._add_segment()
-            self._buckets, self._mask = SEGMENT, SEGMENT - 1
+            self._reserve(0)
         while <uint64_t> self._count * LOAD_BUCKETS >= <uint64_t> self._buckets * LOAD_KEYS:
             self._split()
         cdef uint32_t place = self._free_place()
         cdef Entry *entry = entry_at(self, place)
         cdef uint32_t *bucket = bucket_of(self, hash)
         self._free = entry.next
-        entry.hash, entry.key, entry.value, entry.is_number = hash, NULL, NULL, False
-        if not is_plain:
-            Py_INCREF(key)
-            entry.key = <PyObject *> key
-        set_value(entry, value)
+        entry.hash, entry.key, entry.value, entry.is_number = hash, NULL, NULL, True
         entry.next, bucket[0] = bucket[0], place
         self._link_last(place, entry)
         self._count += 1
         self._version += 1
+        return place
+
+    cdef uint32_t _insert(self, object key, Py_hash_t hash, object value) except 0:
+        """Add *key*, which is not there, as the last one; its place."""
+        cdef bint is_plain = is_plain_int(key, hash)
+        cdef uint32_t place = self._add(hash)
+        cdef Entry *entry = entry_at(self, place)
+        if not is_plain:
+            Py_INCREF(key)
+            entry.key = <PyObject *> key
+        set_value(entry, value)
         return place
 
     cdef int _remove(self, uint32_t place) except -1:

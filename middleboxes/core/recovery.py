@@ -2,7 +2,7 @@
 
 ``Recovery`` is fed what arrives and asked for what to do; it has no I/O of its own::
 
-    store          chunks of the missing checkpoints     -> checkpoint(), loaded()
+    store          chunks of the missing checkpoints     -> loaded()
     output logger  determinants in (checkpoint, R]       -> determinants()
     input logger   inputs after the checkpoint           -> inputs()
     network        live input frames, from the redirect on -> live()
@@ -86,6 +86,7 @@ class Recovery:
         # a durable checkpoint may lie beyond R only if the output logger lost determinants that it covers
         self._stored = stored
         self._loaded = False
+        self._requested = None              # positions after which the loggers were asked
         self._determinants_missing = self._inputs_missing = 0
         self._replay = Replay(master)
         self._released = [set() for _ in master.workers]    # keys of the outputs that left before
@@ -109,11 +110,27 @@ class Recovery:
 
     # -- what to ask for
 
+    def request(self, positions):
+        """What to ask the two loggers for, if the last durable checkpoint has *positions* [(n, k)]: it need not be loaded yet.
+
+        (after n, after k, to k), per worker. Raises ReplayError.
+        """
+        self._requested = positions
+        begin_k = [k for _, k in positions]
+        self._begin(Replay(self.master, begin_k), begin_k)
+        return [n for n, _ in positions], begin_k, self._stored
+
     def loaded(self):
-        """All checkpoints are loaded: returns (after n, after k, to k), per worker, for the two loggers."""
-        workers = self.master.workers
-        self._begin(Replay(self.master))
-        return [w.n for w in workers], [w.k for w in workers], self._stored
+        """All checkpoints are loaded: what ``request`` gives if it was not called before, else None. Raises ReplayError."""
+        workers, wanted = self.master.workers, None
+        if self._requested is None:
+            wanted = self.request([(worker.n, worker.k) for worker in workers])
+        elif any(worker.n < n or worker.k < k for worker, (n, k) in zip(workers, self._requested)):
+            raise ReplayError("the checkpoint ends before the one after which the loggers were asked")
+        self._loaded = True
+        self._replay.begin()
+        self._stored = [max(k, worker.k) for k, worker in zip(self._stored, workers)]
+        return wanted
 
     def resume(self, replay, kept, released):
         """Go on from where a hot spare stands, with what it has in *replay*, and the outputs [(worker, k, outputs)] that it *kept*.
@@ -121,17 +138,16 @@ class Recovery:
         *released*: keys of outputs that left, per worker. What is still to come, by its streams, is added to these three; their
         ends are to be told as those of answers to what ``loaded`` asks for. Raises ReplayError.
         """
-        self._begin(replay)
+        self._begin(replay, [worker.k for worker in self.master.workers])
+        self._loaded = True
         self._kept, self._released = kept, released
 
-    def _begin(self, replay):
-        workers = self.master.workers
-        if len(self._stored) != len(workers):
-            raise ReplayError(f"the recoverable prefix has {len(self._stored)} workers, the group {len(workers)}")
-        self._loaded = True
-        self._stored = [max(k, worker.k) for k, worker in zip(self._stored, workers)]
+    def _begin(self, replay, begin_k):
+        if not len(self._stored) == len(begin_k) == len(self.master.workers):
+            raise ReplayError(f"the recoverable prefix has {len(self._stored)} workers, the group {len(self.master.workers)}")
+        self._stored = list(map(max, self._stored, begin_k))
         self._replay = replay
-        self._determinants_missing = len(workers)
+        self._determinants_missing = len(begin_k)
         self.begin_request()
 
     def begin_request(self):

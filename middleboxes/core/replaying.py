@@ -12,13 +12,24 @@ from .step import ReplayError
 
 
 class Replay:
-    """The steps of *master* that are to be repeated, from where it stands: ``plans`` (determinants) and logged inputs, per worker."""
+    """The steps of *master* that are to be repeated: ``plans`` (determinants) and logged inputs, per worker.
 
-    def __init__(self, master):
+    They begin after *begin_k*, one k per worker, where *master* will stand; by default where it stands.
+    """
+
+    def __init__(self, master, begin_k=None):
         self._master = master
-        self.plans = [DeterminantLog(worker.k) for worker in master.workers]
+        self.plans = [DeterminantLog(k) for k in begin_k or [worker.k for worker in master.workers]]
         self.inputs = [deque() for _ in master.workers]
         self.input_bytes = 0                # of the frames in them
+
+    def begin(self):
+        """The master stands where it is to begin: forget what lies before."""
+        for number, (worker, plan) in enumerate(zip(self._master.workers, self.plans)):
+            plan.trim(worker.k)
+            inputs = self.inputs[number]
+            while inputs and inputs[0].n <= worker.n:
+                self.take(number)
 
     @property
     def left(self):

@@ -12,7 +12,9 @@ bytes, or tuples of these. StateError names the variable that breaks a rule.
 from cpython.object cimport PyObject_Hash
 from libc.stdint cimport int64_t, uint32_t
 
-from .ordered cimport Entry, Ordered, entry_at, key_of, set_value, value_of
+from .columns import unpack_column
+from .ordered cimport Entry, entry_at, key_of, set_value, value_of
+from .table cimport Table
 
 cdef extern from "Python.h":
     long long PyLong_AsLongLongAndOverflow(object number, int *overflow) except? -1
@@ -83,12 +85,15 @@ class Variable:
         """Take the changes since the last cut: (removed keys, {key: value} in order)."""
         raise NotImplementedError
 
-    def everything(self):
-        """All that a base checkpoint carries: {key: value} in order. Its cost grows with the variable."""
+    def everything(self, keys_max):
+        """All that a base checkpoint carries, in order: yields (keys, values), columns of at most *keys_max*.
+
+        They are made as they are asked for: the variable may not change meanwhile.
+        """
         raise NotImplementedError
 
-    def apply(self, removed, items):
-        """Apply changes from a checkpoint: removed keys, then a flat list key, value, key, value ..."""
+    def apply(self, removed, keys, values):
+        """Apply changes from a checkpoint, three columns: removed keys, then keys and their values. Raises ValueError, StateError."""
         raise NotImplementedError
 
     def put_back(self, changes):
@@ -99,32 +104,15 @@ class Variable:
         """Forget everything, changes too: a base checkpoint follows."""
         raise NotImplementedError
 
+    def reserve(self, keys):
+        """So many *keys* will come; there is none yet."""
+
     def shrink(self, keys_max):
         """Forget *keys_max* keys, whichever: a ``reset`` in slices. Returns whether there are more."""
         return False
 
 
-class Everything:
-    """Keys and values as they were at one time."""
-
-    __slots__ = ("_pairs",)
-
-    def __init__(self, pairs):
-        self._pairs = pairs     # key, value, key, value ...
-
-    def __iter__(self):
-        return iter(self._pairs[::2])
-
-    def __len__(self):
-        return len(self._pairs) // 2
-
-    def items(self):
-        """(key, value) of each, in order."""
-        pairs = iter(self._pairs)
-        return zip(pairs, pairs)
-
-
-cdef class Map(Ordered, Variable):
+cdef class Map(Table, Variable):
     """An insertion-ordered map, read like a dict; writing also records the change."""
 
     cdef public object name, scope, domain
@@ -245,37 +233,6 @@ cdef class Map(Ordered, Variable):
             dirty.update(changed)
         self._removed, self._dirty = removed, dirty
 
-    def everything(self):
-        cdef list pairs = [None] * (2 * self._count)
-        cdef Py_ssize_t number = 0
-        cdef uint32_t place = self._first
-        cdef Entry *entry
-        while place:
-            entry = entry_at(self, place)
-            pairs[number], pairs[number + 1] = key_of(entry), value_of(entry)
-            number += 2
-            place = entry.after
-        return Everything(pairs)
-
-    def apply(self, removed, items):
-        cdef uint32_t place
-        cdef Py_hash_t hash
-        cdef Py_ssize_t number
-        for key in removed:
-            place = self._find(key, PyObject_Hash(key))
-            if place:
-                self._remove(place)
-        for number in range(0, len(items) - 1, 2):
-            key, value = items[number], items[number + 1]
-            if isinstance(self, IdleTimers):
-                self._check_value(value)    # the others take what the checkpoint's decoder lets through
-            hash = PyObject_Hash(key)       # tuples do not keep theirs
-            place = self._find(key, hash)
-            if place:
-                set_value(entry_at(self, place), value)
-            else:
-                self._insert(key, hash, value)
-
 
 cdef class IdleTimers(Map):
     """Key -> time of last use (ns, 64 bits), the longest unused first: expiry costs the same for any number of keys."""
@@ -284,6 +241,11 @@ cdef class IdleTimers(Map):
         cdef int overflow = 0
         if type(value) is not int or PyLong_AsLongLongAndOverflow(value, &overflow) == -1 and overflow:
             raise StateError(f"state variable {self.name!r}: a time is an int of 64 bits, not {value!r}")
+        return 0
+
+    cdef int _check_loaded(self, values) except -1:
+        for value in values:
+            self._check_value(value)
         return 0
 
     def touch(self, key, now_ns, int64_t unless_within_ns=0):
@@ -348,12 +310,12 @@ cdef class Counter(Sum, Variable):
     def put_back(self, changes):
         self._changed = self._changed or any(dirty for _, dirty in changes)
 
-    def everything(self):
-        return {None: self.value}
+    def everything(self, keys_max):
+        yield [None], [self.value]
 
-    def apply(self, removed, items):
-        if items:
-            self.value = items[1]
+    def apply(self, removed, keys, values):
+        for value in unpack_column(values):
+            self.value = value
 
     def reset(self):
         self.value, self._changed = 0, False

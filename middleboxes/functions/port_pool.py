@@ -6,11 +6,13 @@ place's port there; giving back puts the port in the place that becomes free. On
 they started with are kept, so an idle pool costs nothing. Random ports are what RFC 6056 asks for.
 """
 
+from ..sdk.packet import endpoint
+
 
 class PortPool:
     """Ports *first* to *last*, each *step*th, of any number of addresses and protocols; state lives in the two Maps given.
 
-    *places*: {(protocol, address, place): port}, *used*: {(protocol, address): number of ports taken}.
+    *places*: {endpoint(protocol, address, place): port}, *used*: {endpoint(protocol, address, 0): number of ports taken}.
     """
 
     def __init__(self, places, used, first, last, step=1):
@@ -23,19 +25,21 @@ class PortPool:
     def draw(self, protocol, address, random_number):
         """Take a free port, chosen by *random_number* (64 bits); None if all are taken."""
         places, size = self._places, self._size
-        used = self._used.get((protocol, address), 0)
+        pool = endpoint(protocol, address, 0)
+        used = self._used.get(pool, 0)
         if used == size:
             return None
         place = used + random_number % (size - used)
-        port = places.get((protocol, address, place), self._first + place * self._step)
-        head = places.pop((protocol, address, used), self._first + used * self._step)
+        port = places.get(pool + place, self._first + place * self._step)
+        head = places.pop(pool + used, self._first + used * self._step)
         if place != used:
-            places[protocol, address, place] = head
-        self._used[protocol, address] = used + 1
+            places[pool + place] = head
+        self._used[pool] = used + 1
         return port
 
     def give_back(self, protocol, address, port):
         """Free *port*, which draw() gave."""
-        used = self._used[protocol, address] - 1
-        self._used[protocol, address] = used
-        self._places[protocol, address, used] = port
+        pool = endpoint(protocol, address, 0)
+        used = self._used[pool] - 1
+        self._used[pool] = used
+        self._places[pool + used] = port

@@ -3,6 +3,7 @@
 import hashlib
 
 from ..core.channel import pack
+from ..core.columns import unpack_column
 from ..core.state import Counter
 
 _QUOTED_CHARS_MAX = 200
@@ -19,12 +20,12 @@ def folded(variables, checkpoints):
     for checkpoint in checkpoints:
         if checkpoint.header["base"] == 0:
             found = {name: {} for name in variables}
-        for name, removed, items in checkpoint.records:
+        for name, *columns in checkpoint.records:
+            removed, keys, values = map(unpack_column, columns)
             variable = found.setdefault(name, {})
             for key in removed:
                 variable.pop(key, None)
-            pairs = iter(items)
-            variable.update(zip(pairs, pairs))
+            variable.update(zip(keys, values))
     return {name: items.get(None, 0) if isinstance(variables.get(name), Counter) else items for name, items in found.items()}
 
 

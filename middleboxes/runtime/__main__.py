@@ -20,6 +20,9 @@ def read_settings(path):
                        ("data_interface", str), ("heartbeat_interval_ms", int)):
         if not isinstance(settings.get(name), kind):
             raise ValueError(f"{path}: {name!r} must be given, as {kind.__name__}")
+    functions = settings.get("functions", [])
+    if not isinstance(functions, list) or any(type(function) is not str for function in functions):
+        raise ValueError(f"{path}: 'functions' must be a list of names")
     _check_bundles(path, settings.get("bundles"))
     with open(settings["key_file"], encoding="ascii") as file:
         try:

@@ -14,6 +14,8 @@ from ..core.channel import NONCE_BYTES, Channel, ChannelError
 from ..core.messages import MESSAGE_BYTES_MAX, MessageError
 
 PUMP_BYTES = 256 << 10
+#: read in one go: what comes in it is handled before anything else of the node
+RECEIVE_BYTES = 64 << 10
 SEND_BYTES_MAX = 16 * MESSAGE_BYTES_MAX
 PUMPS_MAX = 8
 SILENCE_MS = 3000
@@ -160,7 +162,7 @@ class Connection:
             if self.closed or self._connecting:
                 return
         try:
-            data = self._socket.recv(1 << 18)
+            data = self._socket.recv(RECEIVE_BYTES)
         except BlockingIOError:
             return
         except OSError as error:

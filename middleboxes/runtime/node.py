@@ -8,6 +8,8 @@ from collections import Counter
 
 from ..core.frames import HOP_ACK, HOP_INPUT
 from ..core.recovery import LiveBuffer
+from ..functions import load
+from ..sdk import ConfigurationError
 from .agent import Agent
 from .bundles import Bundles
 from .connection import Connection, Listener
@@ -71,6 +73,15 @@ class Node:
                                   self._service_closed)
         self.agent = Agent(self, settings["controller"], settings["heartbeat_interval_ms"])
         self.bundles = Bundles(self, settings.get("bundles"), key)
+        for function in settings.get("functions", ()):
+            self._load_code(function)
+
+    def _load_code(self, function):
+        """Have the code of *function* here: a failover to this node has no time for it."""
+        try:
+            load(function)
+        except ConfigurationError as error:         # whoever gives this node a role of that function is told so
+            self.log(str(error))
 
     def run(self):
         """Serve until ``restart``, or until the process is told to stop."""

@@ -39,6 +39,13 @@ def build_master(node, group, epoch, args, on_event):
     return Master(instances, args["group_id"], node.mac, epoch, seeds, on_event=on_event)
 
 
+def _positions(told):
+    """[(n, k)] per worker, as a request told it. Raises RoleError."""
+    if any(not isinstance(item, list) or [type(number) for number in item] != [int, int] or min(item) < 0 for item in told):
+        raise RoleError(f"positions must be pairs of numbers, not {told!r:.100}")
+    return [tuple(item) for item in told]
+
+
 class SpareRole(Role):
     """Follows the store; holds live inputs that come before it is told to recover."""
 
@@ -52,7 +59,7 @@ class SpareRole(Role):
         self._following = Following(self) if args["hot"] else None
         self._recovery = None
         self._bad_frames = 0
-        self._wanted = None             # what the loggers are asked for, once all checkpoints are loaded
+        self._wanted = None             # what the loggers are asked for
         self._allowed = None            # the (epoch, arguments) in which a hot one may go ahead
         self._confirmed = False         # it was told to recover: all is fenced, and the redirect in force
         self._resumed = False           # recovers from where it followed
@@ -182,7 +189,7 @@ class SpareRole(Role):
                 self._following.look()
         elif self._resumed:
             self.work(self._step)
-        elif self._store_told and self._wanted is None:
+        elif self._store_told and "loaded" not in self._times_ns:
             self._all_loaded()
         return False
 
@@ -268,6 +275,8 @@ class SpareRole(Role):
             self._times_ns["loaded"] = self.loop.now_ns()
             self._following.end_inputs()
             self.work(self._step)
+        elif args["positions"]:
+            self._want(self._recovery.request(_positions(args["positions"])))
         if args["cause"] != MOVED:
             self.node.bundles.begin(self.group, epoch, {name: args[name] for name in PEERS}, args["stored"], args["cause"])
 
@@ -286,9 +295,16 @@ class SpareRole(Role):
         if self.core.checkpoint_id == 0:
             raise RoleError("the store has no checkpoint of this group")
         self._times_ns["loaded"] = self.loop.now_ns()
-        self._wanted = self._recovery.loaded()
+        wanted = self._recovery.loaded()
+        if wanted is not None:
+            self._want(wanted)
+        self.work(self._step)
+
+    def _want(self, wanted):
+        """The loggers are to be asked for what is *wanted*."""
+        self._wanted = wanted
         for connection in list(self._peers.values()):
-            if connection.channel.established:
+            if connection.channel.established and not connection.closed:
                 self._ask(connection)
 
     def _ask(self, connection):

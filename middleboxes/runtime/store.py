@@ -1,11 +1,7 @@
 """The store's role: takes checkpoints whole or not at all, and hands them to spares."""
 
 from ..core.checkpoint import Assembler, CheckpointError, Folded
-from ..core.snapshot import Snapshot
 from .role import Role
-
-#: after so many checkpoints that nobody followed, whoever takes over will come with nothing
-ALONE_CHECKPOINTS = 10
 
 
 class StoreRole(Role):
@@ -20,8 +16,7 @@ class StoreRole(Role):
         self._assemblers = {}       # connection -> Assembler of the checkpoint under way
         self._refused = set()       # connections whose checkpoint under way was refused
         self._followers = {}        # connection -> whether it wants headers only
-        self._snapshot = Snapshot()
-        self._alone = 0
+        self._fed = {}              # connection -> the checkpoint up to which it has got, or will get, all
         self._bytes = 0
 
     def counters(self):
@@ -39,13 +34,24 @@ class StoreRole(Role):
         if message["t"] == "checkpoint":
             self._take(connection, message)
         elif message["t"] == "subscribe":
-            if message["follow"]:
-                self._followers[connection] = message["headers"]
-            connection.pump(self._feed(message["have"], message["headers"], end=not message["follow"]))
+            self._subscribed(connection, message["have"], message["headers"], message["follow"])
         else:
             super().message(connection, message)
 
+    def _subscribed(self, connection, have, headers, follow):
+        if follow:
+            self._followers[connection] = headers
+        if headers:
+            self._fed.pop(connection, None)
+            entries = self._folded.headers_since(have)
+        else:
+            # who asks for the rest may not have heard of what is on its way
+            entries = self._folded.since(max(have, self._fed.get(connection, 0)))
+            self._fed[connection] = self._folded.id
+        connection.pump(self._feed(entries, end=not follow))
+
     def disconnected(self, connection):
+        self._fed.pop(connection, None)
         self._assemblers.pop(connection, None)
         self._followers.pop(connection, None)
         self._refused.discard(connection)
@@ -88,30 +94,18 @@ class StoreRole(Role):
         self._folded.fold(chunks, checkpoint)
         connection.send({"t": "stored", "group": self.group, "id": self._folded.id})
         for follower, headers in list(self._followers.items()):     # one that can't be reached any more leaves meanwhile
+            if not headers:
+                self._fed[follower] = self._folded.id
             follower.pump(self._chunks(self._folded.id, message["base"], chunks[:1] if headers else chunks))
         self.work(self._folded.fold_slice)
-        self._keep_ready(chunks)
-
-    def _keep_ready(self, chunks):
-        """Have all of the last checkpoint, of *chunks*, ready for a spare that has nothing, unless one is following."""
-        if self._followers:
-            self._alone = 0
-            self._snapshot.clear()
-            return
-        self._alone += 1
-        self._snapshot.add(self._folded.id, self._folded.header["base"], chunks)
-        if self._alone >= ALONE_CHECKPOINTS and self._snapshot.wants():
-            self._snapshot.begin(*self._folded.everything())
-            self.work(self._snapshot.step)
 
     def _chunks(self, number, base, chunks):
         for data in chunks:
             yield {"t": "chunk", "group": self.group, "id": number, "base": base, "last": False, "data": data}
         yield {"t": "chunk", "group": self.group, "id": number, "base": base, "last": True, "data": b""}
 
-    def _feed(self, have, headers, end):
-        ready = self._snapshot.entries() if have == 0 and not headers else None
-        for number, base, chunks in ready or (self._folded.headers_since(have) if headers else self._folded.since(have)):
+    def _feed(self, entries, end):
+        for number, base, chunks in entries:
             yield from self._chunks(number, base, chunks)
         if end:
             yield {"t": "chunk", "group": self.group, "id": 0, "base": 0, "last": True, "data": b""}

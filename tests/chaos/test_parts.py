@@ -56,6 +56,12 @@ def test_every_kind_comes_as_often_as_its_weight_says_within_its_bounds():
     assert sorted(strike.kind for strike in kills.draw(3, 10, ["hang", "loggers"])) == ["hang"] * 5 + ["loggers"] * 5
 
 
+def test_where_spares_are_cold_none_is_struck_and_the_others_come_as_ever():
+    drawn = [strike.kind for strike in kills.draw(3, len(kills.without_spares()), kills.without_spares())]
+    assert {name: drawn.count(name) for name in kills.KINDS} == {
+        name: 0 if name in ("spare", "spare-and-master") else kind.weight for name, kind in kills.KINDS.items()}
+
+
 #: kinds that only hit nodes of the pool
 POOL = ("process", "host", "link", "hang", "stutter", "checkpoint", "recovery", "twice", "spare", "spare-and-master")
 

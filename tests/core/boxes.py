@@ -57,12 +57,17 @@ def output_logger(epoch=1, workers=1, **options):
     return OutputLogger(GROUP, MAC, workers, 2, epoch, **options)
 
 
+def assembled(chunks):
+    """(the chunks, the Checkpoint) as they come out at the other end of the wire."""
+    assembler = Assembler()
+    for chunk in chunks:
+        assembler.add(chunk)
+    return assembler.finish()
+
+
 def checkpoint(cut):
     """*cut* as it comes out at the other end of the wire."""
-    assembler = Assembler()
-    for chunk in cut.chunks():
-        assembler.add(chunk)
-    return assembler.finish()[1]
+    return assembled(cut.chunks())[1]
 
 
 def contents(core):

@@ -7,28 +7,21 @@ import pytest
 from middleboxes.core import checkpoint as module
 from middleboxes.core.channel import pack, unpack
 from middleboxes.core.checkpoint import CHUNK_BYTES_MAX, COVERED, KEYS_PER_CHUNK, Assembler, CheckpointError, Folded, decode_chunk, encode_chunks
+from middleboxes.core.columns import pack_column, unpack_column
 from middleboxes.core.messages import MESSAGE_BYTES_MAX, VERSION
 
-from .boxes import checkpoint, contents, master, mutations, packet
+from .boxes import assembled, checkpoint, contents, master, mutations, packet
 
 HEADER = {"version": VERSION, "id": 1, "base": 0, "epoch": 1, "covers": dict.fromkeys(COVERED, 1), "function": "Stamp", "positions": [(3, 2)], "random": [7],
-          "times_ns": [9], "clocks": [], "domains": []}
-
-
-def assembled(chunks):
-    assembler = Assembler()
-    for chunk in chunks:
-        assembler.add(chunk)
-    return assembler.finish()
+          "times_ns": [9], "keys": {}, "clocks": [], "domains": []}
 
 
 def merged(records):
-    """(removed, items) per variable over all records."""
+    """(removed, keys, values) per variable over all records."""
     found = {}
-    for name, removed, items in records:
-        variable = found.setdefault(name, ([], []))
-        variable[0].extend(removed)
-        variable[1].extend(items)
+    for name, *columns in records:
+        for all_, some in zip(found.setdefault(name, ([], [], [])), columns):
+            all_.extend(unpack_column(some))
     return found
 
 
@@ -41,17 +34,17 @@ def test_chunks_carry_all_changes_once(removed, dirty):
     header, records = assembled(chunks)[1]
     assert header == {**HEADER, "positions": ((3, 2),), "random": (7,), "times_ns": (9,), "clocks": (), "domains": ()}
     found = merged(records)
-    gone, items = found.get("a", ([], []))
+    gone, keys, values = found.get("a", ([], [], []))
     assert gone == [("gone", i) for i in range(removed)]
-    assert items == [part for i in range(dirty) for part in (i, b"v")]
-    assert found["b"] == ([], ["x", (1, (2,))])
+    assert (keys, values) == (list(range(dirty)), [b"v"] * dirty)
+    assert found["b"] == ([], ["x"], [(1, (2,))])
 
 
 def test_chunks_of_large_values_still_fit_a_message():
     changes = [("a", {}, {i: bytes(10_000) for i in range(600)})]
     chunks = list(encode_chunks(HEADER, changes))
     assert max(map(len, chunks)) <= CHUNK_BYTES_MAX < MESSAGE_BYTES_MAX
-    assert merged(assembled(chunks)[1].records)["a"][1][::2] == list(range(600))
+    assert merged(assembled(chunks)[1].records)["a"][1] == list(range(600))
     assert [decode_chunk(chunk)[0] is not None for chunk in chunks] == [True] + [False] * (len(chunks) - 1)
 
 
@@ -61,7 +54,7 @@ def test_chunks_are_made_lazily():
     next(chunks)
     for key in list(changes[0][2])[2 * KEYS_PER_CHUNK:]:
         changes[0][2][key] = "later"
-    assert "later" in merged(decode_chunk(list(chunks)[-1])[1])["a"][1]
+    assert "later" in merged(decode_chunk(list(chunks)[-1])[1])["a"][2]
 
 
 def test_a_loaded_master_equals_the_one_that_was_cut():
@@ -153,30 +146,45 @@ def test_nothing_is_visible_of_a_checkpoint_in_the_wrong_order():
 def test_a_checkpoint_has_a_bound(monkeypatch):
     monkeypatch.setattr(module, "CHECKPOINT_BYTES_MAX", 100)
     assembler = Assembler()
-    first, second = pack([None, []]), pack([None, [["a", [], [1, b"x" * 100]]]])
+    first, second = pack([None, []]), pack([None, [["a", [], [1], [b"x" * 100]]]])
     with pytest.raises(CheckpointError, match="header"):
         assembler.add(first)
     with pytest.raises(CheckpointError, match="grew"):
         assembler.add(second)
 
 
+def test_so_have_its_keys(monkeypatch):
+    monkeypatch.setattr(module, "CHECKPOINT_KEYS_MAX", 500)
+    chunks = list(encode_chunks(HEADER, [("a", {i: None for i in range(200)}, {i: i for i in range(301)})]))
+    with pytest.raises(CheckpointError, match="500 keys"):
+        assembled(chunks)
+    decode_chunk(pack([{**HEADER, "keys": {"a": 300, "b": 200}}, []]))
+    with pytest.raises(CheckpointError, match="keys"):
+        decode_chunk(pack([{**HEADER, "keys": {"a": 300, "b": 201}}, []]))
+
+
 @pytest.mark.parametrize("change", [{"version": VERSION + 1}, {"covers": None}, {"covers": {}}, {"covers": dict.fromkeys(COVERED, -1)}, {"id": "1"}, {"positions": [(3, 2), (1, 1)]}, {"positions": [3]},
                                     {"positions": [(1, 2, 3)]}, {"positions": [(1, -2)]}, {"positions": [(1, "x")]}, {"random": []},
-                                    {"random": ["x"]}, {"times_ns": [None]}, {"function": 5}])
+                                    {"random": ["x"]}, {"times_ns": [None]}, {"function": 5},
+                                    {"keys": []}, {"keys": {"a": -1}}, {"keys": {1: 1}}, {"keys": {"a": "1"}}])
 def test_bad_headers_are_refused(change):
     with pytest.raises(CheckpointError):
         decode_chunk(pack([{**HEADER, **change}, []]))
 
 
-@pytest.mark.parametrize("records", [5, [5], [["a", [], [1]]], [["a", 5, []]], [["a", [], "ab"]], [[1, [], []]], [["a", [], [{}, 1]]],
-                                     [["a", [], [1, {"mutable": 1}]]], [["a", [({},)], []]], [["a", []]]])
+@pytest.mark.parametrize("records", [5, [5], [["a", [], [1], []]], [["a", 5, [], []]], [["a", [], "ab", [1, 2]]], [[1, [], [], []]],
+                                     [["a", [], [{}], [1]]], [["a", [], [1], [{"mutable": 1}]]], [["a", [({},)], [], []]], [["a", [], []]],
+                                     [["a", b"", [], []]], [["a", [], pack_column([1, 2]), pack_column([1])]], [["a", [], pack_column([1]), [1, 2]]],
+                                     [["a", [], b"\0" + bytes(8), []]], [["a", [], b"\x09" + bytes(17), [1]]], [["a", [], b"\x02" + bytes(11), [1]]]])
 def test_bad_records_are_refused(records):
     with pytest.raises(CheckpointError):
         decode_chunk(pack([HEADER, records]))
 
 
 def test_damaged_chunks_raise_nothing_but_checkpoint_error():
-    samples = list(encode_chunks(HEADER, [("seen", {b"x": None}, {b"k%d" % i: i for i in range(20)}), ("total", {}, {None: 5})]))
+    samples = list(encode_chunks({**HEADER, "keys": {"seen": 40}}, [("seen", {b"x": None, 7: None}, {b"k%d" % i: i for i in range(20)}),
+                                                                    ("seen", {i: None for i in range(3)}, {i * i: (i,) for i in range(20)}),
+                                                                    ("total", {}, {None: 5})]))
     for data in mutations(samples, 10_000, seed=4):
         assembler, folded = Assembler(), Folded()
         try:
@@ -198,11 +206,11 @@ def test_another_function_or_number_of_workers_is_refused():
     with pytest.raises(CheckpointError, match="Other"):
         master().load(item._replace(header={**item.header, "function": "Other"}))
     with pytest.raises(CheckpointError, match="'unknown'"):
-        master().load(item._replace(records=[("unknown", (), ())]))
+        master().load(item._replace(records=[("unknown", (), (), ())]))
     with pytest.raises(CheckpointError, match="delta"):
         master().load(item._replace(header={**item.header, "base": 9}))
 
 
 def test_chunks_are_plain_msgpack():
     header, records = unpack(next(encode_chunks(HEADER, [("a", {}, {1: 2})])))
-    assert header["version"] == VERSION and records == [["a", [], [1, 2]]]
+    assert header["version"] == VERSION and records == [["a", [], pack_column([1]), pack_column([2])]]

@@ -4,6 +4,7 @@ import pytest
 
 from middleboxes.core import following as module
 from middleboxes.core.checkpoint import Folded
+from middleboxes.core.columns import unpack_column
 from middleboxes.core.feeding import DeterminantFeed, InputFeed
 from middleboxes.core.following import Follower
 from middleboxes.core.frames import FrameError, decode_input
@@ -12,7 +13,7 @@ from middleboxes.core.outputlog import pack_keys
 from middleboxes.core.recovery import LiveBuffer, Recovery
 from middleboxes.core.step import ReplayError
 
-from .boxes import GROUP, MAC, Stamp, checkpoint, contents, master, output_logger, released
+from .boxes import GROUP, MAC, Stamp, assembled, checkpoint, contents, master, output_logger, released
 
 
 class Scene:
@@ -238,8 +239,7 @@ def test_the_first_delta_of_a_hot_spare_gives_its_state_on_the_last_durable_chec
     first = checkpoint(scene.spare.cut())
     assert first.header["base"] == scene.folded.id
     scene.folded.fold([], first)
-    _, changes = scene.folded.everything()
-    found = {name: list(items.items()) for name, _, items in changes}
+    found = {name: list(zip(*map(unpack_column, columns))) for name, _, *columns in assembled(scene.folded.everything())[1].records}
     assert found["seen"] == contents(scene.spare)[0]["seen"] == [(b"3", 1), (b"7", 1), (b"2", 1)]
     assert found["total"] == [(None, contents(scene.spare)[0]["total"])]
 

@@ -41,8 +41,8 @@ def test_base_and_deltas_restore_it_in_order(prototype, seed):
         if rng.random() < 0.1:
             deltas.append(delta(live))
     copy = prototype.fresh("x")
-    for removed, items in [*deltas, delta(live)]:
-        copy.apply(removed, items)
+    for columns in [*deltas, delta(live)]:
+        copy.apply(*columns)
     assert list(copy.items()) == list(live.items()) and len(live) > 0
 
 

@@ -150,7 +150,7 @@ def test_accessors_offer_what_variables_offer_and_every_access_takes_the_domain(
     state = State(type("One", (Middlebox,), {"v": kind()}), 2, Spied)
     accessor, session, (domain,) = state.views[0].attributes["v"], state.sessions[0], state.domains
     # those of the checkpoint are not for authors
-    offered = {name for name in dir(kind) if not name.startswith("_")} - {"apply", "cut", "everything", "fresh", "name", "reset", "put_back", "shrink",
+    offered = {name for name in dir(kind) if not name.startswith("_")} - {"apply", "cut", "everything", "fresh", "name", "reset", "put_back", "reserve", "shrink",
                                                                           "fromkeys", "scope", "domain", "has_changes"}
     assert offered <= set(methods(accessor))
     for name in methods(accessor):
@@ -221,7 +221,7 @@ def test_order_and_clocks_survive_a_checkpoint():
 
 
 HEADER = {"version": VERSION, "id": 1, "base": 0, "epoch": 1, "covers": dict.fromkeys(COVERED, 1), "function": "Box", "positions": [[0, 0], [0, 0]], "random": [1, 2],
-          "times_ns": [0, 0], "clocks": [[0, 0], [0, 0]], "domains": [["a", 0, 0, 0, [0, 0]], ["b", 0, 0, 0, [0, 0]]]}
+          "times_ns": [0, 0], "keys": {}, "clocks": [[0, 0], [0, 0]], "domains": [["a", 0, 0, 0, [0, 0]], ["b", 0, 0, 0, [0, 0]]]}
 
 
 @pytest.mark.parametrize("change", [

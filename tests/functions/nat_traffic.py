@@ -12,6 +12,7 @@ from middleboxes.sdk import Packet
 from middleboxes.sdk.build import ARP_REPLY, ARP_REQUEST, NO_MAC, arp, icmp, ipv4
 from middleboxes.sdk.packet import ICMP
 
+from ..columns import state_of
 from .nat_scenario import (ACK, EXTERNAL, FIN, INSIDE, NS_PER_S, OUTSIDE, RST, SYN, Network, ip, mac, packet)
 
 #: few ports and sessions, short timeouts, so that limits and expiry are met often
@@ -126,7 +127,7 @@ def digest(seed, steps):
 
 def state(net):
     """All state of a network's NAT, in its order."""
-    return {name: list(variable.everything().items()) for name, variable in net.nat.variables.items()}
+    return state_of(net.nat.variables)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import pytest
 from middleboxes.sdk import Packet
 from middleboxes.sdk.packet import checksum, endpoint_parts
 
+from ..columns import delta_of
 from .nat_scenario import Network
 from .nat_traffic import OPTIONS, SMALL, Traffic, apply_step, state
 
@@ -18,8 +19,7 @@ from .nat_traffic import OPTIONS, SMALL, Traffic, apply_step, state
 def checkpoint(source, target):
     """Bring *target* up to date with *source* by one delta of each variable; random generator and time go along."""
     for name, variable in source.nat.variables.items():
-        removed, changed = variable.cut()
-        target.nat.variables[name].apply(list(removed), [part for pair in changed.items() for part in pair])
+        target.nat.variables[name].apply(*delta_of(variable))
     target.ctx.now_ns = source.ctx.now_ns
     target.ctx._random.setstate(source.ctx._random.getstate())
 

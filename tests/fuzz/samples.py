@@ -15,7 +15,7 @@ SERVICES = [{"t": "subscribe", "group": "nat", "have": 0, "follow": True, "heade
             {"t": "stored", "group": "nat", "id": 1}, {"t": "beat", "roles": []}]
 REQUESTS = [("store", {}), ("input-logger", INPUT_LOGGER), ("output-logger", {**LOGGER, "covered_from": 0}), ("master", {**MASTER, "start": [0], "inputs_from": 1}),
             ("spare", {**MASTER, "input_logger": ADDRESS, "output_logger": ADDRESS, "hot": True}), ("fence", {"role": "store"}),
-            ("recover", {"stored": [0], "input_logger": ADDRESS, "output_logger": ADDRESS, "store": ADDRESS, "cold": True, "inputs_from": 1, "cause": "x"}),
+            ("recover", {"stored": [0], "positions": [[0, 0]], "input_logger": ADDRESS, "output_logger": ADDRESS, "store": ADDRESS, "cold": True, "inputs_from": 1, "cause": "x"}),
             ("use-store", {"store": ADDRESS}), ("use-output-logger", {"output_epoch": 1}), ("stop", {}), ("bundle", {"store": ADDRESS, "input_logger": ADDRESS, "output_logger": ADDRESS}), ("restart", {}), ("retire", {"role": "master"})]
 
 MESSAGES = [

@@ -86,7 +86,7 @@ class BareNode(Node):
 
 def checkpoint(rng, number):
     """The messages of one small checkpoint."""
-    cut = Cut(id=number, base=0, epoch=1, covers=dict.fromkeys(COVERED, 1), function="F", positions=[(1, 1)], random=[1], times_ns=[0],
+    cut = Cut(id=number, base=0, epoch=1, covers=dict.fromkeys(COVERED, 1), function="F", positions=[(1, 1)], random=[1], times_ns=[0], keys={},
               sharing={"clocks": [], "domains": []}, changes=[])
     head = {"t": "checkpoint", "group": "nat", "epoch": 1, "id": number, "base": 0}
     return [*({**head, "last": False, "data": data} for data in cut.chunks()), {**head, "last": True, "data": b""}]

@@ -2,7 +2,6 @@
 
 import ipaddress
 
-from middleboxes.core.checkpoint import encode_chunks
 from middleboxes.core.determinants import DeterminantLog
 from middleboxes.core.frames import decode_input
 from middleboxes.replay.bundle import Bundle
@@ -19,7 +18,7 @@ class Recording(Machine):
     def bundle(self, function, end=True, **changes):
         """A Bundle from the last checkpoint to now; *end*: with the checkpoint of a master that went on."""
         before = self._store
-        base = list(encode_chunks(*before.everything()))
+        base = list(before.everything())
         logs, inputs = [], []
         for number, ((n, k), worker) in enumerate(zip(before.header["positions"], self.master.workers)):
             log = DeterminantLog(k)

@@ -208,7 +208,7 @@ def commit(store, connection, group, number, header_id=None):
     """Send a small checkpoint."""
     from middleboxes.core.checkpoint import COVERED, Cut
     cut = Cut(id=number if header_id is None else header_id, base=0, epoch=1, covers=dict.fromkeys(COVERED, 1), function="F",
-              positions=[(0, 0)], random=[1], times_ns=[0],
+              positions=[(0, 0)], random=[1], times_ns=[0], keys={},
               sharing={"clocks": [], "domains": []}, changes=[])
     head = {"t": "checkpoint", "group": group, "epoch": 1, "id": number, "base": 0}
     for data in cut.chunks():

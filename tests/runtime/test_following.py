@@ -176,7 +176,7 @@ class Scene:
 
     def recover(self, **changes):
         stored = self.logger.fence(2)
-        self.spare.recover(changes.pop("epoch", 2), {"stored": stored, "cold": False, "inputs_from": 1, "cause": "killed", "store": STORE,
+        self.spare.recover(changes.pop("epoch", 2), {"stored": stored, "positions": [], "cold": False, "inputs_from": 1, "cause": "killed", "store": STORE,
                                "input_logger": IL, "output_logger": OL, **changes})
         self.node.loop.run()
 

@@ -61,7 +61,7 @@ class Group:
         self.fenced = {**harness.request(self.store, "fence", self.epoch, role="store"),
                        **harness.request(self.output_logger, "fence", self.epoch, role="output-logger")}
         harness.request(self.input_logger, "fence", self.epoch, role="input-logger")
-        harness.request(name, "recover", self.epoch, stored=self.fenced["stored"], cold=False, inputs_from=self.inputs_from, cause="killed",
+        harness.request(name, "recover", self.epoch, stored=self.fenced["stored"], positions=self.fenced["positions"], cold=False, inputs_from=self.inputs_from, cause="killed",
                         store=harness.address(self.store), input_logger=harness.address(self.input_logger),
                         output_logger=harness.address(self.output_logger))
         return harness.wait_event("live")

@@ -1,8 +1,8 @@
-"""A store that nobody follows has all of its state encoded before it is asked for; with a follower it does without."""
+"""What a store sends: to whom, from where on, and nothing twice by one connection."""
 
-from middleboxes.core.checkpoint import COVERED, encode_chunks
+from middleboxes.core.checkpoint import COVERED, Folded, encode_chunks
 from middleboxes.core.messages import VERSION
-from middleboxes.runtime.store import ALONE_CHECKPOINTS, StoreRole
+from middleboxes.runtime.store import StoreRole
 
 
 class Node:
@@ -31,7 +31,7 @@ class Peer:
 def commit(store, number, keys):
     """A delta (the first one a base) of *keys* keys."""
     header = {"version": VERSION, "id": number, "base": number - 1, "epoch": 1, "covers": dict.fromkeys(COVERED, 1), "function": "F",
-              "positions": [(0, 0)], "random": [1], "times_ns": [0], "clocks": [], "domains": []}
+              "positions": [(0, 0)], "random": [1], "times_ns": [0], "keys": {}, "clocks": [], "domains": []}
     peer, head = Peer(), {"t": "checkpoint", "group": "g", "epoch": 1, "id": number, "base": number - 1}
     for data in encode_chunks(header, [("a", (), dict.fromkeys(range(keys), number))]):
         store.message(peer, {**head, "last": False, "data": data})
@@ -39,33 +39,60 @@ def commit(store, number, keys):
     assert [message["t"] for message in peer.got] == ["stored"]
 
 
-def asked(store, follow):
-    """What a spare that has nothing is sent, as (id, base) of each checkpoint."""
-    peer = Peer()
-    store.message(peer, {"t": "subscribe", "group": "g", "have": 0, "follow": follow, "headers": False})
-    return peer, list(dict.fromkeys((message["id"], message["base"]) for message in peer.got if message["id"]))
+def asked(store, peer, have=0, follow=False, headers=False):
+    """What *peer* is sent for a subscription, as (id, base) of each checkpoint; (0, 0) is the end."""
+    before = len(peer.got)
+    store.message(peer, {"t": "subscribe", "group": "g", "have": have, "follow": follow, "headers": headers})
+    return [(message["id"], message["base"]) for message in peer.got[before:] if message["last"]]
 
 
-def test_a_store_that_nobody_follows_has_a_base_ready():
+def test_a_spare_that_has_nothing_gets_one_base_and_a_late_one_what_it_lacks():
     store = StoreRole(Node(), "g", 1)
-    for number in range(1, ALONE_CHECKPOINTS + 3):
+    last = 2 * Folded.RECENT_MAX
+    for number in range(1, last + 1):
         commit(store, number, 100)
-    _, entries = asked(store, False)
-    # made when it had been alone for long enough, or when there was too much after the last one
-    assert entries[0][1] == 0 and entries[0][0] >= ALONE_CHECKPOINTS and entries[-1][0] == ALONE_CHECKPOINTS + 2
-    assert [base for _, base in entries[1:]] == [number for number, _ in entries[:-1]]
+    assert asked(store, Peer()) == [(last, 0), (0, 0)]
+    assert asked(store, Peer(), last - 2) == [(last - 1, last - 2), (last, last - 1), (0, 0)]
+    assert asked(store, Peer(), last) == [(0, 0)]
 
 
-def test_a_store_with_a_follower_keeps_nothing_for_others():
-    store = StoreRole(Node(), "g", 1)
+def test_who_asks_for_the_rest_gets_nothing_that_is_on_its_way():
+    store, peer = StoreRole(Node(), "g", 1), Peer()
+    assert asked(store, peer, follow=True) == []
     commit(store, 1, 100)
-    follower, _ = asked(store, True)
-    for number in range(2, 2 * ALONE_CHECKPOINTS):
-        commit(store, number, 100)
-    assert store._snapshot.entries() is None
-    # and another one gets it all the same, as it is now
-    assert asked(store, False)[1] == [(2 * ALONE_CHECKPOINTS - 1, 0)]
-    store.disconnected(follower)
-    for number in range(2 * ALONE_CHECKPOINTS, 4 * ALONE_CHECKPOINTS):
-        commit(store, number, 100)
-    assert store._snapshot.entries() is not None
+    commit(store, 2, 100)
+    assert [message["id"] for message in peer.got if message["last"]] == [1, 2]
+    assert asked(store, peer) == [(0, 0)], "it says that it has nothing as long as nothing is complete"
+    other = Peer()
+    assert asked(store, other, follow=True) == [(1, 0), (2, 1)] and asked(store, other) == [(0, 0)]
+    commit(store, 3, 100)
+    assert asked(store, other) == [(0, 0)] and other.got[-2]["id"] == 3
+
+
+def test_who_had_headers_only_gets_all_when_it_asks_for_it():
+    store, peer = StoreRole(Node(), "g", 1), Peer()
+    commit(store, 1, 100)
+    assert asked(store, peer, follow=True, headers=True) == [(1, 0)]
+    commit(store, 2, 100)
+    assert asked(store, peer) == [(1, 0), (2, 1), (0, 0)]
+    store.disconnected(peer)
+    assert asked(store, peer) == [(1, 0), (2, 1), (0, 0)], "another connection knows nothing"
+
+
+class Slow(Peer):
+    """Takes what it is sent one message at a time."""
+
+    def pump(self, messages):
+        self.messages = messages
+
+
+def test_a_base_that_is_being_sent_is_as_it_was_whatever_is_durable_meanwhile():
+    store, slow, quick = StoreRole(Node(), "g", 1), Slow(), Peer()
+    last = Folded.RECENT_MAX + 1            # a base is made
+    for number in range(1, last + 1):
+        commit(store, number, 5000)
+    asked(store, slow)
+    first = next(slow.messages)
+    asked(store, quick)
+    commit(store, last + 1, 6000)
+    assert [first, *slow.messages] == quick.got and [message["id"] for message in quick.got if message["last"]] == [last, 0]

@@ -63,7 +63,7 @@ def test_recover_carries_the_prefix_and_the_service_addresses(running):
     while running.requests[-1][1] != "recover":
         running.step(running.choices()[0])
     assert running.agents["m2"].inbox[-1]["args"] == {
-        "stored": [7], "cold": False, "inputs_from": 1, "input_logger": service("il"), "output_logger": service("ol"),
+        "stored": [7], "positions": [[5, 6]], "cold": False, "inputs_from": 1, "input_logger": service("il"), "output_logger": service("ol"),
         "store": service("st"), "cause": "control connection closed"}
 
 

@@ -182,7 +182,7 @@ class Controller:
             self._checkpoint = result
         self._waiting.pop(who, None)
         if not self._waiting and self.master is not None:
-            checkpoint_id, covers = self._checkpoint
+            checkpoint_id, covers, positions = self._checkpoint
             if checkpoint_id == 0 and self.changes.none:
                 # nothing was ever durable, so nothing was ever processed
                 self._start(self._prefix)
@@ -190,15 +190,15 @@ class Controller:
                 raise Lost(f"the last durable checkpoint covers {covers}, replaced are {self.changes.needed}")
             else:
                 self.group.checker.explained()
-                self.host.call(self.master, self._recover, self.master, epoch, self._prefix)
+                self.host.call(self.master, self._recover, self.master, epoch, self._prefix, positions)
 
     def _go_ahead(self, host, epoch):
         if isinstance(host.role, SpareRole):
             host.role.go_ahead(epoch, self.changes.inputs_from, self.group.input_logger, self.group.output_logger)
 
-    def _recover(self, host, epoch, prefix):
+    def _recover(self, host, epoch, prefix, positions):
         if isinstance(host.role, SpareRole):
-            host.role.recover(epoch, prefix, self.changes.inputs_from, self.group.input_logger, self.group.output_logger)
+            host.role.recover(epoch, prefix, positions, self.changes.inputs_from, self.group.input_logger, self.group.output_logger)
 
     def _on_live(self, host, core):
         self.group.make_master(host, core, True)

@@ -126,8 +126,8 @@ class AppliesDeltasTwice(Master):
         super().load(checkpoint)
         last, self._last = getattr(self, "_last", None), checkpoint
         if last is not None and last.header["base"]:
-            for name, removed, items in last.records:
-                self.function.variables[name].apply(removed, items)
+            for name, *columns in last.records:
+                self.function.variables[name].apply(*columns)
 
 
 class IsNotFencedStore(Folded):
@@ -150,8 +150,8 @@ class DropsOrder(Master):
     def load(self, checkpoint):
         super().load(checkpoint)
         flows = self.function.variables["flows"]
-        items = sorted(flows.items())
-        flows.apply([key for key, _ in items], [part for item in items for part in item])
+        keys = sorted(flows)
+        flows.apply(keys, keys, [flows[key] for key in keys])
 
 
 class ForgetsRandomState(Master):
@@ -286,9 +286,9 @@ class Closed:
 class IgnoresOrder(recovery.Recovery):
     """Each worker's steps are repeated without regard to the others'."""
 
-    def _begin(self, replay):
+    def _begin(self, replay, begin_k):
         replay.may_follow = lambda extra: True
-        super()._begin(replay)
+        super()._begin(replay, begin_k)
 
 
 class IgnoresOrderSpare(SpareRole):

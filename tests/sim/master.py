@@ -307,24 +307,29 @@ class SpareRole:
         self._recovery = self.recovery_class(self.core, stored, self._buffer)
         self._stored_prefix = stored
 
-    def recover(self, epoch, stored, inputs_from, input_logger, output_logger):
-        """Become the master of *epoch*; *stored* is the recoverable prefix."""
+    def recover(self, epoch, stored, positions, inputs_from, input_logger, output_logger):
+        """Become the master of *epoch*; *stored* is the recoverable prefix, *positions* are those of the last durable checkpoint."""
         self._confirmed = True
         self._input_logger, self._output_logger = input_logger, output_logger
         if self._recovery is None and self._following is not None:
             if self._following.may_become_master(stored, input_logger, output_logger):
                 self._resume(epoch, stored, inputs_from)
             else:
-                if self._following.begun:
-                    self.core.checkpoint_id = 0
-                self._following.stop()
-                self._following = None
+                self._stop_following()
         if self._recovery is None:
             self._begin(epoch, stored, inputs_from)
         if self._resumed:
             self._following.end_inputs()
             self._step()
+        elif positions and self._following is None:
+            self._ask(self._recovery.request(positions))
         self._subscribe(False)
+
+    def _stop_following(self):
+        if self._following.begun:
+            self.core.checkpoint_id = 0
+        self._following.stop()
+        self._following = None
 
     def _all_loaded(self):
         if self.host.role is not self:
@@ -333,7 +338,13 @@ class SpareRole:
         if self._resumed:
             self._step()
             return
-        after_n, after_k, to_k = self._recovery.loaded()
+        wanted = self._recovery.loaded()
+        if wanted is not None:
+            self._ask(wanted)
+        self._step()
+
+    def _ask(self, wanted):
+        after_n, after_k, to_k = wanted
         self._ask_inputs(after_n)
         for worker, (after, to) in enumerate(zip(after_k, to_k)):
             self.host.call(self._output_logger.host, self._output_logger.determinants, self.host, worker, after, to,

@@ -187,7 +187,8 @@ class StoreRole:
     def fence(self, epoch, reply):
         if self.host.role is self:
             self.folded.epoch = max(self.folded.epoch, epoch)
-            reply(self.folded.id, self.folded.header["covers"] if self.folded.header else {})
+            header = self.folded.header or {"covers": {}, "positions": []}
+            reply(self.folded.id, header["covers"], header["positions"])
 
     def chunk(self, client, boot, epoch, data):
         if self.host.role is self:
