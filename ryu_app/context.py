@@ -11,7 +11,7 @@ from .steering import Steering
 from .underway import Holder, Move, Recovery, Replacement
 
 #: The roles beside the master and its spare, in the order of their fences.
-LOGS = ("store", "output-logger", "input-logger")
+LOGS = ("output-logger", "input-logger", "store")
 TICK_INTERVAL_NS = 20_000_000
 REQUEST_TIMEOUT_NS = 10_000_000_000     # an agent that beats but does not answer is as good as dead
 UNFIT_NS = 60_000_000_000               # so long a process gets no role of a group that it failed
@@ -198,9 +198,14 @@ class Context:
         self._actions.append(actions.Publish(level, what, now_ns, group.name if group else None, node))
 
     def take(self):
-        """The actions decided since the last call, in order; at most one Steer, before all others."""
+        """The actions decided since the last call, each kind in order: what nodes wait for, at most one Steer, what is for people.
+
+        A request takes a fraction of the time that a Steer does, and its answer takes as long as the switches': so both go on at once.
+        """
         taken, self._actions = self._actions, []
+        told = [action for action in taken if isinstance(action, actions.Publish)]
+        taken = [action for action in taken if not isinstance(action, actions.Publish)]
         if self._token is not None:
-            taken.insert(0, actions.Steer(self.steering(), self._token))
+            taken.append(actions.Steer(self.steering(), self._token))
             self._token = None
-        return taken
+        return taken + told

@@ -2,7 +2,7 @@
 
 ``begin`` starts it. ``step`` sends whatever is due: fences and redirect in parallel, then, once all four
 have answered, ``recover`` (or, in a deployment with ``recovery: false``, ``master``: an empty one) to the
-target. A target that dies or can't goes the way of the master before it: next node, next epoch. Without
+target; a hot spare is let go ahead at once. A target that dies or can't goes the way of the master before it: next node, next epoch. Without
 a free node it waits for one. ``finish`` makes the record.
 """
 
@@ -21,7 +21,8 @@ def begin(context, group, cause, dead, last_seen_ns, now_ns):
     """The master of *group* is dead, says *cause*: fence, redirect, recover."""
     group.phase = "recovering"
     group.move = None
-    group.recovery = Recovery(cause, dead, last_seen_ns, now_ns)
+    calm = group.durable and not (group.replacing or group.presumed) and all(context.intact(group, role) for role in LOGS)
+    group.recovery = Recovery(cause, dead, last_seen_ns, now_ns, calm=calm)
     group.recovery.mark("last sign of life", last_seen_ns)
     group.recovery.mark("detected", now_ns)
     context.publish("warning", f"master {dead} does not go on: {cause}", now_ns, group, dead if dead in context.nodes else None)
@@ -94,11 +95,23 @@ def step(context, group, now_ns):
     _prepare(context, group, now_ns)
     for role in LOGS:
         fences.ask(context, group, role, now_ns)
+    _let_go_ahead(context, group, now_ns)
     stranded = fences.stranded(context, group)
     if stranded:
         retry(context, group, f"{', '.join(stranded)} begins again", now_ns)
     elif what == loss.GO_ON and not recovery.waiting and "master" in group.holders:
         _recover(context, group, now_ns)
+
+
+def _let_go_ahead(context, group, now_ns):
+    """A hot spare goes on as soon as the output logger is fenced (docs/protocol.md, rule 27), if what others may tell can't matter."""
+    recovery, target = group.recovery, group.holders.get("master")
+    if not recovery.calm or recovery.let_go_ahead or recovery.cold or target is None or group.spec.spare != "hot":
+        return
+    if recovery.attempts == 1 and context.deployment.recovery:
+        recovery.let_go_ahead = True
+        loggers = {name: address for name, address in peers(context, group).items() if name != "store"}
+        context.request(now_ns, target.node, "go-ahead", group, "spare", {**loggers, "inputs_from": group.inputs_from}, recovery)
 
 
 def _salvage(context, group, now_ns):

@@ -108,9 +108,10 @@ class Server:
         except (ChannelError, MessageError, OSError) as error:
             reason = error
         finally:
-            connection.finish()
+            # finishing lets others have their turn: the end is told before
             self._admission.remove(connection)
             self._forget(connection)
+            connection.finish()
         known = connection.name is not None
         if reason is not None and (known or is_told(self.counters["unauthenticated"])):
             _log.warning("%s (%r): %.200s", address, connection.name if known else "not authenticated", reason)
@@ -153,7 +154,7 @@ class Server:
 
 
 class _Connection:
-    """A socket, its channel, and a green thread that writes what is queued."""
+    """A socket, its channel, and a green thread that writes what the socket does not take at once."""
 
     def __init__(self, sock, channel, silence_ms):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -164,7 +165,7 @@ class _Connection:
         self.channel, self.name = channel, None
         self._sock = sock
         self._queue = eventlet.queue.LightQueue(QUEUE_MESSAGES_MAX)
-        self._closed = False
+        self._closed = self._writing = False    # _writing: something is queued, or on its way from the queue
         self._writer = eventlet.spawn(self._write)
         self._flush()
 
@@ -205,8 +206,21 @@ class _Connection:
 
     def _flush(self):
         data = self.channel.data_to_send()
+        if data and not self._writing:
+            data = self._send_now(data)
         if data:
+            self._writing = True
             self._queue.put_nowait(data)
+
+    def _send_now(self, data):
+        """Send what the socket takes, not when the writer has its turn: a failover waits for it. What is left."""
+        try:
+            return data[self._sock.fd.send(data):]
+        except BlockingIOError:
+            return data
+        except OSError as error:
+            self._broken(error)
+            return b""
 
     def _write(self):
         while True:
@@ -214,6 +228,10 @@ class _Connection:
             try:
                 self._sock.sendall(data)
             except OSError as error:
-                _log.info("%s: %s", self.name, error)
-                self.close()
+                self._broken(error)
                 return
+            self._writing = not self._queue.empty()
+
+    def _broken(self, error):
+        _log.info("%s: %s", self.name, error)
+        self.close()

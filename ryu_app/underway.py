@@ -29,6 +29,8 @@ class Recovery:
     covered_from: int = 0               # of the output logger: it needs a checkpoint that covers this epoch of it
     begins_after: Optional[list] = None             # of the input logger: it has no inputs up to here
     cold: bool = True
+    calm: bool = False                  # nothing else was under way, or lacked a durable checkpoint, when the master died
+    let_go_ahead: bool = False          # the target, a hot spare, was told that it may go on before all is fenced
     sent: bool = False
     prepared: bool = False              # the target was asked to become a spare, or is one
     refilled: bool = False              # the store is new: the spare has the checkpoint, or nobody

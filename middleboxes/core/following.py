@@ -38,7 +38,7 @@ class Follower:
         self.master = master
         self.begun = False
         self.repeated = self.dropped_outputs = 0
-        self.fenced_epoch = None            # the output logger was fenced in it: the stream of determinants is over
+        self.fenced_epoch = self.stored = None      # the output logger was fenced in it with this R: the stream of determinants is over
         self._replay = Replay(master)
         self._inputs_begin = self._determinants_begin = None
         self._kept, self._kept_bytes = deque(), 0       # (worker, k, outputs), oldest first
@@ -106,7 +106,7 @@ class Follower:
 
     def fenced(self, epoch, stored):
         """The output logger was fenced for *epoch* and has told all that it has, up to *stored*, the recoverable prefix."""
-        self.fenced_epoch = epoch
+        self.fenced_epoch, self.stored = epoch, stored
         for plan, k in zip(self._replay.plans, stored):
             plan.cut_off(k)             # another master may make other steps of these numbers
 

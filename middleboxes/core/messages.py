@@ -39,6 +39,8 @@ REQUESTS = {
               "output_logger": list, "hot": bool},
     # refuse everything below the request's epoch; of a master: all inputs below it
     "fence": {"role": str},
+    # asked of a hot spare: it may go on as the master of this epoch as soon as its output logger's stream has ended for it; `recover` follows
+    "go-ahead": {"input_logger": list, "output_logger": list, "inputs_from": int},
     # a spare becomes the master, for `cause` in words: `stored` is R, the recoverable prefix, one k per worker; `positions` [n, k] per
     # worker where the store's last checkpoint ends, empty if it has none; `inputs_from` as for "master"
     "recover": {"stored": list, "positions": list, "input_logger": list, "output_logger": list, "store": list,

@@ -148,9 +148,10 @@ class Recovery:
         self._stored = list(map(max, self._stored, begin_k))
         self._replay = replay
         self._determinants_missing = len(begin_k)
-        self._begin_request()
+        self.begin_request()
 
-    def _begin_request(self):
+    def begin_request(self):
+        """The input logger is being asked for what it has logged beyond what is known here."""
         # what is in the buffer by now will be in the answer, too; a buffer that stays full would overflow
         # again with the next frame, and so for ever
         self.buffer.clear()
@@ -272,5 +273,5 @@ class Recovery:
         self._last_answered, self._answered = self._answered, 0
         self._gap_requests += self._gap
         self._gap = False
-        self._begin_request()
+        self.begin_request()
         return [worker.n for worker in self.master.workers]

@@ -16,6 +16,7 @@ class Followers:
         self._loop, self._group, self._tell = role.loop, role.group, tell
         self._feeds = {}                # connection -> Feed
         self._timer = None
+        self._urgent = False
         self._send_due = role.guarded(self._send)
         self.cut_off = 0
 
@@ -28,13 +29,27 @@ class Followers:
         if connection not in self._feeds and len(self._feeds) >= FOLLOWERS_MAX:
             raise ServiceError(f"{FOLLOWERS_MAX} spares follow already, which is the most there may be")
         self._feeds[connection] = feed
+        self._urgent = False
         connection.send(self._tell(feed, [], feed.begin))
         self.wake()
 
     def wake(self):
         """Something was logged."""
-        if self._feeds and self._timer is None:
-            self._timer = self._loop.after(FEED_INTERVAL_NS, self._send_due)
+        if self._timer is not None or not self._feeds:
+            return
+        if self._urgent:
+            self._send()
+        else:
+            self._send_later()
+
+    def hurry(self):
+        """A follower is about to take over: from now on nothing waits for more."""
+        self._urgent = True
+        self._loop.cancel(self._timer)
+        self._send()
+
+    def _send_later(self):
+        self._timer = self._loop.after(FEED_INTERVAL_NS, self._send_due)
 
     def save(self):
         """The log is about to forget something."""
@@ -44,8 +59,8 @@ class Followers:
     def _send(self):
         self._timer = None
         for connection, feed in list(self._feeds.items()):
-            if not self._send_to(connection, feed):
-                self.wake()             # it does not read as fast: later
+            if not self._send_to(connection, feed) and self._timer is None:
+                self._send_later()      # it does not read as fast
 
     def _send_to(self, connection, feed):
         """Send what there is; False if the connection takes no more now."""

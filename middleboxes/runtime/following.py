@@ -144,15 +144,23 @@ class Following:
         """Whether it stands at or before *stored*, the recoverable prefix."""
         return self._follower is not None and self._follower.may_become_master(stored)
 
+    def ended(self, epoch):
+        """The recoverable prefix at which the stream of determinants ended when the output logger was fenced for *epoch*; else None."""
+        return self._follower.stored if self._follower is not None and self._follower.fenced_epoch == epoch else None
+
     def take_over(self, recovery):
-        """*recovery* goes on from here; asks for the end of the inputs, and waits for that of the determinants."""
+        """*recovery* goes on from here, and waits for the end of the determinants."""
         self._recovery = recovery
         self._follower.hand_over(recovery)
-        self._role.send("input_logger", {"t": "unfollow_inputs", "group": self._role.group})
         if self._follower.fenced_epoch is None:
             # it began after the fence, or the end is on its way
             self._role.send("output_logger", {"t": "unfollow_determinants", "group": self._role.group})
         self._end_determinants()
+
+    def end_inputs(self):
+        """All is fenced and redirected: what the stream of inputs does not have yet, the input logger is asked for, like any other."""
+        self._recovery.begin_request()
+        self._role.send("input_logger", {"t": "unfollow_inputs", "group": self._role.group})
 
     def _end_determinants(self):
         if self._recovery is not None and self._follower.fenced_epoch is not None:

@@ -55,6 +55,8 @@ class InputLoggerRole(Role):
 
     def fence(self, epoch):
         self._core.fence(epoch)
+        if epoch > self.epoch:
+            self._followers.hurry()
         self.epoch = self._core.epoch
         return {"begins_after": list(self._core.begins_after)}
 

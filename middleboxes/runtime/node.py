@@ -32,6 +32,8 @@ DRAIN_BATCHES_MAX = 4096
 SERVED_BY = {"checkpoint": "store", "subscribe": "store", "inputs": "input-logger", "follow_inputs": "input-logger",
              "unfollow_inputs": "input-logger", "determinants": "output-logger", "follow_determinants": "output-logger",
              "unfollow_determinants": "output-logger"}
+#: requests for a spare, and its methods that carry them out
+SPARE_REQUESTS = {"go-ahead": "go_ahead", "recover": "recover"}
 #: requests for a master, and its methods that carry them out
 MASTER_REQUESTS = {"use-store": "use_store", "use-output-logger": "use_output_logger", "stop": "stop", "bundle": "bundle"}
 
@@ -124,8 +126,8 @@ class Node:
             if role is not None:
                 self._drop(role)
             return {}
-        if do == "recover":
-            self._role(group, "spare").recover(epoch, args)
+        if do in SPARE_REQUESTS:
+            getattr(self._role(group, "spare"), SPARE_REQUESTS[do])(epoch, args)
             return {}
         if do in MASTER_REQUESTS:
             getattr(self._role(group, "master"), MASTER_REQUESTS[do])(epoch, **args)

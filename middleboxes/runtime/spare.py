@@ -60,6 +60,8 @@ class SpareRole(Role):
         self._recovery = None
         self._bad_frames = 0
         self._wanted = None             # what the loggers are asked for
+        self._allowed = None            # the (epoch, arguments) in which a hot one may go ahead
+        self._confirmed = False         # it was told to recover: all is fenced, and the redirect in force
         self._resumed = False           # recovers from where it followed
         self._store_told = False        # asked by a recovery, the store has told all that it has
         self._times_ns = {}
@@ -121,7 +123,7 @@ class SpareRole(Role):
     def _opened(self, connection):
         if self._name_of(connection) == "store":
             self.loader.restart()
-            self._subscribe(self.loader.taken_id, self._recovery is None, self._is_ahead())
+            self._subscribe(self.loader.taken_id, not self._confirmed, self._is_ahead())
         elif self._wanted is not None:
             self._ask(connection)
         elif self._following is not None:
@@ -159,6 +161,7 @@ class SpareRole(Role):
         elif message["t"] in ("followed_inputs", "followed_determinants", "followed_end"):
             if self._following is not None:
                 self._following.message(message)
+                self._look_ahead()
             if self._resumed:
                 self.work(self._step)
         elif self._wanted is not None or self._resumed:
@@ -168,7 +171,7 @@ class SpareRole(Role):
 
     def _chunk(self, message):
         if message["id"] == 0:
-            self._store_told = self._recovery is not None
+            self._store_told = self._confirmed
         elif not self._is_ahead():
             self.loader.chunk(message["id"], message["data"], message["last"])
         elif not message["last"] and message["id"] > self.core.checkpoint_id:
@@ -215,18 +218,53 @@ class SpareRole(Role):
 
     # -- recovery
 
+    def go_ahead(self, epoch, args):
+        """It may go on as the master of *epoch* as soon as the stream of the output logger has ended for it (docs/protocol.md, rule 27)."""
+        self._allowed = epoch, args
+        self._look_ahead()
+
+    def _look_ahead(self):
+        """Go ahead, if that is allowed and possible now."""
+        if self._allowed is None or self._recovery is not None:
+            return
+        epoch, args = self._allowed
+        stored = self._following.ended(epoch) if self._following is not None else None
+        if stored is not None and self._follows(args) and self._following.may_become_master(stored):
+            self._resume(epoch, stored, args["inputs_from"])
+
+    def _follows(self, args):
+        """Whether the loggers that *args* name are those that it follows."""
+        return all(self._args[name] == args[name] and self.is_open(name) for name in LOGGERS)
+
+    def _resume(self, epoch, stored, inputs_from):
+        """Go on from where it followed."""
+        self._resumed = True
+        self._begin(epoch, stored, inputs_from)
+        self._following.take_over(self._recovery)
+        self.work(self._step)
+
+    def _begin(self, epoch, stored, inputs_from):
+        self.epoch = epoch
+        self.core.begin(epoch, inputs_from)
+        self._recovery = Recovery(self.core, stored, self.node.buffer(self.group_id))
+
     def recover(self, epoch, args):
         """Become the master of *epoch*; *args* of the request."""
-        if self._recovery is not None:
+        if self._confirmed:
             raise RoleError("is recovering already")
-        self.epoch = epoch
-        same = all(self._args[name] == args[name] and self.is_open(name) for name in LOGGERS)
-        self._resumed = self._following is not None and same and self._following.may_become_master(args["stored"])
-        if self._following is not None and not self._resumed:
-            self._stop_following()
-        self.core.begin(epoch, args["inputs_from"])
+        self._confirmed = True
         self._times_ns = {"begin": self.loop.now_ns()}
-        self._recovery = Recovery(self.core, args["stored"], self.node.buffer(self.group_id))
+        if self._recovery is not None and not (epoch == self.epoch and self._follows(args)):
+            # it went ahead in an attempt that was given up: what it did there counts only as far as the loggers say
+            self._recovery, self._resumed = None, False
+            self._stop_following()
+        elif self._recovery is None and self._following is not None:
+            if self._follows(args) and self._following.may_become_master(args["stored"]):
+                self._resume(epoch, args["stored"], args["inputs_from"])
+            else:
+                self._stop_following()
+        if self._recovery is None:
+            self._begin(epoch, args["stored"], args["inputs_from"])
         for name in PEERS:
             moved, self._args[name] = self._args[name] != args[name], args[name]
             if moved or self._peers[name].closed:
@@ -235,7 +273,7 @@ class SpareRole(Role):
             self._subscribe(self.loader.taken_id, False, self._resumed)
         if self._resumed:
             self._times_ns["loaded"] = self.loop.now_ns()
-            self._following.take_over(self._recovery)
+            self._following.end_inputs()
             self.work(self._step)
         elif args["positions"]:
             self._want(self._recovery.request(_positions(args["positions"])))

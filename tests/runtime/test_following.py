@@ -6,6 +6,8 @@ from middleboxes.core.feeding import DeterminantFeed, InputFeed
 from middleboxes.core.frames import decode_input
 from middleboxes.core.inputlog import InputLogger
 from middleboxes.core.recovery import LiveBuffer
+from middleboxes.runtime.followers import Followers
+from middleboxes.runtime.role import RoleError
 from middleboxes.runtime.spare import SpareRole
 
 from tests.core.boxes import GROUP, MAC, master, output_logger, released
@@ -154,9 +156,27 @@ class Scene:
         self.tell(batches=[list(batch) for batch in self.determinant_feed.take()])
         self.node.loop.run()
 
+    def go_ahead(self, **changes):
+        self.spare.go_ahead(2, {"input_logger": IL, "output_logger": OL, "inputs_from": 1, **changes})
+        self.node.loop.run()
+
+    def fenced(self, epoch=2):
+        """The output logger is fenced, and ends the stream."""
+        stored = self.logger.fence(epoch)
+        self.peer(OL).answer(t="followed_end", epoch=epoch, worker=0, stored=stored, released=b"", last=True)
+        self.node.loop.run()
+        return stored
+
+    def logged(self, count):
+        """Inputs that the master never took, by the stream."""
+        for _ in range(count):
+            self.inputs.accept(0, b"send x", 1)
+        self.peer(IL).answer(t="followed_inputs", begin=[], frames=self.input_feed.take())
+        self.node.loop.run()
+
     def recover(self, **changes):
         stored = self.logger.fence(2)
-        self.spare.recover(2, {"stored": stored, "positions": [], "cold": False, "inputs_from": 1, "cause": "killed", "store": STORE,
+        self.spare.recover(changes.pop("epoch", 2), {"stored": stored, "positions": [], "cold": False, "inputs_from": 1, "cause": "killed", "store": STORE,
                                "input_logger": IL, "output_logger": OL, **changes})
         self.node.loop.run()
 
@@ -254,3 +274,101 @@ def test_a_spare_that_has_to_begin_anew_again_and_again_waits_longer():
     scene.node.loop.time_ns += 60_000_000_000
     cut_off(scene)
     assert scene.node.loop.timers[-1][0] < delays[3], "it went on for a while: a clean slate"
+
+
+@pytest.mark.parametrize("allowed_first", [True, False])
+def test_it_goes_ahead_once_it_may_and_its_stream_has_ended_and_asks_for_the_rest_only_when_it_is_to_recover(allowed_first):
+    scene = Scene().follow()
+    scene.packets(3)
+    for step in (scene.go_ahead, scene.fenced) if allowed_first else (scene.fenced, scene.go_ahead):
+        assert not scene.spare.counters()["recovering"]
+        step()
+    scene.logged(4)
+    counters = scene.spare.counters()
+    assert counters["recovering"] and (counters["replayed"], counters["processed"]) == (0, 4) and scene.spare.core.epoch == 2
+    assert "unfollow_inputs" not in scene.peer(IL).asked() and scene.peer(STORE).sent[-1]["follow"]
+    scene.chunks(scene.old.cut())
+    assert not scene.spare.counters()["loading"], "of a later checkpoint it takes the header"
+    scene.recover()
+    assert scene.peer(IL).asked()[-1] == "unfollow_inputs" and not scene.peer(STORE).sent[-1]["follow"]
+    assert scene.spare.core.workers[0].k == 7 and not scene.node.failed
+    with pytest.raises(RoleError, match="already"):
+        scene.recover()
+
+
+@pytest.mark.parametrize("epoch, changes", [(3, {}), (1, {}), (2, {"input_logger": ["127.0.0.1", 9]})])
+def test_it_does_not_go_ahead_in_another_epoch_than_its_stream_ended_for_or_with_another_logger(epoch, changes):
+    scene = Scene().follow()
+    scene.packets(3)
+    scene.go_ahead(**changes)
+    scene.fenced(epoch)
+    scene.logged(2)
+    assert not scene.spare.counters()["recovering"] and scene.spare.core.workers[0].k == 3
+
+
+def test_one_that_is_not_hot_does_not_go_ahead():
+    scene = Scene()
+    scene.load()
+    scene.go_ahead()
+    assert not scene.spare.counters()["recovering"] and not scene.node.failed
+
+
+def test_what_it_did_ahead_in_an_attempt_that_was_given_up_counts_no_more():
+    scene = Scene().follow()
+    scene.packets(3)
+    scene.go_ahead()
+    scene.fenced()
+    scene.logged(2)
+    assert scene.spare.core.workers[0].k == 5
+    scene.recover(epoch=3, stored=[4])
+    assert scene.spare.core.checkpoint_id == 0 and scene.spare.core.epoch == 3 and not scene.spare.counters()["hot"]
+    scene.peer(STORE).open()
+    scene.chunks(scene.cut)
+    assert scene.spare.core.workers[0].k == 0 and not scene.node.failed
+
+
+def test_a_stream_that_ends_ahead_of_the_recovery_fails_the_role():
+    scene = Scene().follow()
+    scene.packets(1)
+    scene.go_ahead()
+    scene.fenced()
+    scene.peer(IL).close("the node died")
+    assert len(scene.node.failed) == 1 and "during recovery" in scene.node.failed[0]
+
+
+class Feed:
+    """One follower's feed, that gives what is put in."""
+
+    begin, cut_off = [0], False
+
+    def __init__(self):
+        self.parts = []
+
+    def take(self):
+        parts, self.parts = self.parts, []
+        return parts
+
+
+def test_what_is_logged_waits_for_more_but_not_once_a_follower_takes_over():
+    node, feed = Node(), Feed()
+    role = type("Role", (), {"loop": node.loop, "group": "g", "guarded": staticmethod(lambda function: function)})()
+    followers = Followers(role, lambda feed, parts, begin: {"t": "followed_inputs", "frames": parts})
+    connection = Connection(IL, None, None, None)
+    connection.waiting_bytes = 0
+    followers.add(connection, feed)
+    node.loop.fire()
+    feed.parts = [b"1"]
+    followers.wake()
+    assert connection.sent[-1]["frames"] == [] and len(node.loop.timers) == 1
+    followers.hurry()
+    assert connection.sent[-1]["frames"] == [b"1"] and not node.loop.timers, "what waited goes at once"
+    feed.parts = [b"2"]
+    followers.wake()
+    assert connection.sent[-1]["frames"] == [b"2"] and not node.loop.timers
+    connection.waiting_bytes = 1 << 30
+    feed.parts = [b"3"]
+    followers.wake()
+    assert connection.sent[-1]["frames"] == [b"2"] and len(node.loop.timers) == 1, "a follower that does not read is not waited for"
+    connection.waiting_bytes = 0
+    node.loop.fire()
+    assert connection.sent[-1]["frames"] == [b"3"]

@@ -215,7 +215,7 @@ class Fabric:
         message = check(action.message)
         group, epoch, do, args = message["group"], message["epoch"], message["do"], message["args"]
         assert self.agents[action.node].connected, f"{do} is asked of {action.node}, which is not there"
-        if do in ("master", "recover"):
+        if do in ("master", "go-ahead", "recover"):
             self._check_only((group, epoch), self.agents[action.node])
         if do == "recover" or (do == "master" and not self.deployment.recovery and epoch > 1):
             assert self.fences.get((group, epoch), set()) == set(FENCED_ROLES), "recover before all fences"

@@ -91,6 +91,8 @@ class Agent:
             if do == "stop":
                 self.stopped.add(group)
                 events = [("stopped", {"n": [5], "k": [6]})]
+        elif do == "go-ahead":
+            assert (group, "spare") in self.roles, f"{self.name} is asked to go ahead and is no spare"
         elif do == "recover":
             assert (group, "spare") in self.roles, f"{self.name} is asked to recover and is no spare"
             if group in self.recovering:

@@ -47,7 +47,7 @@ def test_nothing_starts_while_a_node_of_the_group_is_missing():
 def test_fences_and_redirect_go_out_at_once_and_recover_waits_for_the_last_of_them(running):
     running.kill("m1")
     assert [(node, do) for node, do, _, _ in running.requests] == [
-        ("st", "fence"), ("ol", "fence"), ("il", "fence")]
+        ("ol", "fence"), ("il", "fence"), ("st", "fence")]
     assert running.tokens[0][1].active["nat", "master"] == "m2"
     assert running.tokens[0][1].fenced == {"m1"}
     for name in ("st", "ol", "il"):

@@ -3,6 +3,7 @@
 import pytest
 from deployments import pool, single
 from fake_fabric import Fabric
+from fake_node import service
 
 from ryu_app.spares import readiness
 from ryu_app.status import status
@@ -67,6 +68,53 @@ def test_status_tells_what_a_failover_would_find():
     for name in ("m2", "m3"):
         fabric.kill(name)
     assert readiness(fabric.core.context, fabric.group()) == (None, None)
+
+
+def asked_at_the_death(fabric):
+    """What is asked as soon as the master is dead."""
+    fabric.requests.clear()
+    fabric.kill(fabric.master())
+    return [(node, do) for node, do, _, _ in fabric.requests]
+
+
+def test_a_hot_spare_may_go_ahead_as_soon_as_the_master_is_dead_and_recovers_when_all_is_fenced():
+    fabric = made(single())
+    assert asked_at_the_death(fabric) == [("ol", "fence"), ("il", "fence"), ("st", "fence"), ("m2", "go-ahead")]
+    assert fabric.agents["m2"].inbox[-1]["args"] == {"input_logger": service("il"), "output_logger": service("ol"), "inputs_from": 1}
+    fabric.run()
+    assert ("m2", "recover", "nat", 2) in fabric.requests and fabric.state() == "protected"
+
+
+def warm(fabric):
+    pass
+
+
+def lacks_a_durable_checkpoint(fabric):
+    fabric.group().change = fabric.group().epoch + 1
+
+
+def lost_a_logger(fabric):
+    fabric.agents["st"].running = False
+    fabric._drop("st")
+
+
+def has_a_new_controller(fabric):
+    fabric.group().presumed = True
+
+
+@pytest.mark.parametrize("what", [warm, lacks_a_durable_checkpoint, lost_a_logger, has_a_new_controller])
+def test_nobody_goes_ahead_where_the_store_or_a_logger_may_tell_that_the_state_is_lost(what):
+    fabric = made(single(), nat="warm" if what is warm else "hot")
+    what(fabric)
+    assert "go-ahead" not in [do for _, do in asked_at_the_death(fabric)]
+
+
+def test_one_that_takes_over_after_a_failed_attempt_does_not_go_ahead():
+    fabric = made(single())
+    asked_at_the_death(fabric)
+    fabric.kill("m2")
+    fabric.run()
+    assert [node for node, do, _, _ in fabric.requests if do == "go-ahead"] == ["m2"] and fabric.master() == "m3"
 
 
 def test_the_record_tells_how_ready_the_spare_was():

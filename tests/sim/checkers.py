@@ -88,6 +88,7 @@ class Checker:
         self.sources = {}                                   # epoch -> MAC of the master that passed the output logger
         self.accesses = self.cut_open = 0
         self.resumed = 0                                    # failovers to a hot spare that went on from where it stood
+        self.went_ahead = 0                                 # of them, those before all was fenced and redirected
         self._closed = [0] * workers                        # steps whose dependencies are known to be stored
         self._came_as = {}                                  # payload -> (epoch, worker, k, j)
         self.left = {}                                      # (worker, k, j) -> payload

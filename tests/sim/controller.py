@@ -48,6 +48,7 @@ class Controller:
                               None)
             if self.spare is None:
                 return
+            self.group.network.blocked.discard(self.spare.mac)
             self.host.call(self.spare, self._become_spare, self.spare)
         if self.master is None:
             self._fail_over()
@@ -137,6 +138,7 @@ class Controller:
     def _fail_over(self):
         """Fence, redirect, and when all have answered, recover; begun anew if the spare dies on the way."""
         self.failovers += 1
+        calm = self.live and self.changes.settled
         self.live, self._stopped = False, None
         if self.changes.begun or None in self.changes.holders.values():
             raise Lost("the master went while another role was being replaced")
@@ -153,6 +155,8 @@ class Controller:
                        lambda prefix: group.output_logger.host.call(self.host, self._answer, epoch, "output-logger", prefix))
         self.host.call(group.input_logger.host, group.input_logger.fence, epoch, lambda: None)
         group.events.after(int(rng.random() * 3 * MS), self._switched, epoch, self.master)
+        if calm and group.hot:
+            self.host.call(self.master, self._go_ahead, self.master, epoch)
 
     def next_epoch(self):
         return self.epoch + 1
@@ -187,6 +191,10 @@ class Controller:
             else:
                 self.group.checker.explained()
                 self.host.call(self.master, self._recover, self.master, epoch, self._prefix, positions)
+
+    def _go_ahead(self, host, epoch):
+        if isinstance(host.role, SpareRole):
+            host.role.go_ahead(epoch, self.changes.inputs_from, self.group.input_logger, self.group.output_logger)
 
     def _recover(self, host, epoch, prefix, positions):
         if isinstance(host.role, SpareRole):

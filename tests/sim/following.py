@@ -133,12 +133,17 @@ class Following:
         for number, data in enumerate(released):
             self._take(follower, follower.released, number, data)
         self._take(follower, follower.fenced, epoch, stored)
-        if follower is self._follower:
+        if follower is self._follower and self._spare.host.role is self._spare:
             self._end_determinants()
+            self._spare.look_ahead()
 
     def _refused(self, follower):
-        if follower is self._follower and self._recovery is None:
+        if follower is not self._follower or self._spare.host.role is not self._spare:
+            return
+        if self._recovery is None:
             self.begin_anew()
+        else:
+            self._spare.host.crash()        # the role fails, and the next one recovers from a checkpoint
 
     def header(self, header):
         """A later checkpoint is durable."""
@@ -190,16 +195,24 @@ class Following:
         return (self._follower is not None and self.is_same(input_logger, output_logger)
                 and self._follower.may_become_master(stored))
 
+    def ended(self, epoch):
+        """The recoverable prefix at which the stream of determinants ended for *epoch*; else None."""
+        return self._follower.stored if self._follower is not None and self._follower.fenced_epoch == epoch else None
+
     def take_over(self, recovery):
         """*recovery* goes on from here."""
         self._recovery = recovery
         self._follower.hand_over(recovery)
         self._spare.checker.fetched(self._spare.core, self._frames)
-        self._spare.host.call(self._input_logger.host, self._input_logger.unfollow, self._spare.host, self._spare.inputs_of_log)
         if self._follower.fenced_epoch is None:
             # it began after the fence
             self._spare.host.call(self._output_logger.host, self._output_logger.unfollow, self._spare.host)
         self._end_determinants()
+
+    def end_inputs(self):
+        """All is fenced and redirected: the input logger is asked for what the stream does not have yet."""
+        self._recovery.begin_request()
+        self._spare.host.call(self._input_logger.host, self._input_logger.unfollow, self._spare.host, self._spare.inputs_of_log)
 
     def _end_determinants(self):
         if self._recovery is not None and self._follower.fenced_epoch is not None:

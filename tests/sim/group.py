@@ -150,8 +150,8 @@ class Group:
         return self._outside
 
     def block_all_but(self, host):
-        """The switch drops what other hosts of the pool send."""
-        self.network.blocked.update(other.mac for other in self.pool if other is not host)
+        """The switch drops what other hosts of the pool send, but for the spare."""
+        self.network.blocked.update(other.mac for other in self.pool if other is not host and other is not self.controller.spare)
 
     def went_live(self, host):
         """A master is live: the worst moment to die."""

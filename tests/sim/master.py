@@ -230,7 +230,8 @@ class SpareRole:
         self._recovery = None
         self._stepping = False
         self._following = self.following_class(self, *loggers) if loggers else None     # of a hot one
-        self._resumed = self._store_told = False
+        self._allowed = None                                # where it may go ahead
+        self._confirmed = self._resumed = self._store_told = False
         self._feeding = 0                                   # number of the newest stream of checkpoints
         host.role = self
         self._subscribe(True)
@@ -244,7 +245,7 @@ class SpareRole:
     def load_again(self):
         """Begin anew with all that the store has."""
         self.core.checkpoint_id = 0
-        self._subscribe(self._recovery is None)
+        self._subscribe(not self._confirmed)
 
     def frame(self, frame):
         hop = hop_of(frame)[1]
@@ -279,30 +280,56 @@ class SpareRole:
 
     # -- recovery
 
-    def recover(self, epoch, stored, positions, inputs_from, input_logger, output_logger):
-        """Become the master of *epoch*; *stored* is the recoverable prefix, *positions* are those of the last durable checkpoint."""
+    def go_ahead(self, epoch, inputs_from, input_logger, output_logger):
+        """Go on as the master of *epoch* as soon as the output logger's stream has ended for it."""
+        self._allowed = epoch, inputs_from, input_logger, output_logger
+        self.look_ahead()
+
+    def look_ahead(self):
+        """Go ahead, if that is allowed and possible now."""
+        if self._allowed is None or self._recovery is not None or self._following is None:
+            return
+        epoch, inputs_from, *loggers = self._allowed
+        stored = self._following.ended(epoch)
+        if stored is not None and self._following.may_become_master(stored, *loggers):
+            self.checker.went_ahead += 1
+            self._resume(epoch, stored, inputs_from)
+
+    def _resume(self, epoch, stored, inputs_from):
+        self._begin(epoch, stored, inputs_from)
+        self._resumed = True
+        self.checker.resumed += 1
+        self._following.take_over(self._recovery)
+        self._step()
+
+    def _begin(self, epoch, stored, inputs_from):
         self.core.begin(epoch, inputs_from)
-        self._input_logger, self._output_logger = input_logger, output_logger
         self._recovery = self.recovery_class(self.core, stored, self._buffer)
         self._stored_prefix = stored
-        self._resumed = (self._following is not None
-                         and self._following.may_become_master(stored, input_logger, output_logger))
+
+    def recover(self, epoch, stored, positions, inputs_from, input_logger, output_logger):
+        """Become the master of *epoch*; *stored* is the recoverable prefix, *positions* are those of the last durable checkpoint."""
+        self._confirmed = True
+        self._input_logger, self._output_logger = input_logger, output_logger
+        if self._recovery is None and self._following is not None:
+            if self._following.may_become_master(stored, input_logger, output_logger):
+                self._resume(epoch, stored, inputs_from)
+            else:
+                self._stop_following()
+        if self._recovery is None:
+            self._begin(epoch, stored, inputs_from)
         if self._resumed:
-            self.checker.resumed += 1
-            self._following.take_over(self._recovery)
+            self._following.end_inputs()
             self._step()
-        else:
-            self._stop_following()
-            if positions:
-                self._ask(self._recovery.request(positions))
+        elif positions and self._following is None:
+            self._ask(self._recovery.request(positions))
         self._subscribe(False)
 
     def _stop_following(self):
-        if self._following is not None:
-            if self._following.begun:
-                self.core.checkpoint_id = 0
-            self._following.stop()
-            self._following = None
+        if self._following.begun:
+            self.core.checkpoint_id = 0
+        self._following.stop()
+        self._following = None
 
     def _all_loaded(self):
         if self.host.role is not self:

@@ -20,6 +20,7 @@ class Report(NamedTuple):
     moves: int
     replaced: int           # input loggers, output loggers and stores
     resumed: int            # failovers to a hot spare that went on from where it stood
+    went_ahead: int         # of them, those before all was fenced and redirected
     lost: int               # 1: the state was lost, as it must be
     digest: int
 
@@ -60,7 +61,8 @@ def run(seed, parts=Parts(), size=None):
     releases = group.checker.releases
     digest = random.Random(repr(releases)).getrandbits(64)
     return Report(seed, group.events.count, len(releases), group.controller.failovers, group.workers, group.checker.accesses,
-                  group.checker.cut_open, group.controller.moves, group.controller.changes.made, group.checker.resumed, int(bool(group.lost)), digest)
+                  group.checker.cut_open, group.controller.moves, group.controller.changes.made, group.checker.resumed,
+                  group.checker.went_ahead, int(bool(group.lost)), digest)
 
 
 def command(seed, size):

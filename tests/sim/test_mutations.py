@@ -10,8 +10,8 @@ from .faults import (AppliesDeltasTwice, CommitsAheadOfTheOutputLogger, DropsOrd
                      IsNotFencedStore, KeepsAnOpenPrefix, KeepsEpoch, LogsNoAccess, LosesDeterminantsAtFence, MergesNoClock, RecordsAgain,
                      ReleasesTooEarly, ReleasesUnstored, SendsNoClock, SendsNothingWhenFull, SkipsTheLogSpare, StartsUnprotected,
                      TrimsBeforeDurable, TrimsInputsTooFar, TrimsOutputsTooFar, TurnsBackTheClock)
-from .faults_following import (BeginsTooEarlySpare, CountsAsDurableSpare, FollowsOnSpare, ForgetsChangesSpare, KeepsNoOutputsSpare,
-                               KeepsOldPlacesSpare, RepeatsUnstoredSpare)
+from .faults_following import (BeginsTooEarlySpare, CountsAsDurableSpare, FollowsOnSpare, ForgetsChangesSpare, GoesAheadSpare,
+                               KeepsNoOutputsSpare, KeepsOldPlacesSpare, RepeatsUnstoredSpare)
 from .faults_replacements import (BeginsInTheMiddle, BeginsUncovered, ComesLate, CoversTooSoon, GoesOn, HeedsItsSuccessor, KeepsOutputEpoch,
                                   LosesTooSoon, NeverWaitsAgain, RepeatsNoTrim, SendsADelta, TakesFormerInputs, TellsNoTime,
                                   TellsTooLowNumbers, WaitsForNobody)
@@ -73,6 +73,7 @@ FAULTS = [
     (Parts(spare=CountsAsDurableSpare), "do not give the surviving state|does not give|in another order than|was not logged"),
     (Parts(spare=KeepsOldPlacesSpare), "surviving|does not give|in another order than|was not logged"),
     (Parts(spare=FollowsOnSpare), "surviving|is needed by step|in another order than|other values|was not logged|were promised"),
+    (Parts(spare=GoesAheadSpare), "left twice|surviving|in another order than was logged|were promised|is needed by step|was not logged"),
     (Parts(controller=LosesTooSoon), "was given up, and could be recovered"),
 ]
 

@@ -105,6 +105,7 @@ def test_schedules_do_what_they_are_for():
     assert sum(report.replaced for report in reports) > 120
     assert any(report.replaced and report.failovers and report.moves for report in reports)
     assert sum(report.resumed for report in reports) > 40
+    assert sum(report.went_ahead for report in reports) > 20
     assert sum(report.lost for report in reports) < 10
     assert sum(report.released for report in reports) > 4000
     assert {report.workers for report in reports} == {1, 2, 3, 4}
