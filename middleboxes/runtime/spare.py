@@ -219,7 +219,7 @@ class SpareRole(Role):
     # -- recovery
 
     def go_ahead(self, epoch, args):
-        """It may go on as the master of *epoch* as soon as the stream of the output logger has ended for it (docs/protocol.md, rule 27)."""
+        """It may go on as the master of *epoch* as soon as the stream of the output logger has ended for it (docs/protocol.md, rule 28)."""
         self._allowed = epoch, args
         self._look_ahead()
 
