@@ -259,7 +259,7 @@ class SpareRole(Role):
             self._recovery, self._resumed = None, False
             self._stop_following()
         elif self._recovery is None and self._following is not None:
-            if self._follows(args) and self._following.may_become_master(args["stored"]):
+            if self._follows(args) and self._following.may_become_master(args["stored"], _positions(args["positions"])):
                 self._resume(epoch, args["stored"], args["inputs_from"])
             else:
                 self._stop_following()
