@@ -104,7 +104,7 @@ def step(context, group, now_ns):
 
 
 def _let_go_ahead(context, group, now_ns):
-    """A hot spare goes on as soon as the output logger is fenced (docs/protocol.md, rule 27), if what others may tell can't matter."""
+    """A hot spare goes on as soon as the output logger is fenced (docs/protocol.md, rule 28), if what others may tell can't matter."""
     recovery, target = group.recovery, group.holders.get("master")
     if not recovery.calm or recovery.let_go_ahead or recovery.cold or target is None or group.spec.spare != "hot":
         return

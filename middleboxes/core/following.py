@@ -152,9 +152,12 @@ class Follower:
 
     # -- the failover
 
-    def may_become_master(self, stored):
-        """Whether it stands at or before *stored*, the recoverable prefix, and its stream has not ended before that."""
-        if not self.begun or len(stored) != len(self.master.workers):
+    def may_become_master(self, stored, positions=()):
+        """Whether it stands at or before *stored*, the recoverable prefix, and its stream has not ended before that.
+
+        *positions*: [n, k] per worker of the last durable checkpoint. One that is beyond the prefix has steps that a new output logger never had.
+        """
+        if not self.begun or len(stored) != len(self.master.workers) or any(k > end for (_, k), end in zip(positions, stored)):
             return False
         if self.fenced_epoch is not None and any(plan.last < k for plan, k in zip(self._replay.plans, stored)):
             return False                # another master was there meanwhile

@@ -140,9 +140,9 @@ class Following:
 
     # -- the failover
 
-    def may_become_master(self, stored):
-        """Whether it stands at or before *stored*, the recoverable prefix."""
-        return self._follower is not None and self._follower.may_become_master(stored)
+    def may_become_master(self, stored, positions=()):
+        """As the Follower's."""
+        return self._follower is not None and self._follower.may_become_master(stored, positions)
 
     def ended(self, epoch):
         """The recoverable prefix at which the stream of determinants ended when the output logger was fenced for *epoch*; else None."""

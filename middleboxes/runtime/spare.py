@@ -219,7 +219,7 @@ class SpareRole(Role):
     # -- recovery
 
     def go_ahead(self, epoch, args):
-        """It may go on as the master of *epoch* as soon as the stream of the output logger has ended for it (docs/protocol.md, rule 27)."""
+        """It may go on as the master of *epoch* as soon as the stream of the output logger has ended for it (docs/protocol.md, rule 28)."""
         self._allowed = epoch, args
         self._look_ahead()
 
@@ -259,7 +259,7 @@ class SpareRole(Role):
             self._recovery, self._resumed = None, False
             self._stop_following()
         elif self._recovery is None and self._following is not None:
-            if self._follows(args) and self._following.may_become_master(args["stored"]):
+            if self._follows(args) and self._following.may_become_master(args["stored"], _positions(args["positions"])):
                 self._resume(epoch, args["stored"], args["inputs_from"])
             else:
                 self._stop_following()

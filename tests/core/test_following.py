@@ -210,6 +210,8 @@ def test_a_stream_that_ended_before_the_recoverable_prefix_is_of_no_use():
     assert scene.follower.may_become_master([3]) and not scene.follower.may_become_master([4])
     assert not scene.follower.may_become_master([2]), "it stands beyond"
     assert not scene.follower.may_become_master([3, 3]), "another number of workers"
+    assert scene.follower.may_become_master([3], [(3, 3)])
+    assert not scene.follower.may_become_master([3], [(9, 4)]), "the output logger never had what only a checkpoint has"
 
 
 class Forgetful(Stamp):

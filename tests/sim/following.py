@@ -190,10 +190,10 @@ class Following:
         """Whether it follows these two."""
         return self._input_logger is input_logger and self._output_logger is output_logger
 
-    def may_become_master(self, stored, input_logger, output_logger):
+    def may_become_master(self, stored, input_logger, output_logger, positions=()):
         """Whether the recovery may go on from here."""
         return (self._follower is not None and self.is_same(input_logger, output_logger)
-                and self._follower.may_become_master(stored))
+                and self._follower.may_become_master(stored, positions))
 
     def ended(self, epoch):
         """The recoverable prefix at which the stream of determinants ended for *epoch*; else None."""

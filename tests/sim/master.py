@@ -312,7 +312,7 @@ class SpareRole:
         self._confirmed = True
         self._input_logger, self._output_logger = input_logger, output_logger
         if self._recovery is None and self._following is not None:
-            if self._following.may_become_master(stored, input_logger, output_logger):
+            if self._following.may_become_master(stored, input_logger, output_logger, positions):
                 self._resume(epoch, stored, inputs_from)
             else:
                 self._stop_following()

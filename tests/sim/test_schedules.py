@@ -83,6 +83,11 @@ def test_a_role_that_dies_as_it_sends_does_nothing_in_its_host_s_next_life():
     assert fired == ["alive"]
 
 
+def test_a_hot_spare_does_not_go_on_before_a_checkpoint_that_a_new_output_logger_has_not_heard_of():
+    """Its stream, of that output logger, begins with the first step, and lacks what the former one had."""
+    run(110019842, size=Size.of(110019842)._replace(crashes=5, without=("duplication", "slow")))
+
+
 def test_equal_seeds_give_equal_schedules():
     for seed in range(20):
         assert run(seed) == run(seed)
