@@ -132,7 +132,7 @@ def _split(header, records):
     first, second = [], []
     half = count // 2
     for name, *columns in records:
-        gone, keys, values = map(unpack_column, columns)
+        gone, keys, values = (list(unpack_column(column)) for column in columns)
         keep_gone = min(half, len(gone))
         keep = min(half - keep_gone, len(keys))
         half -= keep_gone + keep

@@ -6,9 +6,10 @@ import pytest
 
 from middleboxes.core import checkpoint as module
 from middleboxes.core.channel import pack, unpack
-from middleboxes.core.checkpoint import CHUNK_BYTES_MAX, COVERED, KEYS_PER_CHUNK, Assembler, CheckpointError, Folded, decode_chunk, encode_chunks
+from middleboxes.core.checkpoint import CHUNK_BYTES_MAX, COVERED, KEYS_PER_CHUNK, Assembler, CheckpointError, Folded, all_of, decode_chunk, encode_chunks
 from middleboxes.core.columns import pack_column, unpack_column
 from middleboxes.core.messages import MESSAGE_BYTES_MAX, VERSION
+from middleboxes.core.state import Map
 
 from .boxes import assembled, checkpoint, contents, master, mutations, packet
 
@@ -46,6 +47,20 @@ def test_chunks_of_large_values_still_fit_a_message():
     assert max(map(len, chunks)) <= CHUNK_BYTES_MAX < MESSAGE_BYTES_MAX
     assert merged(assembled(chunks)[1].records)["a"][1] == list(range(600))
     assert [decode_chunk(chunk)[0] is not None for chunk in chunks] == [True] + [False] * (len(chunks) - 1)
+
+
+def test_large_values_of_all_of_the_state_fit_messages_from_master_and_store():
+    variable = Map().fresh("a")
+    for i in range(600):
+        variable[i] = bytes(10_000)
+    at_master = list(encode_chunks(HEADER, all_of({"a": variable})))
+    store = Folded()
+    store.fold(*assembled(at_master))
+    (_, base, at_store), = store.since(0)
+    assert base == 0
+    for chunks in (at_master, list(at_store)):
+        assert max(map(len, chunks)) <= CHUNK_BYTES_MAX
+        assert merged(assembled(chunks)[1].records)["a"] == ([], list(range(600)), [bytes(10_000)] * 600)
 
 
 def test_chunks_are_made_lazily():
