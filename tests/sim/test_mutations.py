@@ -18,7 +18,7 @@ from .faults_replacements import (BeginsInTheMiddle, BeginsUncovered, ComesLate,
 from .group import Parts
 from .run import run
 
-SCHEDULES_MAX = 1500
+SCHEDULES_MAX = 6000
 
 
 #: each fault with what must be said about it: being caught by accident proves nothing

@@ -54,8 +54,8 @@ def test_a_checkpoint_that_gets_durable_between_the_fences_explains_what_left():
     assert report.failovers and report.replaced and not report.lost
 
 
-@pytest.mark.parametrize("seed, said", [(24, "does not come to rest"), (5494, "does not come to rest"), (8285, "does not come to rest"),
-                                        (888, "not in the recoverable prefix"), (3973, "not in the recoverable prefix"), (10330, "left twice")])
+@pytest.mark.parametrize("seed, said", [(24, "does not come to rest"), (5494, "does not come to rest"), (3973, "not in the recoverable prefix"),
+                                        (10330, "not in the recoverable prefix")])
 def test_what_a_late_switch_leads_to_a_former_output_logger_does_no_harm(seed, said):
     """In the same epoch as the new one it acknowledges what that lacks for ever, and lets out what nothing explains."""
     assert run(seed).replaced
