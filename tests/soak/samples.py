@@ -24,14 +24,17 @@ def network():
 
 def sample(**changes):
     """The counters and the network's, with *changes*: role__counter=value to add."""
-    found = {**counters(), "network": network()}
+    return _changed({**counters(), "network": network()}, changes)
+
+
+def zero(**changes):
+    """The same before any traffic."""
+    found = deepcopy({**counters(), "network": network()})
+    return _changed({role: dict.fromkeys(values, 0) for role, values in found.items()}, changes)
+
+
+def _changed(found, changes):
     for name, value in changes.items():
         role, counter = name.split("__")
         found[role][counter] += value
     return found
-
-
-def zero():
-    """The same before any traffic."""
-    found = deepcopy({**counters(), "network": network()})
-    return {role: dict.fromkeys(values, 0) for role, values in found.items()}

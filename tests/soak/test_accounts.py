@@ -24,6 +24,22 @@ def test_one_beat_that_came_late_is_none_either():
     assert violations == []
 
 
+def test_a_frame_between_every_second_pair_of_beats_is_none_either():
+    def rest(make, late):
+        return [make(), make(**{late: 1})] * 15
+    late = "output_logger__data_others"
+    for before, after in ((rest(zero, late), rest(sample, late)), ([zero()] * 30, rest(sample, late)), (rest(zero, late), [sample()] * 30)):
+        assert accounts.check(before, after, 1)[1] == []
+
+
+@pytest.mark.parametrize("lost", [1, 2, -1, -2])
+def test_a_frame_that_is_missing_at_every_beat_is_told_though_another_is_late_now_and_then(lost):
+    late = {"output_logger__data_others": 1 - lost}
+    after = [sample(output_logger__data_others=-lost)] * 24 + [sample(**late)] * 6
+    _, violations = accounts.check([zero()] * 30, after, 1)
+    assert any("frames that the master sent" in text for text in violations)
+
+
 @pytest.mark.parametrize("change, said", [
     ("network__edge", "from the edge"),
     ("input_logger__received", "frames received there"),
