@@ -4,7 +4,7 @@ A column is a list, or, if all of it are ints that fit 64 bits with their sign, 
 
     width: u8 (1 to 8), each number less the least one: *width* bytes, the least one: i64
 
-So a table of numbers is encoded and loaded without an object for any of them (``pack_entries``, ``Map.apply`` in middleboxes.core.state).
+So a table of numbers (middleboxes.core.table) is encoded and loaded without an object for any of them.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE

@@ -3,7 +3,8 @@
     network     virtual time, hosts, a lossy data network, ordered control connections
     witness     the middlebox whose outputs and state show any mistake
     roles       input logger, output logger and store on hosts
-    master      the master's and the spare's role
+    master      the master's role
+    spare       the spare's role
     controller  the failover sequence, false suspicions included
     changes     the replacement of input logger, output logger and store
     following   hot spares, and what loggers send to them

@@ -6,8 +6,9 @@ Moves of the master are failovers that begin when it has stopped. What else is r
 from middleboxes.core.frames import virtual_mac
 
 from .changes import LOGS, Changes, Lost
-from .master import MasterRole, SpareRole
+from .master import MasterRole
 from .network import MS
+from .spare import SpareRole
 
 
 class Controller:

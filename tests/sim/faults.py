@@ -9,7 +9,8 @@ from middleboxes.core.outputlog import OutputLogger
 from middleboxes.core.sharing import Session
 
 from .controller import Controller
-from .master import MasterRole, SpareRole
+from .master import MasterRole
+from .spare import SpareRole
 
 
 class ReleasesTooEarly(OutputLogger):

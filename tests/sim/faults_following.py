@@ -3,7 +3,7 @@
 from middleboxes.core.following import Follower
 
 from .following import Following
-from .master import SpareRole
+from .spare import SpareRole
 
 
 class RepeatsUnstored(Follower):

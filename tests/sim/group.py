@@ -14,9 +14,10 @@ from middleboxes.core.sharing import State
 from .changes import LOGS, Lost
 from .checkers import Checker, Violation, require
 from .controller import Controller
-from .master import MasterRole, SpareRole
+from .master import MasterRole
 from .network import MS, US, Events, Host, Network
 from .roles import InputLoggerRole, OutputLoggerRole, StoreRole
+from .spare import SpareRole
 from .witness import INPUT, Witness
 
 DETECTION_NS = 2 * MS
