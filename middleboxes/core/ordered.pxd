@@ -8,6 +8,9 @@ cdef enum:
     # entries are in chunks of so many
     CHUNK_BITS = 9
     CHUNK = 1 << CHUNK_BITS
+    # and buckets in segments
+    SEGMENT_BITS = 10
+    SEGMENT = 1 << SEGMENT_BITS
 
 
 cdef struct Entry:
@@ -60,3 +63,20 @@ cdef inline object value_of(Entry *entry):
 
 cdef int set_value(Entry *entry, object value) except -1
 cdef int set_number(Entry *entry, int64_t number) except -1
+
+
+cdef inline uint32_t mixed(Py_hash_t hash) noexcept:
+    """32 bits that all bits of *hash* have a part in, as if by chance: that of an int is the int, and those of a table often follow each other."""
+    cdef uint64_t bits = <uint64_t> hash
+    bits = (bits ^ (bits >> 32)) * 0xD6E8FEB86659FD93ULL
+    return <uint32_t> (((bits ^ (bits >> 32)) * 0xD6E8FEB86659FD93ULL) >> 32)
+
+
+cdef inline uint32_t *bucket_number(Ordered table, uint32_t number) noexcept:
+    return &table._segments[number >> SEGMENT_BITS][number & (SEGMENT - 1)]
+
+
+cdef inline uint32_t *bucket_of(Ordered table, Py_hash_t hash) noexcept:
+    """Where the chain of entries begins that those with *hash* are in."""
+    cdef uint32_t number = mixed(hash) & (2 * table._mask + 1)
+    return bucket_number(table, number if number < table._buckets else number & table._mask)

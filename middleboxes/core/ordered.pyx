@@ -23,18 +23,15 @@ cdef extern from "Python.h":
     long long PyLong_AsLongLongAndOverflow(object number, int *overflow) except? -1
 
 cdef enum:
-    SEGMENT_BITS = 10
-    SEGMENT = 1 << SEGMENT_BITS         # buckets
     # at most three keys for four buckets
     LOAD_KEYS = 3
     LOAD_BUCKETS = 4
     PLACES_MAX = 0xFFFF0000
 
 
-cdef inline uint32_t mixed(Py_hash_t hash) noexcept:
-    """32 bits that all bits of *hash* have a part in: that of an int is the int."""
-    cdef uint64_t bits = <uint64_t> hash
-    return <uint32_t> (((bits ^ (bits >> 32)) * 0x9E3779B97F4A7C15ULL) >> 32)
+def mixed_bits(Py_hash_t hash):
+    """Where a hash leads to, for a test: the lowest bits choose the bucket."""
+    return mixed(hash)
 
 
 cdef inline bint is_plain_int(object key, Py_hash_t hash) except -1:
@@ -92,16 +89,6 @@ cdef void *taken(size_t count, size_t size) except NULL:
     if memory is NULL:
         raise MemoryError("no room for another key")
     return memory
-
-
-cdef inline uint32_t *bucket_number(Ordered table, uint32_t number) noexcept:
-    return &table._segments[number >> SEGMENT_BITS][number & (SEGMENT - 1)]
-
-
-cdef inline uint32_t *bucket_of(Ordered table, Py_hash_t hash) noexcept:
-    """Where the chain of entries begins that those with *hash* are in."""
-    cdef uint32_t number = mixed(hash) & (2 * table._mask + 1)
-    return bucket_number(table, number if number < table._buckets else number & table._mask)
 
 
 cdef class Ordered:

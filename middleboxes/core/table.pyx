@@ -9,10 +9,27 @@ from libc.stdlib cimport free, malloc
 
 from .columns cimport Numbers, number_at, open_numbers, pack_numbers
 from .columns import column_length
-from .ordered cimport Entry, Ordered, entry_at, key_of, set_number, set_value, value_of
+from .ordered cimport Entry, Ordered, bucket_of, entry_at, key_of, set_number, set_value, value_of
+
+cdef extern from *:
+    void __builtin_prefetch(const void *memory) nogil
+
+cdef enum:
+    # of packed keys to set, so many are looked at before their turn: their memory is in no cache, and comes meanwhile
+    AHEAD = 16
 
 #: an int from 0 to below this is its own hash
 cdef int64_t _HASH_MODULUS = (1LL << 61) - 1
+
+
+cdef inline void look_ahead(Ordered table, const Numbers *keys, Py_ssize_t number) noexcept:
+    """Have the memory of *keys* on the way that come after the one of that *number*: first of their buckets, then of the first entries there."""
+    cdef uint32_t place
+    if number + AHEAD < keys.count and table._buckets:
+        __builtin_prefetch(bucket_of(table, number_at(keys, number + AHEAD)))
+        place = bucket_of(table, number_at(keys, number + AHEAD // 2))[0]
+        if place:
+            __builtin_prefetch(entry_at(table, place))
 
 
 cdef class Table(Ordered):
@@ -113,7 +130,11 @@ cdef class Table(Ordered):
         if packed_values:
             open_numbers(values, &others)
         for number in range(count):
-            place = self._place_of_number(number_at(&numbers, number), True) if packed_keys else self._place_of(keys[number], True)
+            if packed_keys:
+                look_ahead(self, &numbers, number)
+                place = self._place_of_number(number_at(&numbers, number), True)
+            else:
+                place = self._place_of(keys[number], True)
             if packed_values:
                 set_number(entry_at(self, place), number_at(&others, number))
             else:

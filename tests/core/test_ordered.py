@@ -4,7 +4,9 @@ import random
 
 import pytest
 
+from middleboxes.core.ordered import mixed_bits
 from middleboxes.core.state import IdleTimers, Map, StateError
+from middleboxes.sdk.packet import endpoint
 
 from ..columns import items_of
 
@@ -144,3 +146,19 @@ def test_values_and_keys_are_given_back():
     live[key] = value
     del live
     assert (sys.getrefcount(key), sys.getrefcount(value)) == before
+
+
+@pytest.mark.parametrize("keys", [
+    pytest.param([endpoint(17, 0xC6120101 + n // 20000, 10000 + n % 20000) for n in range(100000)], id="ports of few hosts"),
+    pytest.param([endpoint(6, 0x0A000000 + n, 443) for n in range(100000)], id="one port of many hosts"),
+    pytest.param([endpoint(17, 0x0A000001, 2 * n) for n in range(32000)], id="even ports of one host"),
+    pytest.param(list(range(100000)), id="numbers"), pytest.param([n << 20 for n in range(100000)], id="multiples"),
+    pytest.param([1_700_000_000_000_000_000 + n * 100_000 for n in range(100000)], id="times")])
+def test_keys_that_follow_each_other_are_spread_over_the_buckets_as_if_by_chance(keys):
+    """So a lookup passes few others: each is memory that is in no cache. Evenly by chance, n keys in m buckets make n / 2m pairs for each key."""
+    size = 1 << 17
+    counts = [0] * size
+    for key in keys:
+        counts[mixed_bits(key) % size] += 1
+    pairs = sum(count * (count - 1) // 2 for count in counts) / len(keys)
+    assert pairs == pytest.approx(len(keys) / (2 * size), rel=0.1)
