@@ -21,6 +21,7 @@ import subprocess
 from middleboxes.core.frames import format_mac, virtual_mac
 from topologies.network import datapath
 
+from ..emulator.openvswitch import ensure_running
 from ..errors import UsageError
 from ..running import undisturbed
 
@@ -150,8 +151,7 @@ def _script(space):
 
 def _plug():
     """Links to the bridge for every interface: {(host, interface): OpenFlow port}."""
-    if not os.path.exists("/run/openvswitch/db.sock"):
-        raise UsageError("bench: Open vSwitch is not running (service openvswitch-switch start)")
+    ensure_running()
     ends = [end for path in _PATHS for end in path] + [(name, "d") for name in _DATA]
     ports, lines, words = {}, [], ["--", "add-br", BRIDGE, "--", "set", "bridge", BRIDGE, "fail_mode=secure"]
     if datapath() == "user":

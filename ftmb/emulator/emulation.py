@@ -9,7 +9,7 @@ from topologies.network import Network, NetworkError
 
 from .. import plan as planning
 from ..errors import UsageError
-from . import environment, processes, report, rest
+from . import environment, openvswitch, processes, report, rest
 from .faults import Node, Trunk
 from .ledger import Ledger, is_alive, start_time
 from .readiness import check_running, wait_protected
@@ -41,12 +41,14 @@ class Emulation:
         environment.check_programs()
         environment.check_namespaces()
         environment.check_applications(self._applications)
-        environment.check_openvswitch()
+        openvswitch.ensure_running()
         environment.check_ports(self._configuration)
         environment.check_bundles(self._configuration.bundles)
         environment.check_names(self._plan, self._configuration)
         self._progress(f"network: {len(self._plan.bridges())} switch(es), {len(self._plan.hosts)} hosts, "
                        f"{len(self._plan.nodes)} nodes")
+        if advice := openvswitch.advice():
+            self._progress(advice)
         self._write_files()
         try:
             self._build_network()

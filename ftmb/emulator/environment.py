@@ -14,7 +14,6 @@ from .cleanup import existing
 _PROGRAMS = {"ip": "iproute2", "ethtool": "ethtool", "ifconfig": "net-tools", "mnexec": "mininet",
              "ovs-vsctl": "openvswitch-switch", "ovs-ofctl": "openvswitch-switch"}
 _OVS_TIMEOUT_S = 5
-_SERVICE_TIMEOUT_S = 60
 _LISTEN = "0A"
 
 
@@ -42,32 +41,6 @@ def check_namespaces():
     if done.returncode:
         raise UsageError("network and mount namespaces can't be made here (a container without the privilege, or a chroot "
                          f"that is no mount point?): `mnexec -n true` said: {done.stderr.strip() or done.returncode}")
-
-
-def check_openvswitch():
-    """Open vSwitch answers; it is started once if it does not run."""
-    if not _openvswitch_answers():
-        command = ["service", "openvswitch-switch", "start"]
-        if Path("/run/systemd/system").is_dir():
-            command = ["systemctl", "start", "openvswitch-switch"]
-        try:
-            # Its daemons keep what they inherit: no pipe of ours may be among that.
-            subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                           timeout=_SERVICE_TIMEOUT_S, check=False)
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise UsageError(f"Open vSwitch does not run, and `{' '.join(command)}` failed: {error}") from error
-        if not _openvswitch_answers():
-            raise UsageError(f"Open vSwitch does not answer, and `{' '.join(command)}` did not help: "
-                             "see /var/log/openvswitch")
-
-
-def _openvswitch_answers():
-    # The switch daemon too: without it ovs-vsctl waits for ever.
-    for command in (["ovs-vsctl", f"--timeout={_OVS_TIMEOUT_S}", "show"],
-                    ["ovs-appctl", f"--timeout={_OVS_TIMEOUT_S}", "-t", "ovs-vswitchd", "version"]):
-        if subprocess.run(command, capture_output=True, check=False).returncode:
-            return False
-    return True
 
 
 def check_applications(names):

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from ftmb.emulator.openvswitch import ensure_running
+
 from .machine import command, environment, output, snapshot
 
 TIMEOUT_S = 60
@@ -56,7 +58,7 @@ def clean_machine(directory):
         pytest.fail("a network is up on this machine: run `ftmb down` before the tests")
     product = Product(directory)
     product("status", code=2)       # starts nothing, but everything is imported once
-    subprocess.run(["service", "openvswitch-switch", "start"], capture_output=True, check=False)
+    ensure_running()
     output("ovs-vsctl", "--timeout=5", "show")
     before = snapshot()
     try:

@@ -14,6 +14,7 @@ import pytest
 from deployments import single
 from fake_agent import SocketAgent
 
+from ftmb.emulator.openvswitch import ensure_running
 from ryu_app.deployment import parse
 from ryu_app.steering import Steering, openflow_group_id, virtual_mac, wanted
 
@@ -66,10 +67,7 @@ class Lab:
         return sorted(place.port for place in [*places, *(host.place for host in self.deployment.hosts.values())])
 
     def build(self):
-        if subprocess.run(["ovs-vsctl", "--timeout=5", "show"], capture_output=True, timeout=30).returncode:
-            # daemons keep no pipe of ours: waiting for its end would never end
-            subprocess.run(["service", "openvswitch-switch", "start"], check=True, timeout=60,
-                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        ensure_running()
         _run("ovs-vsctl", "add-br", BRIDGE, "--", "set", "bridge", BRIDGE, "datapath_type=netdev", "fail_mode=secure",
              "protocols=OpenFlow13", "other-config:datapath-id=0000000000000001")
         for port in self.ports():
