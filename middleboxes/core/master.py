@@ -27,6 +27,8 @@ from .steps import BATCH_BYTES_MAX, Steps, Worker
 #: Steps beyond the last durable checkpoint, at most. Below what an output logger stores (its items_max), so that
 #: with the store away the master stops first: a full output log could never acknowledge the checkpoint that frees it.
 UNDURABLE_MAX = 1 << 19
+#: a cut that says nothing new but where it is may wait while no more steps than this are to be repeated without it
+QUIET_STEPS_MAX = 64
 #: determinants are asked for again in portions: a long gap must not hold up packets
 RESENT_BATCHES_MAX = 16
 #: above every epoch: who takes inputs only from here on takes none
@@ -187,6 +189,13 @@ class Master(Steps):
                    random=[worker.context.random_state for worker in self.workers],
                    times_ns=[worker.last_ns for worker in self.workers],
                    keys=count_keys(self.function.variables) if full else {}, sharing=self.state.header(), changes=changes)
+
+    @property
+    def quiet(self):
+        """Whether a cut now would say nothing that the last durable one does not, but for a few steps that changed nothing."""
+        if self._durable is None or any(variable.has_changes for variable in self.function.variables.values()):
+            return False
+        return sum(worker.k - worker.durable_k for worker in self.workers) <= QUIET_STEPS_MAX
 
     def acknowledged_all(self, cut):
         """Whether the output logger holds all determinants before *cut*; only then may the cut be committed.

@@ -12,6 +12,8 @@ from .role import ROLE_FAILURES, Role, RoleError
 from .workers import WorkerThreads
 
 CHECKPOINT_RETRY_NS = 100_000_000
+#: An idle master cuts this seldom at least: what a checkpoint's loggers trim by, and may have missed, comes again with the next.
+QUIET_NS_MAX = 1_000_000_000
 
 
 class MasterRole(Role):
@@ -35,6 +37,7 @@ class MasterRole(Role):
         self._on_durable = on_durable
         self._covers_told = {}          # which replacements are covered, as the controller was told
         self._timer = None
+        self._quiet_until_ns = 0        # an idle group's next checkpoint may wait so long
         self._bad_frames = 0
         self._threads = None            # of several workers, once live
         self._early = []                # their inputs until then
@@ -180,6 +183,13 @@ class MasterRole(Role):
         self._connection = self.node.connect(self, self._store_address, self._store_opened, self._store_message,
                                              self._store_closed)
 
+    def _due(self):
+        """The interval is over. Where nothing goes on a cut may wait: each wakes store, loggers and this one twice."""
+        if self.core.quiet and self.loop.now_ns() < self._quiet_until_ns:
+            self._timer = self.after(self._interval_ns, self._due)
+        else:
+            self._checkpoint()
+
     def _checkpoint(self):
         """Cut now; the chunks go out in slices between packets."""
         self._timer = None
@@ -259,7 +269,8 @@ class MasterRole(Role):
         if self._again:
             self._checkpoint()
         elif not self.core.stopped:
-            self._timer = self.after(self._interval_ns, self._checkpoint)
+            self._quiet_until_ns = self.loop.now_ns() + QUIET_NS_MAX
+            self._timer = self.after(self._interval_ns, self._due)
         self.node.hold_inputs()
         if self._threads is not None:
             self._threads.wake()

@@ -3,8 +3,8 @@
 import pytest
 
 from middleboxes.core.frames import FrameError, InputEncoder, decode_output, decode_trim, encode_ack
-from middleboxes.core.master import RESENT_BATCHES_MAX
-from middleboxes.sdk import Map
+from middleboxes.core.master import QUIET_STEPS_MAX, RESENT_BATCHES_MAX
+from middleboxes.sdk import Counter, Map, Middlebox
 
 from .boxes import GROUP, MAC, Stamp, checkpoint, contents, master, output_logger, outputs, packet, released, tick
 
@@ -161,6 +161,38 @@ def test_a_cut_may_be_committed_once_the_output_logger_has_what_precedes_it():
     assert not core.acknowledged_all(cut)
     ack(core, 1)
     assert core.acknowledged_all(cut)
+
+
+class Still(Middlebox):
+    """Changes its state when the frame says so only."""
+
+    ports = ("inside", "outside")
+    changes = Counter()
+
+    def handle(self, frame, ctx):
+        if frame == b"change":
+            self.changes.add()
+
+    def tick(self, ctx):
+        pass
+
+
+def test_a_cut_may_wait_while_a_few_steps_changed_nothing():
+    core = master(Still)
+    assert not core.quiet, "nothing is durable yet"
+    core.durable(core.cut())
+    for n in range(1, QUIET_STEPS_MAX + 1):
+        core.process(0, tick(n) if n % 2 else packet(n))
+        assert core.quiet
+    core.process(0, tick(n + 1))
+    assert not core.quiet, "many are to be repeated, and fill the logs"
+    core.durable(core.cut())
+    assert core.quiet
+    core.process(0, packet(n + 2, b"change"))
+    assert not core.quiet
+    cut = core.cut()
+    core.durable(cut)
+    assert core.quiet
 
 
 def test_durable_tells_both_loggers():

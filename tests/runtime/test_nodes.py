@@ -118,9 +118,9 @@ def serve_for(harness, seconds):
     harness.until(lambda: time.monotonic() > deadline, seconds + 5)
 
 
-def ping(count):
+def ping(count, interval_s=0.005):
     """A ping through the NAT, 200 packets a second."""
-    return in_host("inside", "ping", "-i", "0.005", "-c", str(count), "-W", "2", "-q", "192.0.2.1")
+    return in_host("inside", "ping", "-i", str(interval_s), "-c", str(count), "-W", "2", "-q", "192.0.2.1")
 
 
 def received(harness, process):
@@ -210,3 +210,19 @@ def test_a_store_that_comes_back_empty_is_filled_from_the_living_master(harness)
     harness.until(lambda: "m1" not in harness.connections)
     group.fail_over("m2")
     assert received(harness, process) >= 595
+
+
+def test_an_idle_group_makes_few_checkpoints_and_one_with_traffic_makes_them_in_time(harness):
+    """A tick changes nothing of a NAT; of a thousand packets a second there are too many to be repeated. Both intervals are 50 ms here."""
+    group = Group(harness)
+
+    def done():
+        return group.counters("il", "input-logger")["ticks"], group.counters("st", "store")["checkpoint"]
+    ticks, checkpoints = done()
+    harness.until(lambda: done()[0] >= ticks + 60, 20)
+    ticks, checkpoints = (now - before for now, before in zip(done(), (ticks, checkpoints)))
+    assert 1 <= checkpoints <= ticks / 5
+    before = done()
+    received(harness, ping(2000, 0.001))
+    ticks, checkpoints = (now - first for now, first in zip(done(), before))
+    assert checkpoints >= ticks / 3
