@@ -31,12 +31,13 @@ _SOME = 20
 class Watched(NamedTuple):
     """What was seen of one group: *inputs* [(epoch, Input)] in order of n, *outputs* [(number of the port, frame)] in order of time.
 
-    *settled*: how many of these came before, or as, the answer to the last packet; the others may be of ticks after all that was seen.
+    *settled*: those of them that came before, or as, the answer to the last packet at the same port; the others may be of ticks after all that was
+    seen. (What leaves by one port keeps its order, but the switch may hand on what left by another port later first.)
     """
 
     inputs: list
     outputs: list
-    settled: int
+    settled: list
 
 
 def by_ident(frames):
@@ -129,8 +130,8 @@ def _is_template(frame):
 
 
 def differences(wanted, got, settled=None):
-    """Texts: what *got* lacks of *wanted*, and what the first *settled* of it have besides; lists of (port, frame), as multisets."""
-    missing, besides = Counter(wanted) - Counter(got), Counter(got[:settled]) - Counter(wanted)
+    """Texts: what *got* lacks of *wanted*, and what *settled* (of *got*; None: all) has besides; lists of (port, frame), as multisets."""
+    missing, besides = Counter(wanted) - Counter(got), Counter(got if settled is None else settled) - Counter(wanted)
     return [f"{what} at port {port}, {count} times: {frame.hex()}" for what, which in (("missing", missing), ("too much", besides))
             for (port, frame), count in sorted(which.items())]
 

@@ -160,7 +160,8 @@ class Replay:
         return [each._replace(inputs=oracle.log_of(each.inputs)) for each in self._watched_now(capture)]
 
     def _watched_now(self, capture):
-        found = [oracle.Watched([], [], 0) for _ in self._subjects]
+        found = [oracle.Watched([], [], []) for _ in self._subjects]
+        later = {end: [] for end in self._ends.values()}        # outputs since the last that ends a part there
         for interface, frame in capture.frames():
             if interface == self._logger:
                 hop = hop_of(frame)
@@ -171,8 +172,10 @@ class Replay:
                 number, side = self._ends[interface]
                 if frame[6:12] == self._subjects[number].sides[side].port_mac:
                     found[number].outputs.append((side, frame))
+                    later[number, side].append((side, frame))
                     if _ends_part(frame, 2):
-                        found[number] = found[number]._replace(settled=len(found[number].outputs))
+                        found[number].settled.extend(later[number, side])
+                        later[number, side].clear()
         return found
 
 

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 
+from ftmb.emulator.openvswitch import ensure_running
 from middleboxes.runtime.connection import Listener
 from middleboxes.runtime.loop import Loop
 from topologies.network import datapath
@@ -59,6 +60,7 @@ class Harness:
         return full
 
     def _build(self):
+        ensure_running()
         hub = self._namespace("hub")
         run("ip link add mgmt type bridge; ip link set mgmt up", hub)
         run(f"ovs-vsctl add-br {DATA} -- set bridge {DATA} fail_mode=secure "

@@ -181,9 +181,10 @@ def test_an_accept_that_fails_is_counted_and_the_next_one_served(served, monkeyp
         return accept()
 
     monkeypatch.setattr(server._listener, "accept", failing)
+    clients = []                        # a connection that nobody keeps is closed
     for name in ("m1", "m2"):           # the first ends the accept that was under way
-        client = Client(server.port, name).authenticate()
-        client.send({**HELLO, "node": name})
+        clients.append(Client(server.port, name).authenticate())
+        clients[-1].send({**HELLO, "node": name})
         assert heard.get() == (name, "hello")
     assert server.counters["not_accepted"] == 2
 
