@@ -34,7 +34,7 @@ cdef class Loop:
 
     cdef object _poll, _posted
     cdef dict _handlers
-    cdef list _timers, _work
+    cdef list _timers, _work, _easy
     cdef int64_t _numbers
     cdef bint _running
     cdef int _fileno, _wake_read, _wake_write
@@ -45,6 +45,7 @@ cdef class Loop:
         self._handlers = {}         # fd -> [on_readable, on_writable]
         self._timers = []           # heap of [when_ns, number, function or None]
         self._numbers = 0
+        self._easy = []             # [(when_ns at the earliest, timer)]: those that may come early, a few
         self._work = []
         self._running = False
         self._posted = deque()      # appended to by any thread, taken from by the loop's only
@@ -80,6 +81,10 @@ cdef class Loop:
     def after(self, delay_ns, function):
         """Call *function* in *delay_ns*."""
         return self.at(clock_ns(CLOCK_MONOTONIC) + delay_ns, function)
+
+    def ease(self, timer, slack_ns):
+        """*timer* may come up to *slack_ns* sooner, in a turn that something else has made: waking up costs more than most timers do."""
+        self._easy.append((timer[0] - slack_ns, timer))
 
     @staticmethod
     def cancel(timer):
@@ -141,6 +146,8 @@ cdef class Loop:
         cdef int64_t when_ns
         if self._work:
             return 0
+        while self._timers and (<list> self._timers[0])[2] is None:
+            heapq.heappop(self._timers)         # nobody is to be woken for a forgotten one
         if not self._timers:
             return -1
         when_ns = (<list> self._timers[0])[0]
@@ -166,7 +173,28 @@ cdef class Loop:
             when_ns = (<list> self._timers[0])[0]
             if when_ns > now_ns:
                 break
-            function = heapq.heappop(self._timers)[2]
+            timer = heapq.heappop(self._timers)
+            function, timer[2] = timer[2], None
             if function is not None:
+                function()
+        if self._easy:
+            self._call_early(now_ns)
+        return 0
+
+    cdef int _call_early(self, int64_t now_ns) except -1:
+        """Call what may come early; what has come in time, or was forgotten, is no more."""
+        cdef Py_ssize_t number = 0
+        cdef int64_t when_ns
+        cdef tuple easy
+        while number < len(self._easy):
+            easy = self._easy[number]
+            when_ns, timer = easy
+            function = timer[2]
+            if function is not None and when_ns > now_ns:
+                number += 1
+                continue
+            del self._easy[number]
+            if function is not None:
+                timer[2] = None
                 function()
         return 0

@@ -187,6 +187,7 @@ class MasterRole(Role):
         """The interval is over. Where nothing goes on a cut may wait: each wakes store, loggers and this one twice."""
         if self.core.quiet and self.loop.now_ns() < self._quiet_until_ns:
             self._timer = self.after(self._interval_ns, self._due)
+            self.loop.ease(self._timer, self._interval_ns // 10)
         else:
             self._checkpoint()
 

@@ -4,7 +4,6 @@ import gc
 import os
 import sys
 import time
-from collections import Counter
 
 from ..core.frames import HOP_ACK, HOP_INPUT
 from ..core.recovery import LiveBuffer
@@ -28,6 +27,8 @@ from .store import StoreRole
 EARLY_GROUPS_MAX = 16
 #: batches read at most before a fence: as much as a socket's queue can hold
 DRAIN_BATCHES_MAX = 4096
+#: what a link counts, besides what it receives
+DATA_COUNTERS = {"data_sent": "sent", "data_send_failed": "send_failed", "data_oversize": "oversize", "data_overrun": "overrun"}
 #: which role serves a message of a client
 SERVED_BY = {"checkpoint": "store", "subscribe": "store", "inputs": "input-logger", "follow_inputs": "input-logger",
              "unfollow_inputs": "input-logger", "determinants": "output-logger", "follow_determinants": "output-logger",
@@ -99,12 +100,13 @@ class Node:
 
     def data_counters(self, inputs=(), others=()):
         """Frames of the data network at this node: at its own sockets and at those of workers with these counts."""
-        total = Counter(data_inputs=0, data_others=0)
+        total = {"data_inputs": 0, "data_others": 0, **dict.fromkeys(DATA_COUNTERS, 0)}
         for name, found in (("data_inputs", (self._inputs.counts(), *inputs)), ("data_others", (self._others.counts(), self._outgoing.counts(), *others))):
             for counts in found:
                 total[name] += counts["received"]
-                total.update({f"data_{key}": counts[key] for key in ("sent", "send_failed", "oversize", "overrun")})
-        return dict(total)
+                for counter, key in DATA_COUNTERS.items():
+                    total[counter] += counts[key]
+        return total
 
     # -- what the controller is told and asks for
 
