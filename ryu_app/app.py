@@ -22,7 +22,6 @@ from ryu.lib import hub
 from ryu.ofproto import ofproto_v1_3
 
 from . import actions, switches
-from .context import TICK_INTERVAL_NS
 from .controller import Controller
 from .deployment import Place, load, read_key
 from .events import EventLog, Stream
@@ -115,17 +114,17 @@ class FtmbController(app_manager.RyuApp):
 
     def start(self):
         super().start()
-        self.threads += [hub.spawn(self._server.serve), hub.spawn(self._every, TICK_INTERVAL_NS / 1e9, self._on_tick),
-                         hub.spawn(self._every, AUDIT_INTERVAL_S, self._on_audit)]
+        self.threads += [hub.spawn(self._server.serve), hub.spawn(self._every, lambda: self.core.next_tick_ns(time.monotonic_ns()) / 1e9, self._on_tick),
+                         hub.spawn(self._every, lambda: AUDIT_INTERVAL_S, self._on_audit)]
 
     # -- everything becomes an event of this app's loop
 
     def _post(self, method, *args):
         self.send_event(self.name, EventCall(method, *args))
 
-    def _every(self, interval_s, method):
+    def _every(self, next_s, method):
         while True:
-            hub.sleep(interval_s)
+            hub.sleep(next_s())
             self._post(method)
 
     @set_ev_cls(EventCall)

@@ -12,7 +12,7 @@ from .underway import Holder, Move, Recovery, Replacement
 
 #: The roles beside the master and its spare, in the order of their fences.
 LOGS = ("output-logger", "input-logger", "store")
-TICK_INTERVAL_NS = 20_000_000
+TICK_INTERVAL_NS, TICK_INTERVAL_MIN_NS = 20_000_000, 1_000_000
 REQUEST_TIMEOUT_NS = 10_000_000_000     # an agent that beats but does not answer is as good as dead
 UNFIT_NS = 60_000_000_000               # so long a process gets no role of a group that it failed
 RECORDS_MAX = 1000                      # failovers remembered per group

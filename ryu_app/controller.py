@@ -5,12 +5,13 @@ in which nodes connect, answer and die decides nothing that is not a fact. One c
 """
 
 from . import adoption, answers, failover, moves, placement, replacement, spares, startup
-from .context import LOGS, REQUEST_TIMEOUT_NS, TICK_INTERVAL_NS, Context
+from .context import LOGS, REQUEST_TIMEOUT_NS, TICK_INTERVAL_MIN_NS, TICK_INTERVAL_NS, Context
 from .liveness import DATA_SILENT, Liveness
 from .paths import unreachable
 from .silence import Silence
 
 GATHER_NS = 1_000_000_000       # how long hellos are awaited, from the first on
+AGO_MS_MAX = 1000               # what a beat says that it heard since the one before can't be older
 PATIENCE_NS = 10_000_000_000    # how long a group waits for those that the deployment names, or that may still come
 
 
@@ -110,8 +111,12 @@ class Controller:
                     replacement.redirected(change, now_ns)
         return self._settle(now_ns)
 
+    def next_tick_ns(self, now_ns):
+        """How long after *now_ns* ``tick`` is to be called: TICK_INTERVAL_NS, or less if a node may have been silent for too long sooner."""
+        return max(TICK_INTERVAL_MIN_NS, self._liveness.next_ns(now_ns))
+
     def tick(self, now_ns):
-        """Call every TICK_INTERVAL_NS."""
+        """Call after ``next_tick_ns``."""
         self._judge(self._liveness.tick(now_ns), now_ns)
         for pending in list(self.context.pending.values()):
             node = self.context.nodes[pending.node]
@@ -236,7 +241,7 @@ class Controller:
             calm = group.durable and not group.replacing and group.move is None
             who = (holder.node, holder.boot, master.node, master.boot)
             if self._silence.beat(group.name, who, heard, sent if calm else None, now_ns):
-                self._liveness.heard(master.node, now_ns)
+                self._liveness.heard(master.node, now_ns, _ago_ns(node.counters(group.name, "output-logger").get("heard_ago_ms")))
             elif self._silence.is_silent(group.name):
                 self._mute(group, now_ns)
 
@@ -333,6 +338,11 @@ def _roles(value):
             return None
         roles[item["group"], item["role"]] = item["epoch"]
     return roles
+
+
+def _ago_ns(ago_ms):
+    """An age that a beat tells, in ns: it heard something since the beat before, so never more than a little."""
+    return ago_ms * 1_000_000 if type(ago_ms) is int and 0 <= ago_ms <= AGO_MS_MAX else 0
 
 
 def _is_address(value):

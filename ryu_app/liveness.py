@@ -45,7 +45,7 @@ class Liveness:
 
     def __init__(self, nodes, suspect_after_ns, tick_interval_ns):
         self._suspect_after_ns = suspect_after_ns
-        self._step_max_ns = 2 * tick_interval_ns
+        self._tick_interval_ns, self._step_max_ns = tick_interval_ns, 2 * tick_interval_ns
         self._watches: Dict[str, _Watch] = {node: _Watch() for node in sorted(nodes)}
         self._running_ns = 0
         self._last_tick_ns: Optional[int] = None
@@ -64,10 +64,10 @@ class Liveness:
             self._seen(watch, now_ns)
         return []
 
-    def heard(self, node, now_ns):
-        """Others took frames of the node from the data network."""
+    def heard(self, node, now_ns, ago_ns=0):
+        """Others took frames of the node from the data network, the last one *ago_ns* ago."""
         watch = self._watches[node]
-        deadline_ns = self._running_at(now_ns) + self._suspect_after_ns
+        deadline_ns = self._running_at(now_ns) - ago_ns + self._suspect_after_ns
         watch.deadline_ns = max(watch.deadline_ns, min(deadline_ns, watch.limit_ns))
 
     def closed(self, node) -> List[Verdict]:
@@ -86,7 +86,7 @@ class Liveness:
         return self._judge(node, NO_PATH)
 
     def tick(self, now_ns) -> List[Verdict]:
-        """Call every tick interval; silence is judged here only."""
+        """Call every tick interval, or after ``next_ns``; silence is judged here only."""
         if self._last_tick_ns is not None:
             self._running_ns += min(now_ns - self._last_tick_ns, self._step_max_ns)
         self._last_tick_ns = now_ns
@@ -97,6 +97,12 @@ class Liveness:
                 watch.connected = watch.alive = False
                 verdicts.append(Verdict(node, False, SILENT, watch.last_seen_ns))
         return verdicts
+
+    def next_ns(self, now_ns):
+        """How long it is, from *now_ns* on, until silence is to be judged next: a tick interval, or less if a node may be dead sooner."""
+        running_ns = self._running_at(now_ns)
+        left_ns = [watch.deadline_ns + 1 - running_ns for watch in self._watches.values() if watch.connected]
+        return max(0, min([self._tick_interval_ns, *left_ns]))
 
     def _running_at(self, now_ns):
         since_tick_ns = 0 if self._last_tick_ns is None else min(now_ns - self._last_tick_ns, self._step_max_ns)

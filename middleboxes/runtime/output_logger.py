@@ -35,6 +35,7 @@ class OutputLoggerRole(Role):
                 "determinants": sum(map(len, self._core.logs)), "remembered": self._core.remembered,
                 # frames of the master: that it is heard says more than that it beats
                 "heard": self._outlet.taken - sum(self._core.counters[name] for name in ("old_epoch", "later_epoch", "bad_frames")),
+                "heard_ago_ms": (self.loop.now_ns() - self._outlet.heard_ns) // 1_000_000,
                 **self._followers.counters()}
 
     def fence(self, epoch):

@@ -131,10 +131,12 @@ cdef class Outlet:
     """An output logger's ports. OUTPUT frames go into *core*, and what it releases out of its port: *ways* has what sends a list of packets, for each port.
 
     *send_all*: what sends acknowledgements; *later(when_ns)*: have ``acknowledge_due`` called then; *stored*: is called after each batch.
-    ``on_first``: called once after the next packet that leaves.
+    ``on_first``: called once after the next packet that leaves. *heard_ns*: when the last batch came (CLOCK_MONOTONIC).
     """
 
     cdef readonly uint64_t taken
+    cdef readonly int64_t heard_ns
+    cdef uint64_t _taken_before
     cdef public object on_first
     cdef list _ways
     cdef int64_t _due_ns
@@ -164,8 +166,10 @@ cdef class Outlet:
 
     cpdef acknowledge(self):
         """Send the acknowledgements that are due."""
-        cdef int64_t again_ns
-        frames, again_ns = self._acknowledge(clock_ns(CLOCK_MONOTONIC))
+        cdef int64_t again_ns, now_ns = clock_ns(CLOCK_MONOTONIC)
+        if self.taken != self._taken_before:
+            self._taken_before, self.heard_ns = self.taken, now_ns
+        frames, again_ns = self._acknowledge(now_ns)
         if frames:
             self._send_all(frames)
         # an earlier timer is left where it is when there is more time: most acknowledgements go out with a batch

@@ -68,6 +68,42 @@ def test_a_master_that_beats_and_is_silent_is_failed_over():
     assert fabric.master() == "m2"
 
 
+def test_silence_counts_from_what_was_heard_last_and_not_from_when_that_was_told():
+    liveness = Liveness(["a", "b"], 1000 * MS, 20 * MS)
+    liveness.tick(0)
+    for name in ("a", "b"):
+        liveness.connected(name, 0)
+    now = found = 0
+    while not found:
+        assert 0 < (step := liveness.next_ns(now)) <= 20 * MS
+        now += step
+        if now == 100 * MS:
+            liveness.heard("a", now, 45 * MS)
+        if now < 900 * MS:
+            liveness.beat("b", now)
+        found = now if liveness.tick(now) else 0
+    assert found == 1055 * MS + 1, "it is judged as soon as it is time"
+
+
+@pytest.mark.parametrize("ago_ms, after_ms", [(40, 960), (0, 1000), (-5, 1000), (10 ** 9, 1000), ("long", 1000), (None, 1000)])
+def test_an_output_logger_tells_when_it_heard_the_master_last(ago_ms, after_ms):
+    fabric = Fabric(single())
+    fabric.start()
+    fabric.run()
+    fabric.agents["m1"].hung = True
+    counts = fabric.agents["ol"].counts
+    for number in range(20):
+        counts["nat", "output-logger"] = {"heard": number, "heard_ago_ms": ago_ms}
+        fabric.tick()
+    last_ns = fabric.now_ns
+    while fabric.group().recovery is None:
+        fabric.now_ns += fabric.core.next_tick_ns(fabric.now_ns)
+        for name in ("il", "ol", "st", "m2"):
+            fabric.do(fabric.core.message(name, fabric.agents[name].beat(), fabric.now_ns))
+        fabric.do(fabric.core.tick(fabric.now_ns))
+    assert after_ms * MS < fabric.now_ns - last_ns <= (after_ms + 1) * MS
+
+
 def test_a_master_that_is_heard_may_miss_beats_longer_but_not_for_ever():
     tick = 20 * MS
     for hears, patience_ms in ((False, 1000), (True, HEARD_FACTOR * 1000)):
