@@ -11,7 +11,6 @@ from .paths import unreachable
 from .silence import Silence
 
 GATHER_NS = 1_000_000_000       # how long hellos are awaited, from the first on
-AGO_MS_MAX = 1000               # what a beat says that it heard since the one before can't be older
 PATIENCE_NS = 10_000_000_000    # how long a group waits for those that the deployment names, or that may still come
 
 
@@ -124,7 +123,7 @@ class Controller:
             if pending.do != "recover" and now_ns - pending.sent_ns > REQUEST_TIMEOUT_NS and node.connected:
                 self._break(node, f"no answer to {pending.do}", now_ns)
         for group in self.context.groups.values():
-            if group.phase == "recovering" and "master" in group.holders and failover.is_stuck(self.context, group):
+            if group.phase == "recovering" and "master" in group.holders and failover.is_stuck(self.context, group, now_ns):
                 self._stuck(group, self.context.nodes[group.holders["master"].node], now_ns)
         if self._first_hello_ns is not None:
             self.context.gathered |= now_ns - self._first_hello_ns >= GATHER_NS
@@ -241,9 +240,13 @@ class Controller:
             calm = group.durable and not group.replacing and group.move is None
             who = (holder.node, holder.boot, master.node, master.boot)
             if self._silence.beat(group.name, who, heard, sent if calm else None, now_ns):
-                self._liveness.heard(master.node, now_ns, _ago_ns(node.counters(group.name, "output-logger").get("heard_ago_ms")))
+                self._liveness.heard(master.node, now_ns, self._ago_ns(node.counters(group.name, "output-logger").get("heard_ago_ms")))
             elif self._silence.is_silent(group.name):
                 self._mute(group, now_ns)
+
+    def _ago_ns(self, ago_ms):
+        """How long ago a beat says that it heard something, which it had not at the beat before: so never more than two beats' time."""
+        return min(ago_ms, 2 * self.context.deployment.heartbeat_interval_ms) * 1_000_000 if type(ago_ms) is int and ago_ms > 0 else 0
 
     def _mute(self, group, now_ns):
         """Nothing is heard of a master that beats: it or, if that did not help before, its output logger is to blame."""
@@ -338,11 +341,6 @@ def _roles(value):
             return None
         roles[item["group"], item["role"]] = item["epoch"]
     return roles
-
-
-def _ago_ns(ago_ms):
-    """An age that a beat tells, in ns: it heard something since the beat before, so never more than a little."""
-    return ago_ms * 1_000_000 if type(ago_ms) is int and 0 <= ago_ms <= AGO_MS_MAX else 0
 
 
 def _is_address(value):

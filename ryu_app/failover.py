@@ -13,8 +13,8 @@ from .underway import Holder, Recovery, milliseconds
 
 #: Counters of a spare's beat that its recovery moves on; others (what it dropped) go on without it.
 PROGRESS = ("checkpoint", "load_steps", "replayed", "processed")
-#: 10 s: each of its steps, also loading a large checkpoint, moves a counter within milliseconds.
-PROGRESS_TICKS_MAX = 10_000_000_000 // TICK_INTERVAL_NS
+#: Each of its steps, also loading a large checkpoint, moves a counter within milliseconds.
+STUCK_NS = 10_000_000_000
 
 
 def begin(context, group, cause, dead, last_seen_ns, now_ns):
@@ -48,7 +48,7 @@ def _attempt(context, group, now_ns):
     recovery.waiting = set(LOGS)
     recovery.stored, recovery.sent, recovery.checkpoint = None, False, None
     recovery.covered_from, recovery.begins_after = 0, None
-    recovery.counters, recovery.idle_ticks = None, 0
+    recovery.counters, recovery.idle_ns = None, 0
     recovery.fenced_ns = recovery.redirected_ns = None
     _choose(context, group, now_ns)
     if "master" not in group.holders:
@@ -144,19 +144,21 @@ def retry(context, group, why, now_ns):
     _attempt(context, group, now_ns)
 
 
-def is_stuck(context, group):
-    """Whether the target stands still in its recovery, though it beats. To be called once a tick.
+def is_stuck(context, group, now_ns):
+    """Whether the target stands still in its recovery, though it beats. To be called each tick.
 
-    Ticks, not time: while this process does not run, it can't hear of progress either.
+    A late tick counts for little: while this process does not run, it can't hear of progress either.
     """
     recovery = group.recovery
     if not recovery.sent or not context.deployment.recovery:
         return False
     node = context.nodes[group.holders["master"].node]
     counters = [node.counters(group.name, role).get(name) for role in ("spare", "master") for name in PROGRESS]
-    recovery.idle_ticks = recovery.idle_ticks + 1 if counters == recovery.counters else 0
-    recovery.counters = counters
-    return recovery.idle_ticks >= PROGRESS_TICKS_MAX
+    recovery.idle_ns += min(now_ns - recovery.looked_ns, 2 * TICK_INTERVAL_NS)
+    recovery.looked_ns = now_ns
+    if counters != recovery.counters:
+        recovery.counters, recovery.idle_ns = counters, 0
+    return recovery.idle_ns >= STUCK_NS
 
 
 def redirected(group, now_ns):

@@ -44,7 +44,8 @@ class Recovery:
     complete: bool = False              # the last checkpoint has all: the master had stopped, and nobody went on yet
     salvage: bool = False               # goes on from the last checkpoint, nothing beyond it
     counters: Optional[list] = None     # what the target last told of its progress
-    idle_ticks: int = 0                 # since they last changed
+    idle_ns: int = 0                    # time since they last changed
+    looked_ns: int = 0                  # at them, last
     failed: bool = False                # some node tried and could not
     fenced_ns: Optional[int] = None
     redirected_ns: Optional[int] = None

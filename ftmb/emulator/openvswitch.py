@@ -2,7 +2,7 @@
 
 Its user-space datapath takes room for a batch at each port that it looks at, thousands of times a second, and gives it back. By default
 glibc returns the top of the heap to the kernel each time and takes it again as new pages, which ovs-vswitchd, locked into memory, has to fill:
-a third of its CPU time (docs/performance.md). So where we start it, it keeps what it had once; one that runs already is left as it is.
+a third of its CPU time (docs/performance.md). So where we start it, and no systemd does, it keeps what it had once; one that runs already is left as it is.
 """
 
 import os

@@ -75,13 +75,17 @@ def check(before, after, workers):
     """(lines of the account, violations) from samples at rest *before* the traffic and *after* it."""
     lines, found = [], []
     for text, both in EXACT:
-        difference = min(_differences(before, after, both, workers), key=abs)
+        differences = _differences(before, after, both, workers)
+        if not differences:
+            found.append(f"{text}: the counters are not at rest, so nothing can be said")
+            continue
+        difference = min(differences, key=abs)
         total = both(after[-1], workers)[0] - both(before[-1], workers)[0]
         lines.append(f"{text}: {total}" + (f", {difference} unexplained" if difference else ""))
         if difference:
             found.append(f"{text}: {difference} of {total} are not accounted for")
     allowed = _lost_frames(before, after)
-    lost = min(_differences(before, after, _outputs, workers), key=lambda lost: max(-lost, lost - allowed))
+    lost = min(_differences(before, after, _outputs, workers), key=lambda lost: max(-lost, lost - allowed), default=-1)
     total = after[-1]["master"]["outputs"] - before[-1]["master"]["outputs"]
     text = "outputs of the master = released + waiting + dropped, by reason + lost on the network"
     lines.append(f"{text}: {total}, {lost} of them lost; the network counts {allowed} frames of the master lost")
@@ -96,10 +100,9 @@ def _differences(before, after, both, workers):
 
 
 def _usual(samples, both, workers):
-    """What goes in less what comes out in at least a quarter of *samples*, or most often."""
+    """What goes in less what comes out in at least a quarter of *samples*."""
     counts = Counter(into - out for into, out in (both(sample, workers) for sample in samples))
-    enough = min(len(samples) / 4, max(counts.values()))
-    return [difference for difference, count in counts.items() if count >= enough]
+    return [difference for difference, count in counts.items() if count >= len(samples) / 4]
 
 
 def _lost_frames(before, after):

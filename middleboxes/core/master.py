@@ -57,6 +57,7 @@ class Master(Steps):
         self.unacknowledged_max, self.undurable_max = unacknowledged_max, UNDURABLE_MAX
         self.checkpoint_id = 0
         self._durable = None            # positions of the last durable checkpoint, and what it covers
+        self._disturbances_cut = 0      # inputs that came late and steps that failed, up to the last cut
         self._unlogged_id = None        # a new output logger: the last checkpoint cut before it was told of
     # -- who is around it
 
@@ -180,6 +181,7 @@ class Master(Steps):
         pause grow with the state, about 10 ns a key.
         """
         # above all of older epochs: a follower must not take this one for what an older master numbered the same
+        self._disturbances_cut = self._disturbances()
         base, self.checkpoint_id = 0 if full else self.checkpoint_id, max(self.checkpoint_id, self.epoch << 32) + 1
         changes = self.take_changes()
         if full:
@@ -192,10 +194,18 @@ class Master(Steps):
 
     @property
     def quiet(self):
-        """Whether a cut now would say nothing that the last durable one does not, but for a few steps that changed nothing."""
-        if self._durable is None or any(variable.has_changes for variable in self.function.variables.values()):
+        """Whether a cut now would say nothing that the last one, which is durable, does not, but for a few steps that changed nothing and did not fail.
+
+        Not while inputs come late: the input logger may be full, and wait for what was durable to be told again.
+        """
+        if self._durable is None or self._disturbances() != self._disturbances_cut:
+            return False
+        if any(variable.has_changes for variable in self.function.variables.values()):
             return False
         return sum(worker.k - worker.durable_k for worker in self.workers) <= QUIET_STEPS_MAX
+
+    def _disturbances(self):
+        return sum(worker.counters["late_inputs"] + worker.counters["function_errors"] for worker in self.workers)
 
     def acknowledged_all(self, cut):
         """Whether the output logger holds all determinants before *cut*; only then may the cut be committed.

@@ -37,8 +37,8 @@ ACK_INTERVAL_NS = 5_000_000
 #: failover, in step with them (middleboxes.core.recovery). It does so until its first checkpoint is durable at the latest.
 ACK_STEPS_MAX, ACK_STEPS_SOON_MAX = 1024, 32
 RESEND_INTERVAL_NS = 2_000_000
-#: longer than it is from one tick to the next by default, whose acknowledgement makes a repeated one needless
-IDLE_INTERVAL_NS = 250_000_000
+#: longer than it is from one tick to the next by default: while these are acknowledged none is repeated
+IDLE_INTERVAL_NS = 150_000_000
 #: After a fence an acknowledgement is repeated sooner, so often: it may have gone to the dead master, and the new one waits for it
 #: when it has as much under way as it may.
 FENCED_INTERVAL_NS, FENCED_REPEATS = 5_000_000, 20

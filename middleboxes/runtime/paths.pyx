@@ -146,6 +146,7 @@ cdef class Outlet:
         self._receive_all, self._acknowledge = core.receive_all, core.acknowledge
         self._ways, self._send_all, self._later, self._stored = ways, send_all, later, stored
         self._due_ns = _NEVER_NS
+        self.heard_ns = clock_ns(CLOCK_MONOTONIC)
 
     def outputs(self, list frames):
         """Take a batch of OUTPUT frames."""

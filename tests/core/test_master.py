@@ -172,6 +172,8 @@ class Still(Middlebox):
     def handle(self, frame, ctx):
         if frame == b"change":
             self.changes.add()
+        if frame == b"fail":
+            raise KeyError("the function's own fault")
 
     def tick(self, ctx):
         pass
@@ -188,11 +190,11 @@ def test_a_cut_may_wait_while_a_few_steps_changed_nothing():
     assert not core.quiet, "many are to be repeated, and fill the logs"
     core.durable(core.cut())
     assert core.quiet
-    core.process(0, packet(n + 2, b"change"))
-    assert not core.quiet
-    cut = core.cut()
-    core.durable(cut)
-    assert core.quiet
+    for n, frame in ((n + 2, b"change"), (n + 3, b"fail"), (n, b"late")):
+        core.process(0, packet(n, frame))
+        assert not core.quiet
+        core.durable(core.cut())
+        assert core.quiet
 
 
 def test_durable_tells_both_loggers():

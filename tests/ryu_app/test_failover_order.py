@@ -5,6 +5,8 @@ from deployments import pool, single
 from fake_fabric import Fabric
 from fake_node import service
 
+from ryu_app.context import TICK_INTERVAL_NS
+
 
 @pytest.fixture
 def running():
@@ -251,10 +253,9 @@ def test_a_node_that_does_not_answer_is_as_good_as_dead(running):
     assert running.state() == "protected"
 
 
-def _beat(fabric, name, **counters):
-    fabric.do(fabric.core.message(name, {"t": "beat", "roles": [
-        {"group": "nat", "role": "spare", "epoch": 1, "counters": counters}]}, fabric.now_ns))
-    fabric.do(fabric.core.tick(fabric.now_ns))
+def _beat(fabric, name, after_ns=TICK_INTERVAL_NS, **counters):
+    fabric.agents[name].counts["nat", "spare"] = counters
+    fabric.tick(after_ns)
 
 
 def _recovering(fabric):
@@ -277,6 +278,13 @@ def test_a_target_that_beats_and_stands_still_is_replaced(running):
     running.run()
     assert running.group().failovers[0]["to"] == "m3" and running.agents["m2"].roles == {}
     assert running.group().spare is None, "it is not asked again"
+
+
+def test_ticks_that_come_soon_one_after_the_other_make_no_target_stand_still(running):
+    _recovering(running)
+    for _ in range(2000):
+        _beat(running, "m2", 1_000_000, checkpoint=4)
+    assert running.master() == "m2", "2 s have passed"
 
 
 def test_a_target_that_only_waits_for_the_data_plane_makes_room_and_may_come_again(running):

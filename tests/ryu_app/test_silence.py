@@ -85,7 +85,7 @@ def test_silence_counts_from_what_was_heard_last_and_not_from_when_that_was_told
     assert found == 1055 * MS + 1, "it is judged as soon as it is time"
 
 
-@pytest.mark.parametrize("ago_ms, after_ms", [(40, 960), (0, 1000), (-5, 1000), (10 ** 9, 1000), ("long", 1000), (None, 1000)])
+@pytest.mark.parametrize("ago_ms, after_ms", [(40, 960), (0, 1000), (-5, 1000), (10 ** 9, 900), ("long", 1000), (None, 1000)])
 def test_an_output_logger_tells_when_it_heard_the_master_last(ago_ms, after_ms):
     fabric = Fabric(single())
     fabric.start()

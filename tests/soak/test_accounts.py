@@ -32,6 +32,11 @@ def test_a_frame_between_every_second_pair_of_beats_is_none_either():
         assert accounts.check(before, after, 1)[1] == []
 
 
+def test_counters_that_are_never_twice_alike_say_nothing():
+    _, violations = accounts.check([zero()] * 30, [sample(output_logger__data_others=number) for number in range(30)], 1)
+    assert any("frames that the master sent" in text and "not at rest" in text for text in violations)
+
+
 @pytest.mark.parametrize("lost", [1, 2, -1, -2])
 def test_a_frame_that_is_missing_at_every_beat_is_told_though_another_is_late_now_and_then(lost):
     late = {"output_logger__data_others": 1 - lost}
