@@ -25,6 +25,7 @@ cdef extern from "<sys/epoll.h>" nogil:
 cdef enum:
     _EVENTS_MAX = 64
 cdef int64_t _NS_PER_MS = 1_000_000
+cdef int64_t _NEVER_NS = (1 << 63) - 1
 #: a far timer is looked at again after this
 cdef int64_t _WAIT_MS_MAX = 1_000_000
 
@@ -35,7 +36,7 @@ cdef class Loop:
     cdef object _poll, _posted
     cdef dict _handlers
     cdef list _timers, _work, _easy
-    cdef int64_t _numbers
+    cdef int64_t _numbers, _easy_ns
     cdef bint _running
     cdef int _fileno, _wake_read, _wake_write
 
@@ -46,6 +47,7 @@ cdef class Loop:
         self._timers = []           # heap of [when_ns, number, function or None]
         self._numbers = 0
         self._easy = []             # [(when_ns at the earliest, timer)]: those that may come early, a few
+        self._easy_ns = _NEVER_NS   # when the first of them may
         self._work = []
         self._running = False
         self._posted = deque()      # appended to by any thread, taken from by the loop's only
@@ -84,7 +86,9 @@ cdef class Loop:
 
     def ease(self, timer, slack_ns):
         """*timer* may come up to *slack_ns* sooner, in a turn that something else has made: waking up costs more than most timers do."""
-        self._easy.append((timer[0] - slack_ns, timer))
+        cdef int64_t when_ns = timer[0] - slack_ns
+        self._easy.append((when_ns, timer))
+        self._easy_ns = min(self._easy_ns, when_ns)
 
     @staticmethod
     def cancel(timer):
@@ -177,24 +181,23 @@ cdef class Loop:
             function, timer[2] = timer[2], None
             if function is not None:
                 function()
-        if self._easy:
+        if self._easy_ns <= now_ns:
             self._call_early(now_ns)
         return 0
 
     cdef int _call_early(self, int64_t now_ns) except -1:
         """Call what may come early; what has come in time, or was forgotten, is no more."""
-        cdef Py_ssize_t number = 0
         cdef int64_t when_ns
-        cdef tuple easy
-        while number < len(self._easy):
-            easy = self._easy[number]
-            when_ns, timer = easy
+        cdef list easy = self._easy
+        self._easy, self._easy_ns = [], _NEVER_NS
+        for when_ns, timer in easy:
             function = timer[2]
-            if function is not None and when_ns > now_ns:
-                number += 1
+            if function is None:
                 continue
-            del self._easy[number]
-            if function is not None:
-                timer[2] = None
-                function()
+            if when_ns > now_ns:
+                self._easy.append((when_ns, timer))
+                self._easy_ns = min(self._easy_ns, when_ns)
+                continue
+            timer[2] = None
+            function()
         return 0
