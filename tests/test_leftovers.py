@@ -26,7 +26,9 @@ def test_leftovers_go_with_their_processes_and_nothing_else_does():
         ip("netns", "add", space)
     try:
         ip("link", "add", "ftxleft0", "type", "veth", "peer", "name", "inner", "netns", "ftx-left")
-        process = subprocess.Popen(["ip", "netns", "exec", "ftx-left", "sleep", "60"])
+        process = subprocess.Popen(["ip", "netns", "exec", "ftx-left", "sh", "-c", "echo; exec sleep 60"], stdout=subprocess.PIPE)
+        with process.stdout:
+            process.stdout.readline()       # it is in there now
         assert str(process.pid) in ip("netns", "pids", "ftx-left").split()
         remove()
         assert process.wait(10) == -9

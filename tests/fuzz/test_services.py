@@ -93,9 +93,9 @@ def checkpoint(rng, number):
 
 
 def facts(role):
-    """What a role tells of itself, but for who follows it, and the node of its roles."""
+    """What a role tells of itself, but for who follows it and how time goes by, and the node of its roles."""
     status = role.status()
-    counters = {name: value for name, value in status["counters"].items() if not name.startswith("followers")}
+    counters = {name: value for name, value in status["counters"].items() if not name.startswith("followers") and name != "heard_ago_ms"}
     return json.dumps([{**status, "counters": counters}, sorted(map(str, role.node._roles))])
 
 
