@@ -71,23 +71,28 @@ EXACT = (
 )
 
 
+_NOT_AT_REST = "the counters are not at rest, so nothing can be said"
+
+
 def check(before, after, workers):
     """(lines of the account, violations) from samples at rest *before* the traffic and *after* it."""
     lines, found = [], []
     for text, both in EXACT:
         differences = _differences(before, after, both, workers)
         if not differences:
-            found.append(f"{text}: the counters are not at rest, so nothing can be said")
+            found.append(f"{text}: {_NOT_AT_REST}")
             continue
         difference = min(differences, key=abs)
         total = both(after[-1], workers)[0] - both(before[-1], workers)[0]
         lines.append(f"{text}: {total}" + (f", {difference} unexplained" if difference else ""))
         if difference:
             found.append(f"{text}: {difference} of {total} are not accounted for")
-    allowed = _lost_frames(before, after)
-    lost = min(_differences(before, after, _outputs, workers), key=lambda lost: max(-lost, lost - allowed), default=-1)
-    total = after[-1]["master"]["outputs"] - before[-1]["master"]["outputs"]
     text = "outputs of the master = released + waiting + dropped, by reason + lost on the network"
+    allowed, differences = _lost_frames(before, after), _differences(before, after, _outputs, workers)
+    if not differences:
+        return lines, [*found, f"{text}: {_NOT_AT_REST}"]
+    lost = min(differences, key=lambda lost: max(-lost, lost - allowed))
+    total = after[-1]["master"]["outputs"] - before[-1]["master"]["outputs"]
     lines.append(f"{text}: {total}, {lost} of them lost; the network counts {allowed} frames of the master lost")
     if not 0 <= lost <= allowed:
         found.append(f"{text}: {lost} of {total} are missing, and the network counts {allowed} frames lost")

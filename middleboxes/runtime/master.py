@@ -185,9 +185,9 @@ class MasterRole(Role):
 
     def _due(self):
         """The interval is over. Where nothing goes on a cut may wait: each wakes store, loggers and this one twice."""
-        with self._paused():            # a worker that hangs is to hang this loop, too: nothing else tells of it
-            quiet = self.core.quiet
-        if quiet and self.loop.now_ns() < self._quiet_until_ns:
+        if self.core.quiet and self.loop.now_ns() < self._quiet_until_ns:
+            with self._paused():        # as a cut would be: a worker that hangs is to hang this loop, too, since nothing else tells of it
+                pass
             self._timer = self.after(self._interval_ns, self._due)
             self.loop.ease(self._timer, self._interval_ns // 10)
         else:

@@ -33,8 +33,9 @@ def test_a_frame_between_every_second_pair_of_beats_is_none_either():
 
 
 def test_counters_that_are_never_twice_alike_say_nothing():
-    _, violations = accounts.check([zero()] * 30, [sample(output_logger__data_others=number) for number in range(30)], 1)
-    assert any("frames that the master sent" in text and "not at rest" in text for text in violations)
+    for counter, said in (("output_logger__data_others", "frames that the master sent"), ("master__outputs", "outputs of the master")):
+        _, violations = accounts.check([zero()] * 30, [sample(**{counter: number}) for number in range(30)], 1)
+        assert len(violations) == 1 and said in violations[0] and "not at rest" in violations[0]
 
 
 @pytest.mark.parametrize("lost", [1, 2, -1, -2])
