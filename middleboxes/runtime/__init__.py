@@ -3,7 +3,7 @@ each worker of a master with several.
 
     __main__       python -m middleboxes.runtime NODE.json
     node           Node: the data link, the services, which role gets which frame and message
-    guardian       a small process that ends the control connection at once when the node's process dies
+    keeper         a task that holds the node's memory beyond its death, until the failover is over (compiled)
     agent          the control connection: hello, beats, requests, events
     input_logger   InputLoggerRole     ports -> log -> master
     master         MasterRole          inputs -> middlebox -> outputs; checkpoints to the store

@@ -4,7 +4,7 @@ import json
 import os
 import sys
 
-from .guardian import Guardian
+from .keeper import keep
 from .link import LinkError
 from .node import Node
 
@@ -34,15 +34,6 @@ def read_settings(path):
     return settings, key
 
 
-def _guardian():
-    """This process's Guardian; None, said why, if there can't be one."""
-    try:
-        return Guardian()
-    except (OSError, AttributeError) as error:
-        print(f"ftmb node: no guardian, a death will be noticed later: {error}", file=sys.stderr)
-        return None
-
-
 def _check_bundles(path, bundles):
     """Raise ValueError unless *bundles* of a node file is None, or says where bundles are kept and how many."""
     if bundles is None:
@@ -60,10 +51,14 @@ def main():
         print("usage: python -m middleboxes.runtime NODE.json", file=sys.stderr)
         return 2
     try:
-        node = Node(*read_settings(sys.argv[1]), _guardian())
+        node = Node(*read_settings(sys.argv[1]))
     except (OSError, ValueError, LinkError) as error:
         print(f"ftmb node: {error}", file=sys.stderr)
         return 2
+    try:
+        keep()
+    except OSError as error:
+        node.log(f"no keeper of the memory, a death will be noticed later: {error}")
     try:
         node.run()
     except KeyboardInterrupt:

@@ -46,8 +46,6 @@ class Agent:
 
     def _connect(self):
         self._connection = self.node.dial(self._address, self._opened, self._message, self._closed)
-        if self.node.guardian is not None:
-            self.node.guardian.watch(self._connection.fileno())
 
     def _opened(self, connection):
         self._open = True

@@ -99,10 +99,6 @@ class Connection:
         self._pumps.clear()
         self.loop.cancel(self._deadline)
         self.loop.watch(self._socket.fileno())
-        try:
-            self._socket.shutdown(socket.SHUT_RDWR)     # a guardian may have it, too
-        except OSError:
-            pass                        # it is not connected any more, or not yet
         self._socket.close()
         if self.on_close:
             self.on_close(self, reason)

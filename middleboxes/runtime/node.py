@@ -40,13 +40,10 @@ MASTER_REQUESTS = {"use-store": "use_store", "use-output-logger": "use_output_lo
 
 
 class Node:
-    """*settings*: the node file as a map (docs/architecture.md); *key*: the deployment's pre-shared key; *guardian*: see there."""
+    """*settings*: the node file as a map (docs/architecture.md); *key*: the deployment's pre-shared key."""
 
-    guardian = None                 # see there
-
-    def __init__(self, settings, key, guardian=None):
+    def __init__(self, settings, key):
         self.name = settings["node"]
-        self.guardian = guardian
         self.loop = Loop()
         self._key = key
         self._service = settings["service"]

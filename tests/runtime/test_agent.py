@@ -24,8 +24,6 @@ class Link:
 class Node:
     """A node whose requests end with *outcome*."""
 
-    guardian = None
-
     def __init__(self, outcome=None):
         self.loop, self.link, self.outcome, self.lines = Loop(), Link(), outcome, []
         self.log = self.lines.append
