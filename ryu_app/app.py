@@ -56,6 +56,7 @@ class _Link:
         self.asked = set()                      # xids of the newest question
         self.xids = Xids()
         self._queue = eventlet.queue.LightQueue(_SWITCH_QUEUE_MAX)
+        self._waiting = False                   # something is queued, or on its way from the queue
         self._sender = hub.spawn(self._send)
 
     def send(self, messages):
@@ -67,12 +68,21 @@ class _Link:
             message.serialize()
             buffers.append(bytes(message.buf))
             xids.append(xid)
-        if self._queue.full():
+        batch = b"".join(buffers)
+        if self._may_send_now():
+            self.datapath.send(batch)
+        elif self._queue.full():
             # not from here: the app's event loop must not wait for its own queue
             hub.spawn(self.datapath.close)
         else:
-            self._queue.put_nowait(b"".join(buffers))
+            self._waiting = True
+            self._queue.put_nowait(batch)
         return xids
+
+    def _may_send_now(self):
+        """Whether nothing of ours waits, and Ryu's queue has room: a redirect need not wait for the sender's turn."""
+        ryus = self.datapath.send_q
+        return not self._waiting and ryus is not None and not ryus.full()
 
     def stop(self):
         hub.kill(self._sender)
@@ -80,6 +90,7 @@ class _Link:
     def _send(self):
         while True:
             self.datapath.send(self._queue.get())
+            self._waiting = not self._queue.empty()
 
 
 class FtmbController(app_manager.RyuApp):

@@ -93,9 +93,11 @@ def step(context, group, now_ns):
     if what == loss.EMPTY or recovery.sent:
         return
     _prepare(context, group, now_ns)
-    for role in LOGS:
-        fences.ask(context, group, role, now_ns)
+    # whom a hot spare waits for, then the spare, then all others
+    fences.ask(context, group, LOGS[0], now_ns)
     _let_go_ahead(context, group, now_ns)
+    for role in LOGS[1:]:
+        fences.ask(context, group, role, now_ns)
     stranded = fences.stranded(context, group)
     if stranded:
         retry(context, group, f"{', '.join(stranded)} begins again", now_ns)

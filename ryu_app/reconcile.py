@@ -44,31 +44,34 @@ def is_ours(flow, cookie):
 
 def difference(wanted_flows, wanted_groups, actual_flows, actual_groups, deployment, kept=Kept()):
     """The Difference for one switch; others' entries in the actual sets stay as they are, and so do *kept* ones."""
-    foreign = {flow.key: flow for flow in actual_flows if not is_ours(flow, deployment.cookie)}
-    ours = {flow.key: flow for flow in actual_flows if is_ours(flow, deployment.cookie)}
+    rest = actual_flows - wanted_flows      # of those in place nothing is to be said: a failover concerns few
+    foreign = {flow.key: flow for flow in rest if not is_ours(flow, deployment.cookie)}
     prefix = group_prefix(deployment.cookie)
     groups = {group.group_id: group for group in actual_groups if group.group_id >> 18 == prefix}
     taken = {number for number, group in groups.items() if not _is_our_shape(group)}
 
     want_groups = {group.group_id: group for group in wanted_groups if group.group_id not in taken}
-    # a rule that would overwrite a foreign one, or lead to a foreign group, is held back
-    want_flows = {flow.key: flow for flow in wanted_flows
-                  if flow.key not in foreign and not any(action == ("group", number) for number in taken
-                                                         for action in flow.actions)}
+    if foreign or taken:
+        # a rule that would overwrite a foreign one, or lead to a foreign group, is held back
+        wanted_flows = frozenset(flow for flow in wanted_flows
+                                 if flow.key not in foreign and not any(action == ("group", number) for number in taken
+                                                                        for action in flow.actions))
+        rest = actual_flows - wanted_flows
     changes = []
     for number, group in sorted(want_groups.items()):
         if number not in groups:
             changes.append(Change(ADD, group))
         elif groups[number] != group:
             changes.append(Change(MODIFY, group))
-    new_flows = [flow for flow in want_flows.values() if ours.get(flow.key) != flow]
+    new_flows = wanted_flows - actual_flows
     changes += [Change(ADD, flow) for flow in sorted(new_flows, key=lambda flow: (flow.depth, repr(flow)))]
-    extra_flows = sorted((flow for key, flow in ours.items() if key not in want_flows), key=repr)
+    replaced = {flow.key for flow in new_flows}
+    extra_flows = sorted((flow for flow in rest if is_ours(flow, deployment.cookie) and flow.key not in replaced), key=repr)
     extra_groups = [group for number, group in sorted(groups.items())
                     if number not in want_groups and number not in taken]
     changes += [Change(DELETE, entry) for entry in (*extra_flows, *extra_groups) if not kept.holds(entry)]
     return Difference(tuple(changes),
-                      frozenset([*want_flows.values(), *(flow for flow in extra_flows if kept.holds(flow))]),
+                      wanted_flows.union(flow for flow in extra_flows if kept.holds(flow)),
                       frozenset([*want_groups.values(), *(group for group in extra_groups if kept.holds(group))]),
                       frozenset(flow for flow in foreign.values() if _in_our_way(flow, deployment)),
                       frozenset(groups[number] for number in taken))

@@ -154,9 +154,12 @@ def wanted(deployment, steering, memory=None):
     for spec in deployment.groups.values():
         if spec.name not in steering.undecided:
             peers = [port.peer[0] for port in spec.ports if port.peer is not None]
-            facts = [steering.active.get((spec.name, role)) for role in ROLES]
-            facts += [(name in steering.undecided, steering.active.get((name, "input-logger"))) for name in peers]
-            part((spec.name, steering.down, tuple(facts)), lambda plan, spec=spec: plan.for_group(spec, steering.undecided))
+            facts = {role: steering.active.get((spec.name, role)) for role in ROLES}
+            anchor = facts["input-logger"], steering.down
+            for role, node in facts.items():
+                part((spec.name, role, node, anchor), lambda plan, spec=spec, role=role: plan.redirect(spec, role))
+            facing = tuple((name in steering.undecided, steering.active.get((name, "input-logger"))) for name in peers)
+            part((spec.name, facts["output-logger"], anchor, facing), lambda plan, spec=spec: plan.for_ports(spec, steering.undecided))
     memory.clear()
     memory.update(parts)            # what is not of use now is forgotten
     return (frozenset().union(*(flows for flows, _ in parts.values())),
@@ -189,10 +192,8 @@ class _Plan:
             self.lead_to(self.deployment.nodes[name].data)
         self.keep_out_strangers()
 
-    def for_group(self, spec, undecided):
-        """All rows of one group."""
-        for role in ROLES:
-            self.redirect(spec, role)
+    def for_ports(self, spec, undecided):
+        """What one group's ports send and get: whoever is the master."""
         self.silence(spec)
         for port in spec.ports:
             self.to_middlebox(spec, port)

@@ -21,7 +21,8 @@ from .workers import EventRelay
 
 RETRY_NS = 200_000_000
 REDIAL_NS = 5_000_000
-STEPS_PER_SLICE = 256
+#: as many as leave in one batch: outputs do not wait for later ones
+STEPS_PER_SLICE = 32
 PEERS = ("store", "input_logger", "output_logger")
 
 

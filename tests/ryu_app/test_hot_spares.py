@@ -79,7 +79,7 @@ def asked_at_the_death(fabric):
 
 def test_a_hot_spare_may_go_ahead_as_soon_as_the_master_is_dead_and_recovers_when_all_is_fenced():
     fabric = made(single())
-    assert asked_at_the_death(fabric) == [("ol", "fence"), ("il", "fence"), ("st", "fence"), ("m2", "go-ahead")]
+    assert asked_at_the_death(fabric) == [("ol", "fence"), ("m2", "go-ahead"), ("il", "fence"), ("st", "fence")]
     assert fabric.agents["m2"].inbox[-1]["args"] == {"input_logger": service("il"), "output_logger": service("ol"), "inputs_from": 1}
     fabric.run()
     assert ("m2", "recover", "nat", 2) in fabric.requests and fabric.state() == "protected"
