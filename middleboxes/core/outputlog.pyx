@@ -40,8 +40,8 @@ RESEND_INTERVAL_NS = 2_000_000
 #: longer than it is from one tick to the next by default: while these are acknowledged none is repeated
 IDLE_INTERVAL_NS = 150_000_000
 #: After a fence an acknowledgement is repeated sooner, so often: it may have gone to the dead master, and the new one waits for it
-#: when it has as much under way as it may.
-FENCED_INTERVAL_NS, FENCED_REPEATS = 5_000_000, 20
+#: when it has as much under way as it may. Each FENCED_RESEND_EACH-th asks for what is missing, too, as every repeated one does later.
+FENCED_INTERVAL_NS, FENCED_REPEATS, FENCED_RESEND_EACH = 1_000_000, 100, 5
 cdef int64_t _ACK_INTERVAL_NS = ACK_INTERVAL_NS, _RESEND_INTERVAL_NS = RESEND_INTERVAL_NS, _NEVER_NS = (1 << 63) - 1
 
 
@@ -286,7 +286,7 @@ cdef class OutputLogger:
 
     def acknowledge(self, int64_t now_ns):
         """(ACK frames to send now, time in ns to call again). *now_ns*: any steady clock."""
-        cdef bint ack_due = now_ns >= self._next_ack_ns, resend_due = now_ns >= self._next_resend_ns, resend
+        cdef bint ack_due = now_ns >= self._next_ack_ns, resend_due = now_ns >= self._next_resend_ns, gap, repeat
         cdef int64_t next_ns = _NEVER_NS, new, idle_ns
         cdef Py_ssize_t worker
         cdef DeterminantLog log
@@ -294,12 +294,13 @@ cdef class OutputLogger:
         for worker in range(len(self.logs)):
             log = self.logs[worker]
             new, idle_ns = log.last - <int64_t> self._acked[worker], self._next_idle_ns[worker]
-            resend = now_ns >= idle_ns or resend_due and <uint64_t> self._seen[worker] > log.last
-            if resend or new and (ack_due or new >= self._ack_steps_max):
+            gap, repeat = resend_due and <uint64_t> self._seen[worker] > log.last, now_ns >= idle_ns
+            if gap or repeat or new and (ack_due or new >= self._ack_steps_max):
                 self._acked[worker] = log.last
+                frames.append(encode_ack(self._group_id, self._source, self.epoch, worker, log.last,
+                                         gap or repeat and self._repeats[worker] % FENCED_RESEND_EACH == 0))
                 self._next_idle_ns[worker] = now_ns + (FENCED_INTERVAL_NS if self._repeats[worker] else IDLE_INTERVAL_NS)
                 self._repeats[worker] = max(0, self._repeats[worker] - 1)
-                frames.append(encode_ack(self._group_id, self._source, self.epoch, worker, log.last, resend))
         if frames:
             if ack_due:
                 self._next_ack_ns = now_ns + _ACK_INTERVAL_NS

@@ -6,7 +6,7 @@ import pytest
 
 from middleboxes.core.determinants import DeterminantLog, encode_extra
 from middleboxes.core.frames import FrameError, OutputEncoder, decode_ack
-from middleboxes.core.outputlog import ACK_INTERVAL_NS, ACK_STEPS_MAX, ACK_STEPS_SOON_MAX, FENCED_INTERVAL_NS, FENCED_REPEATS, IDLE_INTERVAL_NS, RESEND_INTERVAL_NS, by_port, pack_keys, unpack_keys
+from middleboxes.core.outputlog import ACK_INTERVAL_NS, ACK_STEPS_MAX, ACK_STEPS_SOON_MAX, FENCED_INTERVAL_NS, FENCED_REPEATS, FENCED_RESEND_EACH, IDLE_INTERVAL_NS, RESEND_INTERVAL_NS, by_port, pack_keys, unpack_keys
 
 from .boxes import GROUP, MAC, output_logger, released
 
@@ -316,13 +316,15 @@ def test_acknowledgements_are_repeated_soon_after_a_fence():
     logger.receive(worker.batch())
     acks(logger, 0)
     logger.fence(2)
-    told, now_ns = [], ACK_INTERVAL_NS
+    told, asked, now_ns = [], [], ACK_INTERVAL_NS
     while len(told) < FENCED_REPEATS + 2:
         frames, again_ns = logger.acknowledge(now_ns)
         told += [now_ns] * len(frames)
+        asked += [decode_ack(frame)[3] for frame in frames]
         now_ns = again_ns
     waits = [later - earlier for earlier, later in zip(told, told[1:])]
     assert waits == [FENCED_INTERVAL_NS] * FENCED_REPEATS + [IDLE_INTERVAL_NS]
+    assert asked == [False, *([False] * (FENCED_RESEND_EACH - 1) + [True]) * (FENCED_REPEATS // FENCED_RESEND_EACH), True]
 
 
 # -- bounds
