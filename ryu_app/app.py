@@ -2,9 +2,10 @@
 
     FTMB_DEPLOYMENT=deployment.json ryu-manager ryu.app.simple_switch_13 ryu_app.app
 
-All that happens (switch events, messages of agents, ticks) becomes an event of the app's own queue, so that
-its event loop is the only caller of the core. Messages to a switch go through a queue and a green thread
-per switch: a switch that does not read holds up nobody else, and loses its connection when the queue is full.
+The app's event loop calls the core for switch events, ticks and operators, and the green threads that read from agents call it
+for messages, without waiting for the loop's turn: a failover would. Nothing from an event to the last of its actions gives up its
+turn, so one caller follows the other. What a switch does not take at once goes through a queue and a green thread per
+switch: one that does not read holds up nobody else, and loses its connection when the queue is full.
 """
 
 import collections
@@ -118,8 +119,7 @@ class FtmbController(app_manager.RyuApp):
         self._log = EventLog()
         self._withdrawn = None                  # once all rules are to be gone: whom to tell when they are
         self._server = Server((self.deployment.control_address, self.deployment.control_port), key,
-                              lambda name, message: self._post(self._on_message, name, message),
-                              lambda name: self._post(self._on_closed, name), self.deployment.suspect_after_ms)
+                              self._on_message, self._on_closed, self.deployment.suspect_after_ms)
         self._operations = Operations(self.core, self._log, self._post, self._act, self._status, self._withdraw)
         kwargs["wsgi"].register(FtmbRest, {"rest": Rest(key, self._operations)})
 
@@ -128,7 +128,7 @@ class FtmbController(app_manager.RyuApp):
         self.threads += [hub.spawn(self._server.serve), hub.spawn(self._every, lambda: self.core.next_tick_ns(time.monotonic_ns()) / 1e9, self._on_tick),
                          hub.spawn(self._every, lambda: AUDIT_INTERVAL_S, self._on_audit)]
 
-    # -- everything becomes an event of this app's loop
+    # -- what happens
 
     def _post(self, method, *args):
         self.send_event(self.name, EventCall(method, *args))
