@@ -6,6 +6,7 @@ import sys
 
 from .keeper import keep
 from .link import LinkError
+from .memory import make_ready
 from .node import Node
 
 
@@ -55,10 +56,11 @@ def main():
     except (OSError, ValueError, LinkError) as error:
         print(f"ftmb node: {error}", file=sys.stderr)
         return 2
-    try:
-        keep()
-    except OSError as error:
-        node.log(f"no keeper of the memory, a death will be noticed later: {error}")
+    for prepare, without in ((make_ready, "its pages come one by one, a failover to it takes longer"), (keep, "its death will be noticed later")):
+        try:
+            prepare()
+        except OSError as error:
+            node.log(f"{without}: {error}")
     try:
         node.run()
     except KeyboardInterrupt:
