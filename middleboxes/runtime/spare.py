@@ -21,8 +21,6 @@ from .workers import EventRelay
 
 RETRY_NS = 200_000_000
 REDIAL_NS = 5_000_000
-#: how long what an input logger has may wait for a state that is large: far below what makes a connection end (connection.SILENCE_MS)
-HELD_NS = 1_000_000_000
 #: as many as leave in one batch: outputs do not wait for later ones
 STEPS_PER_SLICE = 32
 PEERS = ("store", "input_logger", "output_logger")
@@ -298,7 +296,6 @@ class SpareRole(Role):
         if self.core.checkpoint_id == 0:
             raise RoleError("the store has no checkpoint of this group")
         self._times_ns["loaded"] = self.loop.now_ns()
-        self._peers["input_logger"].hold(False)
         wanted = self._recovery.loaded()
         if wanted is not None:
             self._want(wanted)
@@ -315,10 +312,6 @@ class SpareRole(Role):
         after_n, after_k, to_k = self._wanted
         if connection is self._peers["input_logger"]:
             connection.send({"t": "inputs", "group": self.group, "after": after_n})
-            if "loaded" not in self._times_ns:
-                # they may be many, and the first output waits for the state and the first of them
-                connection.hold()
-                self.after(HELD_NS, lambda: connection.hold(False))
         elif connection is self._peers["output_logger"]:
             connection.send({"t": "determinants", "group": self.group, "after": after_k, "to": to_k})
 

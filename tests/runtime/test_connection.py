@@ -68,19 +68,6 @@ def test_pumped_messages_arrive_in_order_and_are_made_as_the_peer_takes_them():
     assert [message["id"] for message in pair.messages] == made == list(range(300))
 
 
-def test_what_comes_while_it_is_held_comes_when_it_is_held_no_more():
-    pair = Pair()
-    pair.client.hold()
-    pair.server.send({"t": "stored", "group": "g", "id": 1})
-    with pytest.raises(AssertionError, match="did not happen"):
-        pair.until(lambda: pair.messages, turns=10)
-    pair.client.send(beat())                            # what it sends itself goes
-    pair.client.hold(False)
-    pair.until(lambda: pair.messages)
-    pair.client.close()
-    pair.client.hold(False)                             # too late, and no error
-
-
 def test_a_peer_that_reads_nothing_is_cut_off_at_the_bound_of_pumps():
     pair = Pair()
     pair.loop.watch(pair.client._socket.fileno())       # it hangs

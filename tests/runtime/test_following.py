@@ -57,7 +57,7 @@ class Connection:
     """A connection of the spare's: what it sent, and a way to answer."""
 
     def __init__(self, address, on_open, on_message, on_close):
-        self.address, self.sent, self.closed, self.held = address, [], False, False
+        self.address, self.sent, self.closed = address, [], False
         self._on_open, self._on_message, self.on_close = on_open, on_message, on_close
         self.channel = type("Channel", (), {"established": False})()
 
@@ -67,9 +67,6 @@ class Connection:
 
     def send(self, message):
         self.sent.append(message)
-
-    def hold(self, held=True):
-        self.held = held
 
     def answer(self, **message):
         if not self.closed:
@@ -262,22 +259,6 @@ def test_with_another_logger_or_a_prefix_below_it_recovers_from_the_checkpoint(c
     scene.node.loop.run()
     asked = [scene.peer(address).sent[-1] for address in (changes.get("input_logger", IL), changes.get("output_logger", OL))]
     assert [(message["t"], message["after"]) for message in asked] == [("inputs", [0]), ("determinants", [0])]
-
-
-@pytest.mark.parametrize("comes", ["the state", "nothing for a second"])
-def test_inputs_are_left_where_they_are_until_the_state_is_here(comes):
-    scene = Scene()
-    for address in (STORE, IL, OL):
-        scene.peer(address).open()
-    scene.recover(positions=[[0, 0]])
-    assert scene.peer(IL).asked() == ["inputs"] and scene.peer(IL).held and not scene.peer(OL).held
-    if comes == "the state":
-        scene.chunks(scene.cut)
-        scene.peer(STORE).answer(t="chunk", id=0, base=0, last=True, data=b"")
-        scene.node.loop.run()
-    else:
-        scene.node.loop.fire()
-    assert not scene.peer(IL).held
 
 
 def test_a_spare_that_has_to_begin_anew_again_and_again_waits_longer():
