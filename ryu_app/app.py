@@ -61,7 +61,7 @@ class _Link:
         self._sender = hub.spawn(self._send)
 
     def send(self, messages):
-        """Queue (message, purpose) pairs as one batch; returns their xids. A full queue ends the connection."""
+        """Send (message, purpose) pairs as one batch, now or after those that wait; returns their xids. A full queue ends the connection."""
         buffers, xids = [], []
         for message, purpose in messages:
             xid = self.datapath.set_xid(message)
@@ -81,9 +81,8 @@ class _Link:
         return xids
 
     def _may_send_now(self):
-        """Whether nothing of ours waits, and Ryu's queue has room: a redirect need not wait for the sender's turn."""
-        ryus = self.datapath.send_q
-        return not self._waiting and ryus is not None and not ryus.full()
+        """Whether nothing of ours waits, and Ryu has room for which nobody waits: a redirect need not wait for the sender's turn."""
+        return not self._waiting and self.datapath._send_q_sem.balance > 0
 
     def stop(self):
         hub.kill(self._sender)
@@ -143,10 +142,17 @@ class FtmbController(app_manager.RyuApp):
         ev.method(*ev.args)
 
     def _on_message(self, name, message):
-        self._act(self.core.message(name, message, time.monotonic_ns()))
+        self._from_agent(lambda: self.core.message(name, message, time.monotonic_ns()))
 
     def _on_closed(self, name):
-        self._act(self.core.closed(name, time.monotonic_ns()))
+        self._from_agent(lambda: self.core.closed(name, time.monotonic_ns()))
+
+    def _from_agent(self, decide):
+        """What Ryu's event loop does with an error of ours: it is told, and costs nobody a connection."""
+        try:
+            self._act(decide())
+        except Exception:
+            self.logger.exception("handling what an agent told failed")
 
     def _on_tick(self):
         self._act(self.core.tick(time.monotonic_ns()))
@@ -191,12 +197,12 @@ class FtmbController(app_manager.RyuApp):
 
     def _command(self, commands):
         """Carry out commands of the switches' reconcilers; those for one switch go out as one batch."""
-        batches = {}
+        batches, done = {}, []
         for command in commands:
             if isinstance(command, Conflict):
                 self._tell("error", f"switch {command.switch}: {command.text}")
             elif isinstance(command, switches.Done):
-                self._done(command.token)
+                done.append(command.token)
             else:
                 link = self._links[command.switch]
                 batches.setdefault(command.switch, []).extend(self._messages(link, command))
@@ -205,6 +211,8 @@ class FtmbController(app_manager.RyuApp):
             xids = link.send(messages)
             asked = {xid for xid, (_, purpose) in zip(xids, messages) if purpose is QUESTION}
             link.asked = asked or link.asked
+        for token in done:                      # last: it may lead to more, which goes after these
+            self._done(token)
 
     def _messages(self, link, command):
         if isinstance(command, switches.Send):

@@ -103,7 +103,7 @@ class Operations:
         return {"removed": True}
 
     def settled(self):
-        """To be called by the event loop after each thing that happened: ends moves that are over."""
+        """To be called after each thing that happened: ends moves that are over."""
         for name, (end, epoch, number) in list(self._moves.items()):
             group = self._core.context.groups[name]
             if group.phase != "running" or group.move is not None:

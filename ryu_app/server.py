@@ -3,7 +3,7 @@
 Runs on eventlet's green threads. Listens on the deployment's control address only. A connection that has
 not authenticated and said its first message within HELLO_S is closed, so is one that middleboxes.core.admission
 has no place for, and an agent that does not read what it is sent (its queue is full). One connection per node
-name: a newer one replaces the older. Events go to *on_message(name, message)* and *on_closed(name)*, in order per node; both may block.
+name: a newer one replaces the older. Events go to *on_message(name, message)* and *on_closed(name)*, in order per node; neither may give up its turn.
 """
 
 import logging
@@ -110,8 +110,10 @@ class Server:
         finally:
             # finishing lets others have their turn: the end is told before
             self._admission.remove(connection)
-            self._forget(connection)
-            connection.finish()
+            try:
+                self._forget(connection)
+            finally:
+                connection.finish()
         known = connection.name is not None
         if reason is not None and (known or is_told(self.counters["unauthenticated"])):
             _log.warning("%s (%r): %.200s", address, connection.name if known else "not authenticated", reason)
@@ -133,6 +135,8 @@ class Server:
                 if self._by_name.get(connection.name) is not connection:
                     return
                 self._on_message(connection.name, message)
+                # a read waits for nobody while there is data: one that says much must not keep all others, and the ticks, from their turns
+                eventlet.sleep(0)
             data = connection.read()
             if not data:
                 return

@@ -10,7 +10,8 @@ Queues and logs have bounds in the code; resident memory follows from them with 
                    than inputs in the log
     store          one checkpoint, folded, and one under way                        3 times its state
 
-Each process besides has SLACK_BYTES for batches, buffers of connections and what the allocator keeps.
+Each process besides has SLACK_BYTES for batches, buffers of connections and what the allocator keeps, beside the memory that a node has ready
+(middleboxes.runtime.memory): that is resident from the start, and growth into it is not seen.
 """
 
 import statistics
@@ -24,7 +25,7 @@ UNACKNOWLEDGED_MAX = 65536
 
 _LOG_FACTOR = 1.5
 _STEP_BYTES, _KEY_BYTES, _OUTPUT_BYTES = 250, 200, 2000
-SLACK_BYTES = 24 << 20
+SLACK_BYTES = 8 << 20
 
 #: what must come back to where it was: (role, counter, what is too small to matter)
 _RETURNING = (("input_logger", "log_bytes", 1 << 20), ("output_logger", "waiting", 64), ("output_logger", "remembered", 2000),

@@ -24,11 +24,20 @@ cdef extern from "<signal.h>" nogil:
     int sigfillset(sigset_t *signals)
     int pthread_sigmask(int how, const sigset_t *signals, sigset_t *former)
 
+cdef extern from "<sys/wait.h>" nogil:
+    unsigned int __WCLONE
+
 cdef extern from "<sys/resource.h>" nogil:
     int PRIO_PROCESS
     int setpriority(int which, int who, int nice)
 
-cdef extern from "<sys/syscall.h>" nogil:
+cdef extern from *:
+    """
+    #include <sys/syscall.h>
+    #ifndef SYS_close_range
+    #define SYS_close_range 436         /* everywhere, since Linux 5.9; headers may be older than the kernel */
+    #endif
+    """
     long SYS_close_range
 
 cdef extern from "<unistd.h>" nogil:
@@ -49,7 +58,8 @@ cdef int _life
 def keep():
     """Make the keeper of this process, once. Raises OSError if there can't be one: then all goes on, and failovers take longer.
 
-    It ends after the process, and also after a program that replaces it (execve): neither leaves the pipe open.
+    It ends after the process, and also after a program that replaces it (execve): neither leaves the pipe open. A child that is forked
+    and runs no other program does.
     """
     global _life
     cdef sigset_t every, former
@@ -58,9 +68,9 @@ def keep():
     sigfillset(&every)
     pthread_sigmask(SIG_SETMASK, &every, &former)
     try:
-        # not this process's own child: nobody has to wait for it
-        maker = clone(_make, _maker_stack + STACK_BYTES, CLONE_VM | SIGCHLD, NULL)
-        code = errno if maker < 0 else os.waitstatus_to_exitcode(os.waitpid(maker, 0)[1])
+        # the keeper is not this process's own child: nobody has to wait for it; its maker is, whatever is done about SIGCHLD
+        maker = clone(_make, _maker_stack + STACK_BYTES, CLONE_VM, NULL)
+        code = errno if maker < 0 else os.waitstatus_to_exitcode(os.waitpid(maker, <int> __WCLONE)[1])
     finally:
         pthread_sigmask(SIG_SETMASK, &former, NULL)
         os.close(_life)

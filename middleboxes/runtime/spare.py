@@ -341,7 +341,7 @@ class SpareRole(Role):
         if again is not None:
             self.send("input_logger", {"t": "inputs", "group": self.group, "after": again})
         # nothing done: what is missing comes by message or live, or an acknowledgement makes room
-        return recovery.replayed + recovery.processed > before
+        return bool(frames) or recovery.replayed + recovery.processed > before
 
     def _go_live(self):
         now_ns = self.loop.now_ns()

@@ -8,7 +8,7 @@ from middleboxes.core.inputlog import InputLogger
 from middleboxes.core.recovery import LiveBuffer
 from middleboxes.runtime.followers import Followers
 from middleboxes.runtime.role import RoleError
-from middleboxes.runtime.spare import SpareRole
+from middleboxes.runtime.spare import STEPS_PER_SLICE, SpareRole
 
 from tests.core.boxes import GROUP, MAC, master, output_logger, released
 
@@ -304,6 +304,17 @@ def test_it_does_not_go_ahead_in_another_epoch_than_its_stream_ended_for_or_with
     scene.fenced(epoch)
     scene.logged(2)
     assert not scene.spare.counters()["recovering"] and scene.spare.core.workers[0].k == 3
+
+
+def test_kept_outputs_go_on_slice_after_slice_though_nothing_else_comes():
+    scene, sent = Scene().follow(), []
+    scene.node.send_all = sent.extend
+    for _ in range(3):
+        scene.packets(STEPS_PER_SLICE)
+    assert not sent
+    scene.go_ahead()
+    scene.fenced()
+    assert len(sent) == 3 * STEPS_PER_SLICE, "of none it was told that it left"
 
 
 def test_one_that_is_not_hot_does_not_go_ahead():

@@ -13,7 +13,8 @@ import pytest
 MEMORY_BYTES = 64 << 20
 #: has a keeper, memory, and a connection to the port that it is told; then does as it is told
 PROGRAM = f"""
-import os, socket, sys
+import os, signal, socket, sys
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)           # as a parent may have left it
 from middleboxes.runtime.keeper import keep
 keep()
 memory = b"x" * {MEMORY_BYTES}
@@ -70,10 +71,12 @@ def _kept():
 
 
 def test_a_killed_processs_memory_is_held_while_its_connection_has_ended(kept):
+    os.kill(kept.keeper, signal.SIGSTOP)                # so it can't end before it is looked at
     kept.process.kill()
     assert kept.connection.recv(1) == b""
     kept.process.wait()
     assert kept.keeper_bytes() > MEMORY_BYTES, "nobody has spent time on giving it back"
+    os.kill(kept.keeper, signal.SIGCONT)
     assert kept.keeper_ends()
 
 

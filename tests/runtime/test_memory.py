@@ -5,7 +5,8 @@ import sys
 
 #: fills a Map as a base is loaded, with room for all keys at once, and tells how many pages that touched for the first time
 PROGRAM = """
-import resource, sys
+import ctypes, resource, sys
+ctypes.CDLL(None).prctl(41, 1, 0, 0, 0)                 # PR_SET_THP_DISABLE: with large pages there are few to be counted
 from middleboxes.runtime.memory import make_ready
 from middleboxes.sdk import Map
 if sys.argv[1] == "ready":

@@ -70,6 +70,27 @@ def test_messages_come_with_the_authenticated_name_and_the_end_is_told(served):
     assert server.connections == 0
 
 
+def test_who_says_much_leaves_their_turns_to_others(served):
+    """What is there already is read without waiting; ticks and other agents must come in between."""
+    server, heard = served
+    turns = []
+    server._on_message = lambda name, message: turns.append("message")
+    client = Client(server.port).authenticate()
+
+    def others():
+        while True:
+            turns.append("other")
+            eventlet.sleep(0)
+    thread = eventlet.spawn(others)
+    for message in [HELLO] + [{"t": "beat", "roles": []}] * 500:
+        client.channel.send(message)
+    client.sock.sendall(client.channel.data_to_send())
+    client.sock.close()
+    assert heard.get() == ("m1", "closed")
+    thread.kill()
+    assert turns.count("message") == 501 and all(pair != ("message", "message") for pair in zip(turns, turns[1:]))
+
+
 def test_requests_reach_the_agent(served):
     server, heard = served
     client = Client(server.port).authenticate()
