@@ -1,7 +1,7 @@
 """A keeper: a task that shares this process's memory, and nothing else of it, so that the memory outlasts the process by a moment.
 
-A kernel that ends a process first gives back its memory, page by page, and then closes its files (Linux, do_exit): with the state of 100,000
-flows a processor is busy with it for about 6 ms, just when controller, loggers and spare need processors for the failover, and until then
+A kernel that ends a process first gives back its memory, page by page, and then closes its files (Linux, do_exit): a large state keeps a
+processor busy for milliseconds, just when controller, loggers and spare need processors for the failover, and until then
 nobody knows of the death. Memory is given back with the last task that has it. So one more has it (clone(2), CLONE_VM): it waits for the end of
 a pipe, which is the process's death, sleeps longer than a failover takes, and ends at the lowest priority.
 

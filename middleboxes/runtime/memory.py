@@ -1,6 +1,6 @@
 """Memory that a node has before it needs it: a failover has no time for pages that the kernel gives one by one, each cleared when first touched.
 
-Of 48 ms that a spare took to load the state of 100,000 flows, 10 were for these (docs/performance.md).
+docs/performance.md has what a cold spare gains by it.
 """
 
 import ctypes
