@@ -43,6 +43,8 @@ cdef class Ordered:
     cdef void _unlink(self, Entry *entry) noexcept
     cdef void _link_last(self, uint32_t place, Entry *entry) noexcept
     cdef uint32_t _add(self, Py_hash_t hash) except 0
+    cdef int _make_room(self, uint32_t keys) except -1
+    cdef uint32_t _add_to(self, uint32_t *bucket, Py_hash_t hash) except 0
     cdef uint32_t _insert(self, object key, Py_hash_t hash, object value) except 0
     cdef int _remove(self, uint32_t place) except -1
     cdef void _move_to_end(self, uint32_t place) noexcept

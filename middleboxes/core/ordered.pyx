@@ -72,23 +72,20 @@ cdef inline void drop(Entry *entry) noexcept:
     entry.key, entry.value = NULL, NULL
 
 
+cdef inline void *taken(void *memory) except NULL:
+    """*memory*, if there was any."""
+    if memory is NULL:
+        raise MemoryError("no room for another key")
+    return memory
+
+
 cdef void **with_room(void **pointers, uint32_t count, uint32_t *room) except NULL:
     """*pointers*, of which there are *count*, with room for one more."""
     if count < room[0]:
         return pointers
-    cdef void *larger = realloc(pointers, (2 * count + 4) * sizeof(void *))
-    if larger is NULL:
-        raise MemoryError("no room for another key")
+    cdef void *larger = taken(realloc(pointers, (2 * count + 4) * sizeof(void *)))
     room[0] = 2 * count + 4
     return <void **> larger
-
-
-cdef void *taken(size_t count, size_t size) except NULL:
-    """Zeroed memory."""
-    cdef void *memory = calloc(count, size)
-    if memory is NULL:
-        raise MemoryError("no room for another key")
-    return memory
 
 
 cdef class Ordered:
@@ -143,7 +140,7 @@ cdef class Ordered:
             raise MemoryError("too many keys")
         if self._places == <uint64_t> self._chunk_count << CHUNK_BITS:
             self._chunks = <Entry **> with_room(<void **> self._chunks, self._chunk_count, &self._chunk_room)
-            self._chunks[self._chunk_count] = <Entry *> taken(CHUNK, sizeof(Entry))
+            self._chunks[self._chunk_count] = <Entry *> taken(malloc(CHUNK * sizeof(Entry)))
             self._chunk_count += 1
         self._places += 1
         # as if it had been given back
@@ -153,7 +150,7 @@ cdef class Ordered:
 
     cdef int _add_segment(self) except -1:
         self._segments = <uint32_t **> with_room(<void **> self._segments, self._segment_count, &self._segment_room)
-        self._segments[self._segment_count] = <uint32_t *> taken(SEGMENT, sizeof(uint32_t))
+        self._segments[self._segment_count] = <uint32_t *> taken(calloc(SEGMENT, sizeof(uint32_t)))
         self._segment_count += 1
         return 0
 
@@ -212,13 +209,21 @@ cdef class Ordered:
 
     cdef uint32_t _add(self, Py_hash_t hash) except 0:
         """A place for a key with that *hash*, as the last one: for now it is the number *hash*, without a value."""
+        self._make_room(1)
+        return self._add_to(bucket_of(self, hash), hash)
+
+    cdef int _make_room(self, uint32_t keys) except -1:
+        """Have buckets for so many *keys* more."""
         if not self._buckets:
             self._reserve(0)
-        while <uint64_t> self._count * LOAD_BUCKETS >= <uint64_t> self._buckets * LOAD_KEYS:
+        while (<uint64_t> self._count + keys - 1) * LOAD_BUCKETS >= <uint64_t> self._buckets * LOAD_KEYS:
             self._split()
+        return 0
+
+    cdef uint32_t _add_to(self, uint32_t *bucket, Py_hash_t hash) except 0:
+        """``_add`` where there is room and its *bucket* is known."""
         cdef uint32_t place = self._free_place()
         cdef Entry *entry = entry_at(self, place)
-        cdef uint32_t *bucket = bucket_of(self, hash)
         self._free = entry.next
         entry.hash, entry.key, entry.value, entry.is_number = hash, NULL, NULL, True
         entry.next, bucket[0] = bucket[0], place

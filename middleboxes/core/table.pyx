@@ -15,21 +15,11 @@ cdef extern from *:
     void __builtin_prefetch(const void *memory) nogil
 
 cdef enum:
-    # of packed keys to set, so many are looked at before their turn: their memory is in no cache, and comes meanwhile
-    AHEAD = 16
+    # of packed keys to set, so many are looked at together: their memory is in no cache, and that of each comes while others are looked at
+    BATCH = 32
 
 #: an int from 0 to below this is its own hash
 cdef int64_t _HASH_MODULUS = (1LL << 61) - 1
-
-
-cdef inline void look_ahead(Ordered table, const Numbers *keys, Py_ssize_t number) noexcept:
-    """Have the memory of *keys* on the way that come after the one of that *number*: first of their buckets, then of the first entries there."""
-    cdef uint32_t place
-    if number + AHEAD < keys.count and table._buckets:
-        __builtin_prefetch(bucket_of(table, number_at(keys, number + AHEAD)))
-        place = bucket_of(table, number_at(keys, number + AHEAD // 2))[0]
-        if place:
-            __builtin_prefetch(entry_at(table, place))
 
 
 cdef class Table(Ordered):
@@ -129,14 +119,40 @@ cdef class Table(Ordered):
             open_numbers(keys, &numbers)
         if packed_values:
             open_numbers(values, &others)
+        if packed_keys and packed_values:
+            for number in range(0, count, BATCH):
+                self._set_numbers(&numbers, &others, number, min(BATCH, count - number))
+            return 0
         for number in range(count):
-            if packed_keys:
-                look_ahead(self, &numbers, number)
-                place = self._place_of_number(number_at(&numbers, number), True)
-            else:
-                place = self._place_of(keys[number], True)
+            place = self._place_of_number(number_at(&numbers, number), True) if packed_keys else self._place_of(keys[number], True)
             if packed_values:
                 set_number(entry_at(self, place), number_at(&others, number))
             else:
                 set_value(entry_at(self, place), values[number])
+        return 0
+
+    cdef int _set_numbers(self, const Numbers *keys, const Numbers *values, Py_ssize_t first, int count) except -1:
+        """Set *count* of the *keys*, from the *first* on, to their *values*; BATCH at most."""
+        cdef int64_t hashes[BATCH]
+        cdef uint32_t *buckets[BATCH]
+        cdef uint32_t place
+        cdef int number
+        self._make_room(count)
+        for number in range(count):
+            hashes[number] = number_at(keys, first + number)
+            buckets[number] = bucket_of(self, hashes[number])
+            __builtin_prefetch(buckets[number])
+        for number in range(count):
+            if buckets[number][0]:
+                __builtin_prefetch(entry_at(self, buckets[number][0]))
+        for number in range(count):
+            place = buckets[number][0]
+            while place and entry_at(self, place).hash != hashes[number]:
+                place = entry_at(self, place).next
+            if not place and 0 <= hashes[number] < _HASH_MODULUS:
+                place = self._add_to(buckets[number], hashes[number])
+            elif not place or entry_at(self, place).key is not NULL:
+                # no hash of its own, or one that something else has, which may be equal
+                place = self._place_of_number(hashes[number], True)
+            set_number(entry_at(self, place), number_at(values, first + number))
         return 0
