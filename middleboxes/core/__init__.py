@@ -20,7 +20,7 @@
     replaying     repeating logged steps in an order that they depend on
     recovery      Recovery: a spare becomes the master
     feeding       what a logger sends to a hot spare
-    following     Follower: a hot spare repeats what the living master does
+    following     Follower: a hot spare repeats what the living master does; kept: outputs of these steps, which may have left or not
     messages      the vocabulary of control channel and services
     channel       authenticated messages over a byte stream
 

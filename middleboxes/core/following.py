@@ -18,15 +18,13 @@ Any error here, and any end of a stream, means: begin anew from a checkpoint. No
 from collections import deque
 
 from .frames import FrameError, decode_input
+from .kept import KeptOutputs
 from .outputlog import unpack_keys
 from .replaying import Replay
 from .step import ReplayError
 
 #: Bounds of what waits here, beyond which the spare is too slow to be hot: bytes of inputs, steps to repeat.
 INPUT_BYTES_MAX, STEPS_MAX = 64 << 20, 1 << 19
-#: Steps whose outputs are kept, of all workers, and bytes of these; beyond it the oldest are dropped, counted: what of them got lost
-#: stays lost.
-KEPT_STEPS_MAX, KEPT_BYTES_MAX = 1 << 14, 32 << 20
 #: Records of changes between two headers of durable checkpoints; more are a spare that hears of none.
 RECORDS_MAX = 1 << 10
 
@@ -37,15 +35,20 @@ class Follower:
     def __init__(self, master):
         self.master = master
         self.begun = False
-        self.repeated = self.dropped_outputs = 0
+        self.repeated = 0
         self.fenced_epoch = self.stored = None      # the output logger was fenced in it with this R: the stream of determinants is over
         self._replay = Replay(master)
         self._inputs_begin = self._determinants_begin = None
-        self._kept, self._kept_bytes = deque(), 0       # (worker, k, outputs), oldest first
+        self._kept = [KeptOutputs(len(master.workers)) for _ in master.workers]
         self._on_event = None               # what the master's is when nobody follows
         self._covered = [0] * len(master.workers)       # outputs up to here never leave again
         self._records = deque()             # ([k per worker] at its end, changes) of each record that is not durable for sure
         self._released = [set() for _ in master.workers]
+
+    @property
+    def dropped_outputs(self):
+        """Steps whose outputs were dropped at the bound."""
+        return sum(kept.dropped for kept in self._kept)
 
     @property
     def behind(self):
@@ -85,8 +88,8 @@ class Follower:
     def covered(self, positions):
         """Outputs of steps up to *positions* (one k per worker) never leave again."""
         self._covered = positions
-        while self._kept and self._kept[0][1] <= positions[self._kept[0][0]]:
-            self._forget_outputs()
+        for kept, k in zip(self._kept, positions):
+            kept.forget(k)
 
     def durable(self, header):
         """The checkpoint with this *header* is durable, of whatever position. Raises ReplayError."""
@@ -136,14 +139,7 @@ class Follower:
         outputs = self.master.repeat_step(number, item, extra)
         k = self.master.workers[number].k
         if outputs and k > self._covered[number]:
-            self._kept.append((number, k, outputs))
-            self._kept_bytes += _size(outputs)
-            while len(self._kept) > KEPT_STEPS_MAX or self._kept_bytes > KEPT_BYTES_MAX:
-                self._forget_outputs()
-                self.dropped_outputs += 1
-
-    def _forget_outputs(self):
-        self._kept_bytes -= _size(self._kept.popleft()[2])
+            self._kept[number].add(k, outputs)
 
     def give_up(self):
         """Nothing that it has repeated counts: the master is to load a checkpoint."""
@@ -177,7 +173,3 @@ class Follower:
         self._records.clear()
         for name, variable in self.master.function.variables.items():
             variable.put_back(changes.get(name, ()))
-
-
-def _size(outputs):
-    return sum(len(frame) for _, frame in outputs)

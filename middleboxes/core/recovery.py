@@ -90,7 +90,8 @@ class Recovery:
         self._determinants_missing = self._inputs_missing = 0
         self._replay = Replay(master)
         self._released = [set() for _ in master.workers]    # keys of the outputs that left before
-        self._kept = deque()                # (worker, k, outputs) of steps that were repeated while the old master lived
+        self._kept = ()                     # KeptOutputs per worker, of steps that were repeated while the old master lived
+        self._not_left = None               # (worker, k, outputs) of these that did not leave, as far as they are not sent again
         self._dropped_at_request = 0
         self._joins = [False] * len(master.workers)
         self._gap = False
@@ -133,7 +134,7 @@ class Recovery:
         return wanted
 
     def resume(self, replay, kept, released):
-        """Go on from where a hot spare stands, with what it has in *replay*, and the outputs [(worker, k, outputs)] that it *kept*.
+        """Go on from where a hot spare stands, with what it has in *replay*, and the KeptOutputs per worker.
 
         *released*: keys of outputs that left, per worker. What is still to come, by its streams, is added to these three; their
         ends are to be told as those of answers to what ``loaded`` asks for. Raises ReplayError.
@@ -193,11 +194,11 @@ class Recovery:
         self.finished = False
         if not self._loaded or self._determinants_missing:
             return frames
-        while self._kept and len(frames) < budget:
-            number, k, outputs = self._kept.popleft()
-            # nearly all are of steps with one output, which left, and the first new one waits for them
-            if len(outputs) > 1 or k << 16 not in self._released[number]:
-                frames += self.master.resend(number, k, outputs, self._released[number])
+        if self._not_left is None:
+            self._not_left = deque((number, *step) for number, kept in enumerate(self._kept) for step in kept.not_among(self._released[number]))
+        while self._not_left and len(frames) < budget:
+            number, k, outputs = self._not_left.popleft()
+            frames += self.master.resend(number, k, outputs, self._released[number])
         budget -= len(frames)
 
         def repeat(number, item, extra):

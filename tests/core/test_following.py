@@ -3,6 +3,7 @@
 import pytest
 
 from middleboxes.core import following as module
+from middleboxes.core import kept as keeping
 from middleboxes.core.checkpoint import Folded
 from middleboxes.core.columns import unpack_column
 from middleboxes.core.feeding import DeterminantFeed, InputFeed
@@ -163,7 +164,7 @@ def test_outputs_that_did_not_leave_are_sent_at_the_failover_and_others_are_not(
 
 
 def test_outputs_are_kept_until_they_are_covered_and_beyond_the_bound_the_oldest_go(monkeypatch):
-    monkeypatch.setattr(module, "KEPT_STEPS_MAX", 3)
+    monkeypatch.setattr(keeping, "KEPT_STEPS_MAX", 3)
     scene = Scene()
     scene.pass_packets(words(1, 2, 3, 4, 5))
     scene.stream()
@@ -176,7 +177,7 @@ def test_outputs_are_kept_until_they_are_covered_and_beyond_the_bound_the_oldest
 
 
 def test_what_is_kept_is_bounded_in_bytes_too(monkeypatch):
-    monkeypatch.setattr(module, "KEPT_BYTES_MAX", 15)
+    monkeypatch.setattr(keeping, "KEPT_BYTES_MAX", 15)
     scene = Scene()
     scene.pass_packets(words(1, 2, 3, 4, 5))
     scene.stream()
