@@ -26,7 +26,7 @@ CHANGED_MAX = 10_000
 CHANGES, CHANGES_FLOWS = (100, 1000), 100_000
 #: cuts of a master before those that count: two seconds of its life
 WARM_UP_CUTS = 20
-#: more than the caches of one processor hold
+#: more than a processor's own caches hold
 CACHES_BYTES = 8 << 20
 _MAC = bytes.fromhex("020000000001")
 _INSIDE_MAC = bytes.fromhex(PORTS[0]["mac"].replace(":", ""))
@@ -102,9 +102,9 @@ def open_flow(nat, flow):
 def pauses(flows, rounds, changed=CHANGED_MAX):
     """How long packets wait for a cut, and for each slice of it, with *flows* flows in the NAT of which *changed* changed at most.
 
-    A tenth of a second of traffic and of other processes is between two cuts: each begins with caches in which nothing of it is.
+    A tenth of a second of traffic and of other processes is between two cuts: each begins with nothing of it in the processor's own caches.
     """
-    master, memory, others = nat_master(), bytearray(CACHES_BYTES), b"1" * CACHES_BYTES
+    master, memory, others = nat_master(), bytearray(CACHES_BYTES), bytearray(b"1") * CACHES_BYTES
     fill(master, flows)
     keys, changed = list(islice(master.function.outbound, changed)), min(flows, changed)
     cuts_ns, slices_ns, ends_ns = [], [], []

@@ -21,7 +21,7 @@ KEYS_PER_CHUNK = 256
 KEYS_PER_SLICE = 2048
 
 #: of a chunk of a base that a store sends: there are no packets to be held up, and each message costs
-KEYS_PER_BASE_CHUNK = 4096
+KEYS_PER_BASE_CHUNK = 2048
 
 #: a chunk of more than one key is split beyond this, so that it fits a message
 CHUNK_BYTES_MAX = 1 << 18

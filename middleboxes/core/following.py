@@ -39,7 +39,7 @@ class Follower:
         self.fenced_epoch = self.stored = None      # the output logger was fenced in it with this R: the stream of determinants is over
         self._replay = Replay(master)
         self._inputs_begin = self._determinants_begin = None
-        self._kept = [KeptOutputs(len(master.workers)) for _ in master.workers]
+        self._kept = KeptOutputs(len(master.workers))
         self._on_event = None               # what the master's is when nobody follows
         self._covered = [0] * len(master.workers)       # outputs up to here never leave again
         self._records = deque()             # ([k per worker] at its end, changes) of each record that is not durable for sure
@@ -48,7 +48,7 @@ class Follower:
     @property
     def dropped_outputs(self):
         """Steps whose outputs were dropped at the bound."""
-        return sum(kept.dropped for kept in self._kept)
+        return self._kept.dropped
 
     @property
     def behind(self):
@@ -88,8 +88,8 @@ class Follower:
     def covered(self, positions):
         """Outputs of steps up to *positions* (one k per worker) never leave again."""
         self._covered = positions
-        for kept, k in zip(self._kept, positions):
-            kept.forget(k)
+        for number, k in enumerate(positions):
+            self._kept.forget(number, k)
 
     def durable(self, header):
         """The checkpoint with this *header* is durable, of whatever position. Raises ReplayError."""
@@ -139,7 +139,7 @@ class Follower:
         outputs = self.master.repeat_step(number, item, extra)
         k = self.master.workers[number].k
         if outputs and k > self._covered[number]:
-            self._kept[number].add(k, outputs)
+            self._kept.add(number, k, outputs)
 
     def give_up(self):
         """Nothing that it has repeated counts: the master is to load a checkpoint."""

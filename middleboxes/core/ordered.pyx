@@ -213,7 +213,7 @@ cdef class Ordered:
         return self._add_to(bucket_of(self, hash), hash)
 
     cdef int _make_room(self, uint32_t keys) except -1:
-        """Have buckets for so many *keys* more."""
+        """Have buckets for so many *keys* more: up to two are split for each, so many keys at once are for loading only."""
         if not self._buckets:
             self._reserve(0)
         while (<uint64_t> self._count + keys - 1) * LOAD_BUCKETS >= <uint64_t> self._buckets * LOAD_KEYS:

@@ -24,6 +24,7 @@ check there has the last word.
 from collections import deque
 
 from .frames import FrameError, decode_input
+from .kept import KeptOutputs
 from .outputlog import unpack_keys
 from .replaying import Replay
 from .step import ReplayError
@@ -34,6 +35,8 @@ from .step import ReplayError
 #: step acknowledged (TCP's slow start), so that acknowledgements that take long do not keep it behind the live stream; the most is less than
 #: the some hundreds of short frames that the queue of a user-space switch's port holds.
 CATCH_UP_STEPS, CATCH_UP_STEPS_MAX = 64, 192
+#: Kept outputs that are forgotten with each slice once it is known which did not leave; giving back thousands would be a pause.
+FORGOTTEN_STEPS = 128
 #: A gap between log and live stream is asked for so often; on a network that goes on losing inputs there is always another one.
 GAP_REQUESTS_MAX = 8
 #: After an overflow of the live buffer the input logger is asked again. If its answers grow this many times in a row, inputs come
@@ -90,7 +93,7 @@ class Recovery:
         self._determinants_missing = self._inputs_missing = 0
         self._replay = Replay(master)
         self._released = [set() for _ in master.workers]    # keys of the outputs that left before
-        self._kept = ()                     # KeptOutputs per worker, of steps that were repeated while the old master lived
+        self._kept = KeptOutputs(len(master.workers))       # of steps that were repeated while the old master lived
         self._not_left = None               # (worker, k, outputs) of these that did not leave, as far as they are not sent again
         self._dropped_at_request = 0
         self._joins = [False] * len(master.workers)
@@ -134,9 +137,9 @@ class Recovery:
         return wanted
 
     def resume(self, replay, kept, released):
-        """Go on from where a hot spare stands, with what it has in *replay*, and the KeptOutputs per worker.
+        """Go on from where a hot spare stands, with what it has in *replay*, and the KeptOutputs *kept*.
 
-        *released*: keys of outputs that left, per worker. What is still to come, by its streams, is added to these three; their
+        *released*: keys of outputs that left, per worker. What is still to come, by its streams, is added to *replay* and *released*; their
         ends are to be told as those of answers to what ``loaded`` asks for. Raises ReplayError.
         """
         self._begin(replay, [worker.k for worker in self.master.workers])
@@ -195,7 +198,9 @@ class Recovery:
         if not self._loaded or self._determinants_missing:
             return frames
         if self._not_left is None:
-            self._not_left = deque((number, *step) for number, kept in enumerate(self._kept) for step in kept.not_among(self._released[number]))
+            self._not_left = deque(self._kept.not_among(self._released))
+        elif self._kept:
+            self._kept.forget_some(FORGOTTEN_STEPS)
         while self._not_left and len(frames) < budget:
             number, k, outputs = self._not_left.popleft()
             frames += self.master.resend(number, k, outputs, self._released[number])

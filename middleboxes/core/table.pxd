@@ -14,4 +14,4 @@ cdef class Table(Ordered):
     cdef uint32_t _place_of(self, key, bint is_added) except? 0xFFFFFFFF
     cdef int _remove_all(self, keys) except -1
     cdef int _set_all(self, keys, values) except -1
-    cdef int _set_numbers(self, const Numbers *keys, const Numbers *values, Py_ssize_t first, int count) except -1
+    cdef int _find_places(self, const Numbers *keys, Py_ssize_t first, int count, uint32_t *places) except -1

@@ -115,24 +115,29 @@ cdef class Table(Ordered):
         cdef Py_ssize_t number, count = column_length(keys)
         cdef bint packed_keys = type(keys) is bytes, packed_values = type(values) is bytes
         cdef uint32_t place
+        cdef uint32_t places[BATCH]
         if packed_keys:
             open_numbers(keys, &numbers)
         if packed_values:
             open_numbers(values, &others)
-        if packed_keys and packed_values:
-            for number in range(0, count, BATCH):
-                self._set_numbers(&numbers, &others, number, min(BATCH, count - number))
-            return 0
         for number in range(count):
-            place = self._place_of_number(number_at(&numbers, number), True) if packed_keys else self._place_of(keys[number], True)
+            if not packed_keys:
+                place = self._place_of(keys[number], True)
+            else:
+                if number % BATCH == 0:
+                    self._find_places(&numbers, number, min(BATCH, count - number), places)
+                place = places[number % BATCH]
             if packed_values:
                 set_number(entry_at(self, place), number_at(&others, number))
             else:
                 set_value(entry_at(self, place), values[number])
         return 0
 
-    cdef int _set_numbers(self, const Numbers *keys, const Numbers *values, Py_ssize_t first, int count) except -1:
-        """Set *count* of the *keys*, from the *first* on, to their *values*; BATCH at most."""
+    cdef int _find_places(self, const Numbers *keys, Py_ssize_t first, int count, uint32_t *places) except -1:
+        """Put into *places* those of *count* of the *keys*, BATCH at most, from the *first* on; they are added if they are not there.
+
+        No bucket is split or given back meanwhile: there is room for all of them, and keys of checkpoints compare without code of anybody else.
+        """
         cdef int64_t hashes[BATCH]
         cdef uint32_t *buckets[BATCH]
         cdef uint32_t place
@@ -154,5 +159,5 @@ cdef class Table(Ordered):
             elif not place or entry_at(self, place).key is not NULL:
                 # no hash of its own, or one that something else has, which may be equal
                 place = self._place_of_number(hashes[number], True)
-            set_number(entry_at(self, place), number_at(values, first + number))
+            places[number] = place
         return 0

@@ -13,7 +13,7 @@ from ..core.admission import Admission, is_told
 from ..core.channel import NONCE_BYTES, Channel, ChannelError
 from ..core.messages import MESSAGE_BYTES_MAX, MessageError
 
-#: less would be more calls; more, and the peer would have nothing to do meanwhile
+#: once so much waits, it is sent before more is made: the peer has something to do meanwhile
 PUMP_BYTES = 64 << 10
 #: read in one go: what comes in it is handled before anything else of the node
 RECEIVE_BYTES = 64 << 10

@@ -76,6 +76,21 @@ def test_a_table_is_the_same_by_packed_columns_and_by_lists(seed):
             assert items_of(table.everything(rng.randrange(1, 100))) == list(model.items())
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_a_table_that_grows_by_large_packed_columns_is_that_of_single_keys(seed):
+    rng, table, model = random.Random(seed), Table(), {}
+    for number in range(12):
+        removed = rng.sample(sorted(model), min(len(model), 300))
+        keys = [rng.randrange(-100, 1 << rng.choice((12, 40, 63))) for _ in range(rng.randrange(1, 1500))]
+        values = [b"v"] * len(keys) if number % 3 == 2 else [rng.randrange(1 << 40) for _ in keys]
+        table.apply(*map(pack_column, (removed, keys, values)))
+        for key in removed:
+            del model[key]
+        model.update(zip(keys, values))
+        assert list(table.items()) == list(model.items())
+    assert len(model) > 2000 and all(table[key] == value for key, value in model.items())
+
+
 def test_all_that_is_packed_takes_no_objects():
     table = Table()
     table.apply([], pack_column(list(range(1000))), pack_column([5] * 1000))
