@@ -125,13 +125,16 @@ class Bed:
         failover = self._failover(name, told["at_ns"])
         self._emulator.heal(told["node"])
         self.wait_ready()
+        whole_ns = time.monotonic_ns()
         receiver.ask("flush", "flushed", _ANSWER_S)
         numbers, received_ns = read_record(os.path.join(self._directory, "record1"))
         from_ns, to_ns = longest_silence(received_ns, told["at_ns"], end_ns)
         before_ns = longest_silence(received_ns, quiet_ns, told["at_ns"])
+        later_ns = longest_silence(received_ns, end_ns, whole_ns)
         parts = {part: failover[part] for part in ("detect_ms", "fence_ms", "redirect_ms", "load_ms", "replay_ms", "total_ms",
                                                    "replayed_packets", "cold", "cause")}
         return {"node": told["node"], "gap_ms": round((to_ns - from_ns) / 1e6, 3), "quiet_ms": round((before_ns[1] - before_ns[0]) / 1e6, 3),
+                "later_ms": round((later_ns[1] - later_ns[0]) / 1e6, 3),
                 "probes_lost": lost_between(numbers, received_ns, told["at_ns"], time.monotonic_ns()),
                 **self._losses(receiver), **parts}
 

@@ -26,6 +26,7 @@ def summary(row):
     return {"gap_ms": {**{f"p{percent}": percentile(gaps_ms, percent) for percent in PERCENTS}, "max": max(gaps_ms)},
             "parts_p50_ms": {part: percentile([kill[f"{part}_ms"] for kill in kills], 50) for part in PARTS},
             "replayed_p50": percentile([kill["replayed_packets"] for kill in kills], 50),
+            "later_max_ms": max(kill["later_ms"] for kill in kills),
             "probes_lost": sum(kill["probes_lost"] for kill in kills), "load_lost": sum(kill["load_lost"] for kill in kills),
             "mappings_changed": sum(kill["mappings_changed"] for kill in kills)}
 
@@ -55,13 +56,17 @@ def lines(rows, suspect_after_ms, at):
     text += [_line(row) for row in rows if all(row[name] == value for name, value in at.items())]
     for name, title in SWEEPS.items():
         text += _sweep(rows, at, name, title)
-    quiet_ms = [kill["quiet_ms"] for row in rows for kill in row["kills"]]
-    if quiet_ms:
-        text += ["", "longest silence of the probe before a kill, without one: median"
-                 f" {percentile(quiet_ms, 50):.1f} ms, 90 % {percentile(quiet_ms, 90):.1f} ms, longest {max(quiet_ms):.1f} ms"
-                 " (what the machine itself adds)"]
+    kills = [kill for row in rows for kill in row["kills"]]
+    if kills:
+        text += ["", "longest silence of the probe before a kill, without one: "
+                 + _distribution([kill["quiet_ms"] for kill in kills]) + " (what the machine itself adds)",
+                 "and from its gap until all was whole again, a new spare loaded: " + _distribution([kill["later_ms"] for kill in kills])]
     text += ["", *_targets(rows, suspect_after_ms), LANDMARK]
     return text + [f"NOT survived: {row['readiness']}, {row['how']}: {problem}" for row in rows for problem in row["problems"]]
+
+
+def _distribution(values_ms):
+    return f"median {percentile(values_ms, 50):.1f} ms, 90 % {percentile(values_ms, 90):.1f} ms, longest {max(values_ms):.1f} ms"
 
 
 def _line(row, first=None):

@@ -6,7 +6,7 @@ LOAD = {"flows": settings.FLOWS, "rate_pps": settings.RATE_PPS, "checkpoint_inte
 
 
 def kill(gap_ms, **more):
-    return {"node": "m1", "gap_ms": gap_ms, "quiet_ms": 1.0, "probes_lost": 0, "load_lost": 2, "mappings_changed": 0, "detect_ms": 1.0,
+    return {"node": "m1", "gap_ms": gap_ms, "quiet_ms": 1.0, "later_ms": 2.0, "probes_lost": 0, "load_lost": 2, "mappings_changed": 0, "detect_ms": 1.0,
             "fence_ms": 2.0, "redirect_ms": 3.0, "load_ms": 0.5, "replay_ms": gap_ms - 5, "total_ms": gap_ms,
             "replayed_packets": 100, "cold": False, "cause": "control connection closed", **more}
 

@@ -47,6 +47,14 @@ def test_what_was_not_survived_or_changed_a_mapping_is_no_success():
     assert report.lines([row(gaps_ms=[], problems=["it is gone"])], 1000, LOAD)[-1] == "NOT survived: warm, process: it is gone"
 
 
+def test_silences_before_a_kill_and_after_its_gap_are_told():
+    found = row()
+    found["kills"] = [kill(10.0, quiet_ms=quiet_ms, later_ms=later_ms) for quiet_ms, later_ms in ((1.0, 2.0), (3.0, 90.0), (5.0, 4.0))]
+    text = "\n".join(report.lines([found], 1000, LOAD))
+    assert "without one: median 3.0 ms, 90 % 5.0 ms, longest 5.0 ms" in text and "loaded: median 4.0 ms, 90 % 90.0 ms, longest 90.0 ms" in text
+    assert report.summary(found)["later_max_ms"] == 90.0
+
+
 def test_charts_are_well_formed_and_leave_hangs_out():
     rows = [row(), row("cold", gaps_ms=[40.0]), row(how="hang", gaps_ms=[1010.0]), row(flows=1000, gaps_ms=[5.5])]
     made = plots.plots(rows, LOAD)
