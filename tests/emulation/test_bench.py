@@ -55,15 +55,18 @@ def test_every_system_lets_packets_through_open_vswitch():
     assert left() == []
 
 
-#: for a packet at full load: a batch of 32 needs one to wait, one to read and one to write, and acknowledgements some
-SYSTEM_CALLS_MAX = dict.fromkeys(("input-logger", "master", "output-logger"), 0.15)
+ROLES = ("input-logger", "master", "output-logger")
+#: for a batch at full load: one to wait, one to read and one to write, and acknowledgements some
+SYSTEM_CALLS_MAX = 3.5
+#: at full load batches are of up to 32; how full they are on average is also a matter of who gets a processor when: 17 to 30
+BATCH_PACKETS_MIN = 8
 
 
-def test_a_packet_costs_few_system_calls_at_each_role(tmp_path):
+def test_a_batch_costs_three_system_calls_at_each_role_and_is_of_many_packets(tmp_path):
     with programs.compiled() as wire, network.network("direct"), systems.protected(wire) as running:
         measure.capacity(wire, running, 64, 0.5)
         traces = {role: subprocess.Popen(["strace", "-f", "-c", "-U", "calls,name", "-o", str(tmp_path / role), "-p", str(running.pids[role])],
-                                         stderr=subprocess.PIPE, text=True) for role in SYSTEM_CALLS_MAX}
+                                         stderr=subprocess.PIPE, text=True) for role in ROLES}
         try:
             for trace in traces.values():
                 assert "attached" in trace.stderr.readline()
@@ -73,9 +76,11 @@ def test_a_packet_costs_few_system_calls_at_each_role(tmp_path):
                 trace.send_signal(signal.SIGINT)
                 trace.communicate()
     assert found["received"] > 1000
-    for role, calls_max in SYSTEM_CALLS_MAX.items():
-        total = re.search(r"(\d+) total", (tmp_path / role).read_text())
-        assert int(total[1]) / found["received"] < calls_max, (role, found["received"], (tmp_path / role).read_text())
+    for role in ROLES:
+        calls = {name: int(count) for count, name in re.findall(r"(\d+) (\w+)", (tmp_path / role).read_text())}
+        batches = calls["sendmmsg"] + calls.get("sendto", 0)        # one that has a single frame goes by the latter
+        assert calls["total"] / batches < SYSTEM_CALLS_MAX, (role, calls)
+        assert found["received"] / batches > BATCH_PACKETS_MIN, (role, found["received"], calls)
     assert left() == []
 
 
