@@ -58,7 +58,7 @@ def test_every_system_lets_packets_through_open_vswitch():
 ROLES = ("input-logger", "master", "output-logger")
 #: for a batch at full load: one to wait, one to read and one to write, and acknowledgements some
 SYSTEM_CALLS_MAX = 3.5
-#: at full load batches are of up to 32; how full they are on average is also a matter of who gets a processor when: 17 to 30
+#: at full load batches are of up to 32; how full they are on average is also a matter of who gets a processor when
 BATCH_PACKETS_MIN = 8
 
 
