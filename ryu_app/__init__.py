@@ -19,6 +19,6 @@ Pure (no sockets, clocks or Ryu; facts and time in, actions out):
     rest         requests of operators -> answers with status codes; refusal: why something is not done
 
 Shells (eventlet or Ryu): server (control channel), events (the log of events and its streams), operations (what
-operators ask for, through the app's event loop), openflow (entries <-> messages), app (the Ryu app itself),
-launcher (starts Ryu 4.34 on a current eventlet).
+operators ask for, through the app's event loop), openflow (entries <-> messages), switch_link (what goes to one switch),
+app (the Ryu app itself), launcher (starts Ryu 4.34 on a current eventlet).
 """

@@ -2,23 +2,23 @@
 
     FTMB_DEPLOYMENT=deployment.json ryu-manager ryu.app.simple_switch_13 ryu_app.app
 
-The app's event loop calls the core for switch events, ticks and operators, and the green threads that read from agents call it
-for messages, without waiting for the loop's turn: a failover would. Nothing from an event to the last of its actions gives up its
-turn, so one caller follows the other. What a switch does not take at once goes through a queue and a green thread per
+The app's event loop calls the core for ticks, operators and switches that come and go, and the green threads that read from agents and
+switches call it for messages, without waiting for the loop's turn: a failover would. Nothing from an event to the last of its actions
+gives up its turn, so one caller follows the other. What a switch does not take at once goes through a queue and a green thread per
 switch: one that does not read holds up nobody else, and loses its connection when the queue is full.
 """
 
 import collections
+import contextlib
 import json
 import os
 import socket
 import time
 
-import eventlet.queue
 from ryu.app import wsgi
 from ryu.base import app_manager
 from ryu.controller import event, ofp_event
-from ryu.controller.handler import CONFIG_DISPATCHER, DEAD_DISPATCHER, MAIN_DISPATCHER, set_ev_cls
+from ryu.controller.handler import CONFIG_DISPATCHER, DEAD_DISPATCHER, MAIN_DISPATCHER, set_ev_cls, set_ev_handler
 from ryu.lib import hub
 from ryu.ofproto import ofproto_v1_3
 
@@ -26,17 +26,17 @@ from . import actions, switches
 from .controller import Controller
 from .deployment import Place, load, read_key
 from .events import EventLog, Stream
-from .openflow import Codec
 from .operations import Operations
 from .reconcile import Conflict
 from .rest import Rest
 from .server import Server
 from .status import status, unix_seconds
-from .xids import QUESTION, Barrier, Xids
+from .switch_link import QUEUE_MAX, Link
+from .xids import QUESTION, Barrier
 
 AUDIT_INTERVAL_S = 10.0
+OUTLOOK_INTERVAL_S = 0.1        # after each, what one group's failure would ask for is worked out
 BODY_S = 5.0                    # a body that has not come by then is cut off
-_SWITCH_QUEUE_MAX = 256
 _WITHDRAWN = 0                  # the token of a withdrawal; the core's begin at 1
 
 
@@ -46,51 +46,6 @@ class EventCall(event.EventBase):
     def __init__(self, method, *args):
         super().__init__()
         self.method, self.args = method, args
-
-
-class _Link:
-    """The connection to one switch: codec, sender, and what our transaction ids were for."""
-
-    def __init__(self, name, datapath, cookie):
-        self.datapath = datapath
-        self.codec = Codec(name, datapath, cookie)
-        self.asked = set()                      # xids of the newest question
-        self.xids = Xids()
-        self._queue = eventlet.queue.LightQueue(_SWITCH_QUEUE_MAX)
-        self._waiting = False                   # something is queued, or on its way from the queue
-        self._sender = hub.spawn(self._send)
-
-    def send(self, messages):
-        """Send (message, purpose) pairs as one batch, now or after those that wait; returns their xids. A full queue ends the connection."""
-        buffers, xids = [], []
-        for message, purpose in messages:
-            xid = self.datapath.set_xid(message)
-            self.xids.note(xid, purpose)
-            message.serialize()
-            buffers.append(bytes(message.buf))
-            xids.append(xid)
-        batch = b"".join(buffers)
-        if self._may_send_now():
-            self.datapath.send(batch)
-        elif self._queue.full():
-            # not from here: the app's event loop must not wait for its own queue
-            hub.spawn(self.datapath.close)
-        else:
-            self._waiting = True
-            self._queue.put_nowait(batch)
-        return xids
-
-    def _may_send_now(self):
-        """Whether nothing of ours waits, and Ryu has room for which nobody waits: a redirect need not wait for the sender's turn."""
-        return not self._waiting and self.datapath._send_q_sem.balance > 0
-
-    def stop(self):
-        hub.kill(self._sender)
-
-    def _send(self):
-        while True:
-            self.datapath.send(self._queue.get())
-            self._waiting = not self._queue.empty()
 
 
 class FtmbController(app_manager.RyuApp):
@@ -111,8 +66,14 @@ class FtmbController(app_manager.RyuApp):
         self.fabric = switches.Switches(self.deployment)
         self._names = {number: name for name, number in self.deployment.switches.items()}
         self._trunks = frozenset(end for link in self.deployment.links for end in link)
+        self._seen_live = set()                 # Places: not every switch tells whether a port is live
         self._links = {}
         self._ports = {}                        # datapath id -> {port: up}, as told before the switch is ours
+        self._early = {}                        # datapath -> what it told before its turn to become ours
+        self._handlers = {
+            ofp_event.EventOFPPortStatus: self._port_changed, ofp_event.EventOFPBarrierReply: self._barrier_replied,
+            ofp_event.EventOFPFlowStatsReply: self._flows_told, ofp_event.EventOFPGroupDescStatsReply: self._groups_told,
+            ofp_event.EventOFPFlowRemoved: self._flow_removed, ofp_event.EventOFPErrorMsg: self._error_told}
         self._todo = collections.deque()
         self._acting = False
         self._log = EventLog()
@@ -125,7 +86,11 @@ class FtmbController(app_manager.RyuApp):
     def start(self):
         super().start()
         self.threads += [hub.spawn(self._server.serve), hub.spawn(self._every, lambda: self.core.next_tick_ns(time.monotonic_ns()) / 1e9, self._on_tick),
-                         hub.spawn(self._every, lambda: AUDIT_INTERVAL_S, self._on_audit)]
+                         hub.spawn(self._every, lambda: AUDIT_INTERVAL_S, self._on_audit),
+                         hub.spawn(self._every, lambda: OUTLOOK_INTERVAL_S, self._on_outlook)]
+        told = set_ev_handler(list(self._handlers), MAIN_DISPATCHER)(lambda ev: self._told(ev))     # set_ev_cls would have it queued
+        for kind in self._handlers:
+            app_manager.lookup_service_brick(ofp_event.NAME).register_handler(kind, told)
 
     # -- what happens
 
@@ -148,17 +113,27 @@ class FtmbController(app_manager.RyuApp):
         self._from_agent(lambda: self.core.closed(name, time.monotonic_ns()))
 
     def _from_agent(self, decide):
+        with self._contained("an agent"):
+            self._act(decide())
+
+    @contextlib.contextmanager
+    def _contained(self, who):
         """What Ryu's event loop does with an error of ours: it is told, and costs nobody a connection."""
         try:
-            self._act(decide())
+            yield
         except Exception:
-            self.logger.exception("handling what an agent told failed")
+            self.logger.exception("handling what %s told failed", who)
 
     def _on_tick(self):
         self._act(self.core.tick(time.monotonic_ns()))
 
     def _on_audit(self):
         self._command(self.fabric.audit())
+
+    def _on_outlook(self):
+        for command in self.fabric.foresee(*self.core.outlook()):
+            for change in command.changes if isinstance(command, switches.Send) else ():
+                self._links[command.switch].codec.encoded(change)
 
     # -- what the core decides
 
@@ -216,7 +191,7 @@ class FtmbController(app_manager.RyuApp):
 
     def _messages(self, link, command):
         if isinstance(command, switches.Send):
-            return [(link.codec.change(change), f"{change.what} {change.entry}") for change in command.changes]
+            return [(link.codec.encoded(change), change) for change in command.changes]
         if isinstance(command, switches.Barrier):
             return [(link.codec.barrier(), Barrier(command.number))]
         return [(link.codec.ask_groups(), QUESTION),
@@ -234,7 +209,7 @@ class FtmbController(app_manager.RyuApp):
     # -- switches
 
     def _link_of(self, datapath):
-        """The _Link of *datapath*, None if it is not (or no more) one of ours."""
+        """The Link of *datapath*, None if it is not (or no more) one of ours."""
         link = self._links.get(self._names.get(datapath.id))
         return link if link is not None and link.datapath is datapath else None
 
@@ -251,71 +226,86 @@ class FtmbController(app_manager.RyuApp):
         if name is None:
             return
         if ev.state == DEAD_DISPATCHER:
+            self._early.pop(datapath, None)
             # of a connection that was replaced already, the end says nothing
             if self._link_of(datapath) is not None:
                 self._switch_lost(name)
             return
         if name in self._links:
             self._switch_lost(name)
-        self._links[name] = _Link(name, datapath, self.deployment.cookie)
+        link = self._links[name] = Link(name, datapath, self.deployment.cookie)
         self._command(self.fabric.switch_connected(name))
         self._act(self.core.switch_connected(name, self._ports.pop(datapath.id, {}), time.monotonic_ns()))
+        for early in self._early.pop(datapath, ()):
+            self._handlers[type(early)](link, early.msg)
 
     def _switch_lost(self, name):
         self._links.pop(name).stop()
         self._command(self.fabric.switch_lost(name))
         self._act(self.core.switch_lost(name, time.monotonic_ns()))
 
-    @set_ev_cls(ofp_event.EventOFPPortStatus, MAIN_DISPATCHER)
-    def _port_changed(self, ev):
-        datapath, desc = ev.msg.datapath, ev.msg.desc
-        if self._link_of(datapath) is not None:
-            up = ev.msg.reason != datapath.ofproto.OFPPR_DELETE and self._is_up(datapath, desc)
-            self._act(self.core.port(Place(self._names[datapath.id], desc.port_no), up, time.monotonic_ns()))
+    def _told(self, ev):
+        """A switch told something: called where Ryu reads it."""
+        link = self._link_of(ev.msg.datapath)
+        with self._contained("a switch"):
+            if link is not None:
+                self._handlers[type(ev)](link, ev.msg)
+            elif ev.msg.datapath.id in self._names:
+                self._told_early(ev)
+
+    def _told_early(self, ev):
+        """It is ours when its turn comes: what it tells until then is kept, and too much of it ends the connection."""
+        datapath = ev.msg.datapath
+        early = self._early.setdefault(datapath, [])
+        if len(early) < QUEUE_MAX:
+            early.append(ev)
+        elif datapath.state != DEAD_DISPATCHER:
+            self._tell("error", f"switch {self._names[datapath.id]} told more than {QUEUE_MAX} things before its turn: connection closed")
+            datapath.close()
+
+    def _port_changed(self, link, msg):
+        up = msg.reason != msg.datapath.ofproto.OFPPR_DELETE and self._is_up(msg.datapath, msg.desc)
+        self._act(self.core.port(Place(link.codec.name, msg.desc.port_no), up, time.monotonic_ns()))
 
     def _is_up(self, datapath, port):
         ofproto, closed = datapath.ofproto, datapath.ofproto.OFPPC_PORT_DOWN
-        if Place(self._names[datapath.id], port.port_no) in self._trunks:
+        place = Place(self._names[datapath.id], port.port_no)
+        if place in self._trunks:
             # a spanning tree app blocks links so: no frame of ours gets through either
             closed |= ofproto.OFPPC_NO_RECV | ofproto.OFPPC_NO_FWD
+        if port.state & ofproto.OFPPS_LIVE:
+            self._seen_live.add(place)
+        elif place in self._seen_live:
+            return False                # Open vSwitch tells so first, and that the link is down in a message of its own after it
         return not (port.state & ofproto.OFPPS_LINK_DOWN or port.config & closed)
 
-    @set_ev_cls(ofp_event.EventOFPBarrierReply, MAIN_DISPATCHER)
-    def _barrier_replied(self, ev):
-        link = self._link_of(ev.msg.datapath)
-        number = link.xids.confirmed(ev.msg.xid) if link else None
+    def _barrier_replied(self, link, msg):
+        number = link.xids.confirmed(msg.xid)
         if number is not None:
             self._command(self.fabric.barrier_reply(link.codec.name, number))
 
-    @set_ev_cls(ofp_event.EventOFPFlowStatsReply, MAIN_DISPATCHER)
-    def _flows_told(self, ev):
-        link = self._link_of(ev.msg.datapath)
-        if link is not None and ev.msg.xid in link.asked:
-            self._entries(link, ev, "flows", link.codec.flows(ev.msg.body))
+    def _flows_told(self, link, msg):
+        if msg.xid in link.asked:
+            self._entries(link, msg, "flows", link.codec.flows(msg.body))
 
-    @set_ev_cls(ofp_event.EventOFPGroupDescStatsReply, MAIN_DISPATCHER)
-    def _groups_told(self, ev):
-        link = self._link_of(ev.msg.datapath)
-        if link is not None and ev.msg.xid in link.asked:
-            self._entries(link, ev, "groups", link.codec.groups(ev.msg.body))
+    def _groups_told(self, link, msg):
+        if msg.xid in link.asked:
+            self._entries(link, msg, "groups", link.codec.groups(msg.body))
 
-    def _entries(self, link, ev, kind, entries):
-        more = bool(ev.msg.flags & ev.msg.datapath.ofproto.OFPMPF_REPLY_MORE)
+    def _entries(self, link, msg, kind, entries):
+        more = bool(msg.flags & msg.datapath.ofproto.OFPMPF_REPLY_MORE)
         self._command(self.fabric.entries(link.codec.name, kind, entries, more))
 
-    @set_ev_cls(ofp_event.EventOFPFlowRemoved, MAIN_DISPATCHER)
-    def _flow_removed(self, ev):
-        link = self._link_of(ev.msg.datapath)
-        if link is not None and ev.msg.cookie >> 32 == self.deployment.cookie:
-            self._command(self.fabric.removed(link.codec.name, link.codec.removed(ev.msg)))
+    def _flow_removed(self, link, msg):
+        if msg.cookie >> 32 == self.deployment.cookie:
+            self._command(self.fabric.removed(link.codec.name, link.codec.removed(msg)))
 
-    @set_ev_cls(ofp_event.EventOFPErrorMsg, MAIN_DISPATCHER)
-    def _error_told(self, ev):
-        link = self._link_of(ev.msg.datapath)
-        purpose = link.xids.refused(ev.msg.xid) if link else None
-        if purpose is not None:
-            self._tell("error", f"switch {link.codec.name} refused (type {ev.msg.type}, code {ev.msg.code}): {purpose}")
-            self._command(self.fabric.refused(link.codec.name, purpose is QUESTION))
+    def _error_told(self, link, msg):
+        refused = link.xids.refused(msg.xid)
+        if refused is not None:
+            what = refused if refused is QUESTION else f"{refused.what} {refused.entry}"
+            self._tell("error", f"switch {link.codec.name} refused (type {msg.type}, code {msg.code}): {what}")
+            self._command(self.fabric.refused(link.codec.name, refused is QUESTION))
 
     # -- REST; status is called by the web server's green threads, which only read
 

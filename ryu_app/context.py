@@ -113,6 +113,7 @@ class Context:
         self._actions: List[object] = []
         self._token: Optional[int] = None       # of a steering that take() will hand out
         self._numbers = 0
+        self._link_ends = frozenset(end for link in deployment.links for end in link)
 
     # -- facts
 
@@ -170,7 +171,8 @@ class Context:
         fenced = frozenset(name for name, node in self.nodes.items() if node.fenced)
         unjudged = frozenset(name for name, node in self.nodes.items()
                              if node.boot is None or any((group, "master") in node.roles for group in undecided))
-        return Steering(active, fenced, frozenset(self.down), undecided, unjudged)
+        # no path leads over any other port: a node that dies with its host asks for what one asks for that dies alone
+        return Steering(active, fenced, self._link_ends & self.down, undecided, unjudged)
 
     # -- verbs
 

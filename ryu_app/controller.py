@@ -24,6 +24,7 @@ class Controller:
         self._silence = Silence(suspect_after_ns, deployment.heartbeat_interval_ms * 1_000_000)
         self._places = {node.data.place: name for name, node in deployment.nodes.items()}
         self._first_hello_ns = None
+        self._outlooks = 0
 
     # -- events
 
@@ -63,7 +64,9 @@ class Controller:
         return self._settle(now_ns)
 
     def port(self, place, up, now_ns):
-        """The switch port *place* went up or down."""
+        """The switch port *place* is up or down, as it may have been before."""
+        if up != (place in self.context.down):
+            return []
         self._port(place, up, now_ns)
         return self._settle(now_ns)
 
@@ -129,6 +132,13 @@ class Controller:
             self.context.gathered |= now_ns - self._first_hello_ns >= GATHER_NS
             self.context.impatient |= now_ns - self._first_hello_ns >= PATIENCE_NS
         return self._settle(now_ns)
+
+    def outlook(self):
+        """(group name, the Steering that a failure of its master would ask for now, or None): of the groups in turn, one for each call."""
+        groups = list(self.context.groups.values())
+        group = groups[self._outlooks % len(groups)]
+        self._outlooks += 1
+        return group.name, failover.outlook(self.context, group)
 
     def _stuck(self, group, node, now_ns):
         """A recovery stands still, though its node beats."""

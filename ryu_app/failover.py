@@ -6,6 +6,8 @@ target; a hot spare is let go ahead at once. A target that dies or can't goes th
 a free node it waits for one. ``finish`` makes the record.
 """
 
+from dataclasses import replace
+
 from . import fences, loss, placement, replacement, spares, startup
 from .arguments import peers, role_arguments
 from .context import LOGS, TICK_INTERVAL_NS
@@ -15,6 +17,15 @@ from .underway import Holder, Recovery, milliseconds
 PROGRESS = ("checkpoint", "load_steps", "replayed", "processed")
 #: Each of its steps, also loading a large checkpoint, moves a counter within milliseconds.
 STUCK_NS = 10_000_000_000
+
+
+def outlook(context, group):
+    """The Steering that the death of *group*'s master would ask for now; None if nobody could take over, or much else is under way."""
+    name = spares.successor(context, group)
+    if name is None or group.phase != "running" or group.replacing or group.move is not None:
+        return None
+    now, master = context.steering(), group.holders["master"].node
+    return replace(now, active={**now.active, (group.name, "master"): name}, fenced=now.fenced | {master})
 
 
 def begin(context, group, cause, dead, last_seen_ns, now_ns):

@@ -4,9 +4,21 @@ from .reconcile import ADD, DELETE, MODIFY
 from .steering import FORGET_IN_PORT, Flow, Group
 
 _COOKIE_MASK = 0xffffffff00000000
+_ENCODED_MAX = 4096             # changes of which the bytes are kept; then all of them are forgotten
 # Open vSwitch's name: OpenFlow 1.3 can't set its own field for the port. Nicira's action that loads it would do as well,
 # but Ryu can't put that one into words: no app could list entries with it.
 _IN_PORT = "in_port_nxm"
+
+
+def serialized(message):
+    """The bytes of Ryu's *message*, with the transaction id 0 if it has none."""
+    message.serialize()
+    return bytes(message.buf)
+
+
+def numbered(data, xid):
+    """The message in *data* with the transaction id *xid*."""
+    return data[:4] + xid.to_bytes(4, "big") + data[8:]
 
 
 class Codec:
@@ -16,25 +28,35 @@ class Codec:
         self.name = name
         self._datapath, self._cookie = datapath, cookie
         self._ofproto, self._parser = datapath.ofproto, datapath.ofproto_parser
+        self._encoded = {}              # change -> its bytes
 
     # -- to the switch
 
+    def encoded(self, change):
+        """The bytes of the message that makes *change*, without a transaction id; kept, for what was foreseen has to go out at once."""
+        data = self._encoded.get(change)
+        if data is None:
+            if len(self._encoded) >= _ENCODED_MAX:
+                self._encoded.clear()
+            data = self._encoded[change] = serialized(self.change(change))
+        return data
+
     def change(self, change):
-        """The message that makes *change*."""
+        """Ryu's message that makes *change*."""
         return self._group(change) if isinstance(change.entry, Group) else self._flow(change)
 
     def barrier(self):
-        return self._parser.OFPBarrierRequest(self._datapath)
+        return serialized(self._parser.OFPBarrierRequest(self._datapath))
 
     def ask_flows(self, table, all_flows):
         """Ask for the flows of *table*: ours, or everybody's."""
         cookie, mask = (0, 0) if all_flows else (self._cookie << 32, _COOKIE_MASK)
-        return self._parser.OFPFlowStatsRequest(
+        return serialized(self._parser.OFPFlowStatsRequest(
             self._datapath, 0, table, self._ofproto.OFPP_ANY, self._ofproto.OFPG_ANY, cookie, mask,
-            self._parser.OFPMatch())
+            self._parser.OFPMatch()))
 
     def ask_groups(self):
-        return self._parser.OFPGroupDescStatsRequest(self._datapath, 0)
+        return serialized(self._parser.OFPGroupDescStatsRequest(self._datapath, 0))
 
     def _flow(self, change):
         flow, ofproto, parser = change.entry, self._ofproto, self._parser

@@ -58,17 +58,19 @@ def ready(context, group):
     return group.spare is not None and group.spare.acked
 
 
-def take(context, group, now_ns):
-    """The node that is to become master of *group*, and whether it comes cold: (name, cold), or (None, True).
-
-    Its own spare, else any usable node.
-    """
-    name, cold = None, True
+def successor(context, group):
+    """The node that would become master of *group* now: its own spare, else any usable node; None: nobody."""
     if group.spare is not None and placement.can_master(context, group, group.spare.node):
-        name, cold = group.spare.node, not group.spare.acked
+        return group.spare.node
+    return placement.standby(context, group)
+
+
+def take(context, group, now_ns):
+    """The ``successor`` of *group*'s master, which is to become it, and whether it comes cold: (name, cold), or (None, True)."""
+    name, cold = successor(context, group), True
+    if group.spare is not None and name == group.spare.node:
+        cold = not group.spare.acked
         group.spare = None
-    else:
-        name = placement.standby(context, group)
     if name is not None:
         release(context, name, f"was taken by group {group.name}", now_ns)
     return name, cold

@@ -85,7 +85,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Steering:
-    """Facts that decide the entries: active node per (group, role), fenced nodes, switch ports down.
+    """Facts that decide the entries: active node per (group, role), fenced nodes, ends of links that are down.
 
     Entries of *undecided* groups, and fences of *unjudged* nodes, stay as the switches have them.
     """

@@ -18,7 +18,7 @@ class Barrier:
 
 
 class Xids:
-    """Purposes by transaction id: a Barrier, QUESTION, or the text of a change."""
+    """Purposes by transaction id: a Barrier, QUESTION, or a change."""
 
     def __init__(self):
         self._changes = OrderedDict()
@@ -44,5 +44,5 @@ class Xids:
         return number
 
     def refused(self, xid):
-        """What the switch refused: QUESTION or the text of a change; None if it is none of ours."""
+        """What the switch refused: QUESTION or a change; None if it is none of ours."""
         return self._changes.pop(xid, None)

@@ -3,11 +3,17 @@
 import eventlet
 import pytest
 import web  # noqa: F401 (it makes Ryu's web server load)
+from deployments import single
 from ryu.controller.controller import Datapath
 from ryu.lib import hub
 from ryu.ofproto import ofproto_v1_3, ofproto_v1_3_parser
 
-from ryu_app.app import _Link
+from ryu_app import openflow
+from ryu_app.deployment import parse
+from ryu_app.openflow import serialized
+from ryu_app.reconcile import ADD, DELETE, Change
+from ryu_app.steering import Group, Steering, wanted
+from ryu_app.switch_link import Link
 
 
 class Switch(Datapath):
@@ -19,39 +25,37 @@ class Switch(Datapath):
         self.xid = 0
         self.ofproto, self.ofproto_parser = ofproto_v1_3, ofproto_v1_3_parser
 
-    def set_xid(self, msg):
-        self.xid += 1
-        return self.xid
-
     def take(self):
         data, _ = self.send_q.get()
         self._send_q_sem.release()
         return data
 
 
-class Message:
-    def __init__(self, text):
-        self.buf = text
-
-    def serialize(self):
-        pass
+TYPE = b"type"
 
 
 @pytest.fixture(name="link")
 def _link():
-    link = _Link("s1", Switch(), 1)
+    link = Link("s1", Switch(), 1)
     with eventlet.Timeout(10):
         yield link
     link.stop()
 
 
 def send(link, *texts):
-    return link.send([(Message(text), "") for text in texts])
+    return link.send([(TYPE + bytes(4) + text, "") for text in texts])
+
+
+def text(data):
+    """What one message that was sent has behind its header."""
+    assert data[:4] == TYPE
+    return data[8:]
 
 
 def test_what_goes_to_a_switch_is_handed_on_at_once(link):
-    assert len(set(send(link, b"a", b"b"))) == 2
-    assert link.datapath.send_q.qsize() == 1 and link.datapath.take() == b"ab"
+    first, second = send(link, b"a", b"b")
+    assert first != second and link.datapath.send_q.qsize() == 1
+    assert link.datapath.take() == TYPE + first.to_bytes(4, "big") + b"a" + TYPE + second.to_bytes(4, "big") + b"b"
 
 
 def test_where_others_wait_it_waits_behind_them_and_the_controller_does_not(link):
@@ -68,7 +72,8 @@ def test_where_others_wait_it_waits_behind_them_and_the_controller_does_not(link
     send(link, b"and more")
     assert not turns, "the controller has not waited"
     taken = [switch.take() for _ in range(18)]
-    assert taken == [*(b"%d" % number for number in range(1, 17)), b"ours", b"and more"]
+    assert taken[:16] == [b"%d" % number for number in range(1, 17)]
+    assert [text(data) for data in taken[16:]] == [b"ours", b"and more"]
 
 
 def test_after_the_queue_has_drained_it_is_handed_on_at_once_again(link):
@@ -77,7 +82,27 @@ def test_after_the_queue_has_drained_it_is_handed_on_at_once_again(link):
         switch.send(b"theirs")
     send(link, b"1")
     send(link, b"2")
-    assert [switch.take() for _ in range(18)][16:] == [b"1", b"2"]
+    assert [text(data) for data in [switch.take() for _ in range(18)][16:]] == [b"1", b"2"]
     eventlet.sleep(0)
     send(link, b"3")
-    assert switch.send_q.qsize() == 1 and switch.take() == b"3"
+    assert switch.send_q.qsize() == 1 and text(switch.take()) == b"3"
+
+
+def test_a_change_goes_out_as_ryu_would_send_it_also_when_its_bytes_were_kept(link):
+    flows, groups = wanted(parse(single()), Steering({("nat", "input-logger"): "il", ("nat", "output-logger"): "ol", ("nat", "master"): "m1"}))
+    changes = [Change(what, entry) for what in (ADD, DELETE) for entry in sorted(flows | groups, key=repr)]
+    for _ in range(2):
+        for change in changes:
+            xid, = link.send([(link.codec.encoded(change), change)])
+            message = link.codec.change(change)
+            message.set_xid(xid)
+            assert link.datapath.take() == serialized(message)
+            assert link.xids.refused(xid) is change
+
+
+def test_bytes_of_so_many_changes_and_no_more_are_kept(link, monkeypatch):
+    monkeypatch.setattr(openflow, "_ENCODED_MAX", 3)
+    groups = [Group("s1", number, "indirect", ()) for number in range(10)]
+    for group in groups:
+        assert link.codec.encoded(Change(ADD, group)) == serialized(link.codec.change(Change(ADD, group)))
+        assert len(link.codec._encoded) <= 3
