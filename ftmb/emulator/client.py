@@ -86,7 +86,9 @@ def status():
 
 
 def kill(group, role, how="process", node=None):
-    """Kill the holder of *role* in *group*; {"at_ns" (monotonic, just before), "group", "role", "node", "how"}.
+    """Kill the holder of *role* in *group*; {"at_ns", "dead_ns", "group", "role", "node", "how"}.
+
+    *at_ns*: just before (CLOCK_MONOTONIC); *dead_ns*: from then on nothing of it passes.
 
     *node*: kill this one, at once, whoever has the role by now.
     """

@@ -106,13 +106,13 @@ class Emulation:
         if role == "controller":
             return self._kill_controller(how)
         if role.startswith(report.TRUNK):
-            return self._record(self._trunk(role).cut(), "-", "link", role, "link")
+            return self._record(*self._trunk(role).cut(), "-", "link", role, "link")
         if role not in report.ROLES:
             raise UsageError(f"{role!r} is no role: {', '.join(report.ROLES)}, controller")
         name = self._holder(group, role) if node is None else node
         if name not in self._nodes:
             raise UsageError(f"{name!r} is no node: {', '.join(self._nodes)}")
-        return self._record(self._nodes[name].kill(how), group, role, name, how)
+        return self._record(*self._nodes[name].kill(how), group, role, name, how)
 
     def heal(self, host=None):
         """Mend *host* (a node, ``controller``, or ``link:s1-s2``), or everything; the names of what was mended."""
@@ -151,8 +151,8 @@ class Emulation:
             raise UsageError(f"{name!r} is no link between switches: {', '.join(self._trunks) or 'there is none'}")
         return self._trunks[name]
 
-    def _record(self, at_ns, group, role, node, how):
-        kill = {"at_ns": at_ns, "group": group, "role": role, "node": node, "how": how}
+    def _record(self, at_ns, dead_ns, group, role, node, how):
+        kill = {"at_ns": at_ns, "dead_ns": dead_ns, "group": group, "role": role, "node": node, "how": how}
         self._kills.append(kill)
         return kill
 
@@ -164,9 +164,10 @@ class Emulation:
         at_ns = time.monotonic_ns()
         if how == "hang":
             self._controller.stop()
+            dead_ns = time.monotonic_ns()
         else:
-            self._controller.kill()
-        return self._record(at_ns, "-", "controller", "controller", how)
+            dead_ns = self._controller.kill()
+        return self._record(at_ns, dead_ns, "-", "controller", "controller", how)
 
     def _heal_controller(self):
         if self._controller.is_running():

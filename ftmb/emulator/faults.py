@@ -37,23 +37,26 @@ class Node:
         return self.process.start()
 
     def kill(self, how):
-        """Do it in the way *how*; the monotonic time (ns) just before. Raises UsageError: it is dead already."""
+        """Do it in the way *how*; monotonic times (ns): just before, and from when on nothing of it passes. Raises UsageError: it is dead already."""
         if not self.process.is_running():
             raise UsageError(f"{self.name} is dead already: `ftmb heal {self.name}` brings it back")
-        at_ns = time.monotonic_ns()
+        at_ns, dead_ns = time.monotonic_ns(), None
         if how == "host":
             # Links first: the kernel must not close the dead host's connections for it.
             self._cut = True
-            self._own.set_up(self._links.all(), False)
+            self._own.set_up([self._links.data], False)
+            dead_ns = time.monotonic_ns()
+            self._own.set_up([name for name in self._links.all() if name != self._links.data], False)
         if how in ("process", "host"):
-            self.process.kill()
+            ended_ns = self.process.kill()
+            dead_ns = dead_ns or ended_ns
         if how == "hang":
             self.process.stop()
         if how == "link":
             self._cut = True
             # At the switch's end: the process sees no carrier, not a disabled interface.
             self._root.set_up([self._links.at_switch[self._links.data]], False)
-        return at_ns
+        return at_ns, dead_ns or time.monotonic_ns()
 
     def heal(self):
         """Links up, SIGCONT, and a new process if there is none; its pid then, otherwise None."""
@@ -77,13 +80,13 @@ class Trunk:
         self._root = Interfaces()
 
     def cut(self):
-        """Take it down; the monotonic time (ns) just before. Raises UsageError: it is down already."""
+        """Take it down; monotonic times (ns): just before, and when it was. Raises UsageError: it is down already."""
         if self.is_cut:
             raise UsageError(f"the link {self.name} is down already: `ftmb heal link:{self.name}` brings it back")
         at_ns = time.monotonic_ns()
         self.is_cut = True
         self._root.set_up(self._ends, False)
-        return at_ns
+        return at_ns, time.monotonic_ns()
 
     def heal(self):
         """Take it up again."""

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 
 from topologies.network import die_with_parent
 
@@ -15,6 +16,7 @@ _LOG_TAIL_BYTES = 16384
 #: nice values: what stands for a machine of its own goes before the traffic that all of it shares the processors with, and who decides
 #: a failover before those who carry it out
 _CONTROLLER_NICE, _NODE_NICE = -10, -5
+_PF_EXITING = 0x4           # of a task's flags in proc(5): the kernel is ending it
 
 
 class Process:
@@ -52,13 +54,21 @@ class Process:
         return self._popen.poll() if self._popen else None
 
     def kill(self):
-        """SIGKILL; returns when it is gone."""
+        """SIGKILL; returns when it is gone, with the time (monotonic, ns) from when on it did nothing any more.
+
+        The two are some ten ms apart: a kernel that closes a packet socket waits until nobody looks at it.
+        """
         self._popen.kill()
+        while self.is_running() and not _is_ending(self._popen.pid):
+            os.sched_yield()
+        dead_ns = time.monotonic_ns()
         self._popen.wait()
+        return dead_ns
 
     def stop(self):
-        """SIGSTOP: it hangs."""
+        """SIGSTOP: it hangs; returns when it does, or has ended before it could."""
         self._popen.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self._popen.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
         self.stopped = True
 
     def resume(self):
@@ -86,6 +96,19 @@ class Process:
         except FileNotFoundError:
             return ""
         return "\n".join(f"    {line}" for line in lines[-_LOG_LINES:])
+
+
+def _is_ending(pid):
+    """Whether no thread of process *pid*, a child that is not waited for yet, runs code of its own any more."""
+    for task in os.listdir(f"/proc/{pid}/task"):
+        try:
+            with open(f"/proc/{pid}/task/{task}/stat", encoding="ascii", errors="replace") as file:
+                fields = file.read().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue                    # gone meanwhile
+        if not int(fields[6]) & _PF_EXITING:
+            return False
+    return True
 
 
 def cpu_ns(pid):

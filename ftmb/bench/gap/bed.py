@@ -115,13 +115,11 @@ class Bed:
         quiet_ns = time.monotonic_ns()
         time.sleep(self._random.uniform(*_PAUSE_S))     # the random moment itself, not a wait for something
         told = self._emulator.kill(name, "master", how)
-        dead_ns = time.monotonic_ns()
         # nothing is asked of the controller meanwhile: answering would be part of the gap
         try:
-            receiver.ask(f"passed {dead_ns}", "passed", _PATIENCE_S)
+            end_ns = receiver.ask(f"passed {told['dead_ns']}", "passed", _PATIENCE_S)["arrived_ns"]
         except ProgramError as error:
             raise NotSurvived(f"no probe passed any more: {error}") from error
-        end_ns = time.monotonic_ns()
         failover = self._failover(name, told["at_ns"])
         self._emulator.heal(told["node"])
         self.wait_ready()

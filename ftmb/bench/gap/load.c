@@ -11,7 +11,7 @@
  *
  *   send:    report           sent so far, in the steady part
  *   receive: report           received, repeated, lost (numbers overtaken by so many that they will not come), changed sources
- *            passed NS        answered when a probe that was sent at NS or later has arrived
+ *            passed NS        answered when a probe that was sent at NS or later has arrived, and when the first such one did
  *            flush            the record is written
  *   both:    finish           as report, and the end; so is the end of the input
  */
@@ -162,7 +162,7 @@ static unsigned char *seen;             /* a bit for each number */
 static uint64_t *sources;               /* of each flow: address and port */
 static uint64_t received, repeated, next_number, judged, changed, probe_source;
 static int64_t lost;
-static uint64_t pairs[2 * PAIRS_MAX], kept;
+static uint64_t pairs[2 * PAIRS_MAX], sent_ns[PAIRS_MAX], kept;
 static int record;
 
 static int udp_socket(const char *address, int port) {
@@ -224,21 +224,26 @@ static void flush(void) {
     kept = 0;
 }
 
-/* Note the probes that came; returns the latest time at which one of them was sent. */
-static uint64_t take_probes(int s, struct datagrams *d) {
-    uint64_t now = now_ns(), latest = 0, at;
+/* Note the probes that came. */
+static void take_probes(int s, struct datagrams *d) {
+    uint64_t now = now_ns();
     int n = take(s, d);
     for (int i = 0; i < n; i++) {
         if (d->headers[i].msg_len < PAYLOAD_BYTES) continue;
         if (kept == PAIRS_MAX) flush();
-        memcpy(&at, d->data[i], 8);
+        memcpy(&sent_ns[kept], d->data[i], 8);
         memcpy(&pairs[2 * kept], d->data[i] + 8, 8);
         pairs[2 * kept++ + 1] = now;
         changed += probe_source && probe_source != source_of(d, i);
         probe_source = source_of(d, i);
-        if (at > latest) latest = at;
     }
-    return latest;
+}
+
+/* When the first probe arrived that was sent at *moment* or later, of those that are not in the record yet; 0: none did. */
+static uint64_t passed(uint64_t moment) {
+    for (uint64_t i = 0; i < kept; i++)
+        if (sent_ns[i] >= moment) return pairs[2 * i + 1];
+    return 0;
 }
 
 static void report(const char *event) {
@@ -257,19 +262,19 @@ static void receive_side(char **a) {
     sources = calloc(flows, sizeof *sources);
     struct datagrams *d = calloc(1, sizeof *d);
     if (record < 0 || !seen || !sources || !d) fail("receive");
-    uint64_t latest = 0, awaited = 0;
+    uint64_t awaited = 0, arrived;
     say("ready");
     for (;;) {
         struct pollfd ready[2] = {{probe, POLLIN, 0}, {0, POLLIN, 0}};
         poll(ready, 2, 5);              /* the load is taken at least each 5 ms */
-        uint64_t sent = take_probes(probe, d);
+        take_probes(probe, d);
         take_load(load, d);
-        if (sent > latest) latest = sent;
         char *line = command();
         if (line && !strncmp(line, "passed ", 7)) awaited = strtoull(line + 7, NULL, 10);
-        if (awaited && latest >= awaited) {
+        if (awaited && (arrived = passed(awaited))) {
             awaited = 0;
-            say("passed");
+            printf("{\"event\": \"passed\", \"arrived_ns\": %lu}\n", arrived);
+            fflush(stdout);
         }
         if (line && !strcmp(line, "report")) report("report");
         if (line && !strcmp(line, "flush")) {
