@@ -13,9 +13,9 @@ from topologies.network import die_with_parent
 DEFAULT_APP = "ryu.app.simple_switch_13"
 _LOG_LINES = 12
 _LOG_TAIL_BYTES = 16384
-#: nice values: what stands for a machine of its own goes before the traffic that all of it shares the processors with, and who decides
-#: a failover before those who carry it out
-_CONTROLLER_NICE, _NODE_NICE = -10, -5
+#: nice value of nodes and controller: each stands for a machine of its own, so it goes before the traffic that it shares the processors
+#: with, and before a switch in user space, which takes a core (its start script gives it -10)
+_NICE = -15
 _PF_EXITING = 0x4           # of a task's flags in proc(5): the kernel is ending it
 
 
@@ -127,7 +127,7 @@ def controller(rundir, settings, applications):
                "--wsapi-port", str(settings.rest_port), "--wsapi-host", "127.0.0.1",
                *(applications or [DEFAULT_APP]), "ryu_app.app"]
     environment = {**os.environ, "FTMB_DEPLOYMENT": str(rundir.deployment), "PYTHONUNBUFFERED": "1"}
-    return Process("controller", command, rundir.controller_log, environment, _CONTROLLER_NICE)
+    return Process("controller", command, rundir.controller_log, environment, _NICE)
 
 
 def node(rundir, name, namespace_pid):
@@ -135,7 +135,7 @@ def node(rundir, name, namespace_pid):
     directory = rundir.node(name)
     command = ["mnexec", "-a", str(namespace_pid), sys.executable, "-m", "middleboxes.runtime",
                str(directory / "node.json")]
-    return Process(name, command, directory / "log", {**os.environ, "PYTHONUNBUFFERED": "1"}, _NODE_NICE)
+    return Process(name, command, directory / "log", {**os.environ, "PYTHONUNBUFFERED": "1"}, _NICE)
 
 
 def empty_files(rundir, name):
