@@ -38,10 +38,10 @@ def _traffic(wire, running, frame_bytes, flows, mode, amount, seconds):
 
 
 def latency(wire, running, frame_bytes, rate, seconds, flows=FLOWS):
-    """One-way latency at *rate* frames a second: percentiles in us, frames lost, and CPU us for each by role."""
+    """One-way latency at *rate* frames a second: percentiles in us, frames lost, and CPU us for each by role and of the traffic itself."""
     result, cpu_us = _traffic(wire, running, frame_bytes, flows, "rate", max(_RATE_MIN, int(rate)), seconds)
     return {"rate": rate, "lost": max(0, result["sent"] - result["received"]), "cpu_us": cpu_us,
-            **{name: result[name] for name in ("p50_us", "p99_us", "p999_us", "max_us")}}
+            "traffic_cpu_us": result["cpu_us"], **{name: result[name] for name in ("p50_us", "p99_us", "p999_us", "max_us")}}
 
 
 def one_round(wire, names, seconds, frames_bytes, rates, progress):

@@ -35,7 +35,8 @@ def _systems(measured):
             late = found["latency"]
             cpu = ", ".join(f"{role} {used:.1f}" for role, used in {**found["cpu_us"], "traffic": found["traffic_cpu_us"]}.items())
             text.append(f"{name:11}{size:>6}{found['per_second']:>11.0f}{found['lost']:>6.0f}{late['p50_us']:>8.0f}"
-                        f"{late['p99_us']:>8.0f}{late['p999_us']:>8.0f}   {cpu}; {sum(late['cpu_us'].values()):.1f} in the roles at the latency's rate")
+                        f"{late['p99_us']:>8.0f}{late['p999_us']:>8.0f}   {cpu}; {sum(late['cpu_us'].values()):.1f} in the roles"
+                        f" and {late['traffic_cpu_us']:.1f} in the traffic at the latency's rate")
     return text
 
 

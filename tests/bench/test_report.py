@@ -13,7 +13,7 @@ from ftmb.errors import UsageError
 
 def measured(per_second, cpu_us, p50_us):
     return {"per_second": per_second, "lost": 0, "cpu_us": cpu_us, "traffic_cpu_us": 4.0,
-            "latency": {"rate": 1000, "lost": 0, "cpu_us": {"master": 3.0}, "p50_us": p50_us, "p99_us": 2 * p50_us, "p999_us": 3 * p50_us, "max_us": 4 * p50_us}}
+            "latency": {"rate": 1000, "lost": 0, "cpu_us": {"master": 3.0}, "traffic_cpu_us": 9.5, "p50_us": p50_us, "p99_us": 2 * p50_us, "p999_us": 3 * p50_us, "max_us": 4 * p50_us}}
 
 
 def one_round(protected_per_second):
@@ -30,7 +30,6 @@ def result():
             "inside": {"cores": [{"frame_bytes": 64, "input_logger_ns": 1.0, "master_ns": 3.0, "function_ns": 2.0, "output_logger_ns": 1.0}],
                        "changed_max": 10, "pauses": [{"flows": 1000, "changed": 10, "end_p99_us": 1.0, "pause_p50_us": 1.0, "pause_p99_us": 2.0, "slice_p99_us": 3.0,
                                                       "live_per_second": 1e5}],
-                       "flows": [{"flows": 1000, "packet_ns": 1200.0, "longest_new_ns": 40000, "longest_use_ns": 5000}],
                        "replay": {"per_second": 2e5, "live_per_second": 2e5, "of_protected": 3.0},
                        "flows": [{"flows": 1000, "packet_ns": 900.0, "longest_new_ns": 5000.0, "longest_use_ns": 4000.0}],
                        "determinants": [{"workers": 1, "bytes_per_packet": 0.4}],
@@ -48,6 +47,7 @@ def test_a_ratio_is_the_median_of_the_rounds_own_ratios():
 
 def test_the_table_says_what_held_and_what_missed():
     text = "\n".join(report.lines(result()))
+    assert "3.0 in the roles and 9.5 in the traffic at the latency's rate" in text
     assert "64: 0.61 (held: >= 0.6)" in text and "64: 1.25 (missed: <= 1.1)" in text and text.endswith("a note")
 
 
