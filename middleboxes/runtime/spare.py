@@ -23,6 +23,8 @@ RETRY_NS = 200_000_000
 REDIAL_NS = 5_000_000
 #: as many as leave in one batch: outputs do not wait for later ones
 STEPS_PER_SLICE = 32
+#: between two looks at what came: each look takes in up to 64 kB, which is hundreds of inputs, while these are what is waited for
+SLICES_PER_TURN = 4
 PEERS = ("store", "input_logger", "output_logger")
 
 
@@ -328,20 +330,24 @@ class SpareRole(Role):
         self.work(self._step)
 
     def _step(self):
-        """One slice of the recovery; the live frames that come meanwhile go to the buffer."""
-        recovery = self._recovery
-        before = recovery.replayed + recovery.processed
-        frames = recovery.step(STEPS_PER_SLICE)
-        if frames:
-            self.node.send_all(frames)
-        if recovery.finished and recovery.joined and (self._store_told or not self._resumed):
-            self._go_live()
-            return False
+        """Some slices of the recovery; the live frames that come meanwhile go to the buffer."""
+        recovery, done = self._recovery, True
+        for _ in range(SLICES_PER_TURN):
+            before = recovery.replayed + recovery.processed
+            frames = recovery.step(STEPS_PER_SLICE)
+            if frames:
+                self.node.send_all(frames)
+            if recovery.finished and recovery.joined and (self._store_told or not self._resumed):
+                self._go_live()
+                return False
+            done = bool(frames) or recovery.replayed + recovery.processed > before
+            if not done:
+                break
         again = recovery.again()
         if again is not None:
             self.send("input_logger", {"t": "inputs", "group": self.group, "after": again})
         # nothing done: what is missing comes by message or live, or an acknowledgement makes room
-        return bool(frames) or recovery.replayed + recovery.processed > before
+        return done
 
     def _go_live(self):
         now_ns = self.loop.now_ns()

@@ -8,7 +8,7 @@ from middleboxes.core.inputlog import InputLogger
 from middleboxes.core.recovery import LiveBuffer
 from middleboxes.runtime.followers import Followers
 from middleboxes.runtime.role import RoleError
-from middleboxes.runtime.spare import STEPS_PER_SLICE, SpareRole
+from middleboxes.runtime.spare import SLICES_PER_TURN, STEPS_PER_SLICE, SpareRole
 
 from tests.core.boxes import GROUP, MAC, master, output_logger, released
 
@@ -315,6 +315,21 @@ def test_kept_outputs_go_on_slice_after_slice_though_nothing_else_comes():
     scene.go_ahead()
     scene.fenced()
     assert len(sent) == 3 * STEPS_PER_SLICE, "of none it was told that it left"
+
+
+def test_a_turn_has_several_slices_so_that_what_is_waited_for_is_not_behind_all_that_comes():
+    scene, sent = Scene().follow(), []
+    scene.node.send_all = sent.extend
+    for _ in range(SLICES_PER_TURN + 1):
+        scene.packets(STEPS_PER_SLICE)
+    loop = scene.node.loop
+    loop.run = lambda: None
+    scene.go_ahead()
+    scene.fenced()
+    assert not sent
+    for job in list(loop.jobs):         # one turn
+        job()
+    assert len(sent) == SLICES_PER_TURN * STEPS_PER_SLICE
 
 
 def test_one_that_is_not_hot_does_not_go_ahead():
