@@ -14,7 +14,7 @@ DEFAULT_APP = "ryu.app.simple_switch_13"
 _LOG_LINES = 12
 _LOG_TAIL_BYTES = 16384
 #: nice value of nodes and controller: each stands for a machine of its own, so it goes before the traffic that it shares the processors
-#: with, and before a switch in user space, which takes a core (its start script gives it -10)
+#: with, and before a switch in user space, which takes half of one and more (its start script gives it -10)
 _NICE = -15
 _PF_EXITING = 0x4           # of a task's flags in proc(5): the kernel is ending it
 

@@ -23,7 +23,7 @@ RETRY_NS = 200_000_000
 REDIAL_NS = 5_000_000
 #: as many as leave in one batch: outputs do not wait for later ones
 STEPS_PER_SLICE = 32
-#: between two looks at what came: each look takes in up to 64 kB, which is hundreds of inputs, while these are what is waited for
+#: slices between two looks at what came: a look takes in up to 64 kB, hundreds of inputs, while it is the first steps that are waited for
 SLICES_PER_TURN = 4
 PEERS = ("store", "input_logger", "output_logger")
 
