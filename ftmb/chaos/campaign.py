@@ -185,10 +185,12 @@ class Campaign:
         at_deaths, elsewhere = checkers.lost(sent, arrivals, self._logger_deaths)
         self._outcome.lost_at_loggers, self._outcome.lost_elsewhere = len(at_deaths), len(elsewhere)
         if self._wanted.faults is None:     # else the network loses what it likes
-            found = checkers.losses_explained(elsewhere, sum(overruns.values()))
+            inner = queues.data_interfaces(self._configuration)
+            found = checkers.losses_explained(elsewhere, queues.frames_at_most(overruns, inner))
         received = sum(arrival.received_ns > since_ns for arrival in arrivals) + self._traffic.probes_after(since_ns)
         highest = max((arrival.stamp for arrival in arrivals), default=0)
-        overrun = sum(overruns.get(name, 0) for name in queues.input_interfaces(self._configuration, configuration.GROUP))
+        inputs = queues.input_interfaces(self._configuration, configuration.GROUP)
+        overrun = queues.frames_at_most({name: overruns.get(name, 0) for name in inputs}, inputs)
         return found + accounts.check(samples, self._book, self._wanted.workers, received, highest, overrun)
 
     def _wait_rest(self):

@@ -7,6 +7,8 @@ tells how many did not fit. The kernel's own datapath has no such queue: nothing
 import re
 import subprocess
 
+from middleboxes.core.aggregates import FRAMES_MAX
+
 from .. import config, plan
 
 _LINE = re.compile(r"^p_\w+\s.*?\*:(?P<interface>[^\s]+)\s.*skmem:\([^)]*\bd(?P<dropped>\d+)\)", re.MULTILINE)
@@ -25,6 +27,16 @@ def parse(text):
         interface = match["interface"]
         found[interface] = found.get(interface, 0) + int(match["dropped"])
     return found
+
+
+def frames_at_most(overruns, data_interfaces):
+    """Frames of the roles in *overruns*: on the data network one message may be an aggregate of many."""
+    return sum(count * (FRAMES_MAX if name in data_interfaces else 1) for name, count in overruns.items())
+
+
+def data_interfaces(configuration_text):
+    """The switch's interfaces of the data network."""
+    return {links.at_switch[links.data] for links in _planned(configuration_text)[1].values()}
 
 
 def input_interfaces(configuration_text, group):

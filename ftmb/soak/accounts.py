@@ -1,5 +1,7 @@
 """The counters of each hop against those of the next: whatever went in came out, or is counted as lost, by reason. Pure.
 
+Frames pass the network in messages, alone or several in one (middleboxes.core.aggregates), and the network counts messages.
+
 A sample is {"input_logger", "master", "output_logger": the role's counters, "network": see network.py}.
 
 Roles tell their counters at moments of their own, and frames of ticks and checkpoints go on at rest, so what goes in less what
@@ -8,6 +10,8 @@ each second beat makes one that is off by one as usual as it: of the usual ones 
 """
 
 from collections import Counter
+
+from middleboxes.core.aggregates import FRAMES_MAX
 
 #: the hops that inputs and outputs pass
 HOPS = ("input_logger", "master", "output_logger")
@@ -30,9 +34,18 @@ def _logged(s, workers):
 
 def _to_master(s, _workers):
     il, ol, master, network = s["input_logger"], s["output_logger"], s["master"], s["network"]
-    return (il["data_sent"] + ol["data_sent"],
-            master["data_inputs"] + master["data_others"] + master["data_overrun"]
+    return (il["data_messages_sent"] + ol["data_messages_sent"],
+            master["data_messages_received"] + master["data_overrun"]
             + network["input_logger_lost"] + network["output_logger_lost"] + network["master_refused"])
+
+
+def _frames_to_master(s, _workers):
+    return s["input_logger"]["data_sent"] + s["output_logger"]["data_sent"], s["master"]["data_inputs"] + s["master"]["data_others"]
+
+
+def _lost_to_master(s):
+    network = s["network"]
+    return s["master"]["data_overrun"] + network["input_logger_lost"] + network["output_logger_lost"] + network["master_refused"]
 
 
 def _processed(s, _workers):
@@ -42,8 +55,17 @@ def _processed(s, _workers):
 
 def _from_master(s, _workers):
     il, ol, master, network = s["input_logger"], s["output_logger"], s["master"], s["network"]
-    return (master["data_sent"], il["data_others"] + il["data_overrun"] + ol["data_others"] + ol["data_overrun"]
+    return (master["data_messages_sent"], il["data_messages_received"] + il["data_overrun"] + ol["data_messages_received"] + ol["data_overrun"]
             + network["master_lost"] + network["input_logger_refused"] + network["output_logger_refused"])
+
+
+def _frames_from_master(s, _workers):
+    return s["master"]["data_sent"], s["input_logger"]["data_others"] + s["output_logger"]["data_others"]
+
+
+def _lost_from_master(s):
+    network = s["network"]
+    return s["input_logger"]["data_overrun"] + network["input_logger_refused"] + _lost_outputs(s)
 
 
 def _left(s, _workers):
@@ -56,6 +78,11 @@ def _outputs(s, _workers):
     return s["master"]["outputs"], sum(ol[name] for name in OUTPUTS_END)
 
 
+def _lost_outputs(s):
+    network = s["network"]
+    return network["master_lost"] + network["output_logger_refused"] + s["output_logger"]["data_overrun"]
+
+
 #: what becomes of an output at the output logger
 OUTPUTS_END = ("released", "waiting", "duplicates", "covered", "old_epoch", "later_epoch", "bad_frames", "dropped_pending_full", "dropped_at_fence")
 
@@ -64,10 +91,17 @@ EXACT = (
     ("frames from the edge to the input logger = received + overrun at its sockets", _edge),
     ("frames received there = inputs + filtered + oversize", _accepted),
     ("inputs + ticks + repeated = sent to the master + not sent + dropped with the log full", _logged),
-    ("frames sent to the master = received + overrun at its sockets + lost on the network", _to_master),
+    ("messages sent to the master = received + overrun at its sockets + lost on the network", _to_master),
     ("inputs that the master received = steps + late or doubled + of a former input logger + bad", _processed),
-    ("frames that the master sent = received by the loggers + overrun at their sockets + lost on the network", _from_master),
+    ("messages that the master sent = received by the loggers + overrun at their sockets + lost on the network", _from_master),
     ("outputs released = sent to the edge + not sent + handed over", _left),
+)
+
+#: the same, and the messages that were lost, each of which had FRAMES_MAX of them at most
+WITH_LOSSES = (
+    ("frames sent to the master = received + lost", _frames_to_master, _lost_to_master),
+    ("frames that the master sent = received by the loggers + lost", _frames_from_master, _lost_from_master),
+    ("outputs of the master = released + waiting + dropped, by reason + lost", _outputs, _lost_outputs),
 )
 
 
@@ -87,15 +121,17 @@ def check(before, after, workers):
         lines.append(f"{text}: {total}" + (f", {difference} unexplained" if difference else ""))
         if difference:
             found.append(f"{text}: {difference} of {total} are not accounted for")
-    text = "outputs of the master = released + waiting + dropped, by reason + lost on the network"
-    allowed, differences = _lost_frames(before, after), _differences(before, after, _outputs, workers)
-    if not differences:
-        return lines, [*found, f"{text}: {_NOT_AT_REST}"]
-    lost = min(differences, key=lambda lost: max(-lost, lost - allowed))
-    total = after[-1]["master"]["outputs"] - before[-1]["master"]["outputs"]
-    lines.append(f"{text}: {total}, {lost} of them lost; the network counts {allowed} frames of the master lost")
-    if not 0 <= lost <= allowed:
-        found.append(f"{text}: {lost} of {total} are missing, and the network counts {allowed} frames lost")
+    for text, both, lost_messages in WITH_LOSSES:
+        differences = _differences(before, after, both, workers)
+        if not differences:
+            found.append(f"{text}: {_NOT_AT_REST}")
+            continue
+        allowed = FRAMES_MAX * (lost_messages(after[-1]) - lost_messages(before[-1]))
+        lost = min(differences, key=lambda lost: max(-lost, lost - allowed))
+        total = both(after[-1], workers)[0] - both(before[-1], workers)[0]
+        lines.append(f"{text}: {total}, {lost} of them lost; the network's losses explain up to {allowed}")
+        if not 0 <= lost <= allowed:
+            found.append(f"{text}: {lost} of {total} are missing, and the network's losses explain up to {allowed}")
     return lines, found
 
 
@@ -108,11 +144,3 @@ def _usual(samples, both, workers):
     """What goes in less what comes out in at least a quarter of *samples*."""
     counts = Counter(into - out for into, out in (both(sample, workers) for sample in samples))
     return [difference for difference, count in counts.items() if count >= len(samples) / 4]
-
-
-def _lost_frames(before, after):
-    """Frames of the master that the network or the output logger's socket lost."""
-    def count(s):
-        network = s["network"]
-        return network["master_lost"] + network["output_logger_refused"] + s["output_logger"]["data_overrun"]
-    return count(after[-1]) - count(before[-1])

@@ -1,6 +1,7 @@
 """The protocol, without I/O: events and bytes in, frames and messages out; time and entropy are passed in.
 
     frames        NSH frames between input logger, master and output logger
+    aggregates    several frames of one hop in one message (compiled)
     determinants  what repeats an execution: encoding, the log at both ends, the recoverable prefix
     partition     which worker gets a frame
     ipv6          the chain of extension headers of an IPv6 packet

@@ -7,7 +7,7 @@ A tick without room is made good by its worker's last input, sent again: with th
 that the live stream joins the log, or it never goes live, and no checkpoint ever makes room. It is late for whoever has it.
 """
 
-from cpython.bytes cimport PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from .frames cimport InputEncoder, InputFields, InputHead, at_epoch
@@ -64,7 +64,7 @@ cdef class InputLogger:
         return self._log(0 if self._partition is None else self._worker(port, frame), port, _PACKET, frame, now_ns)
 
     def accept_all(self, int port, list frames not None, uint64_t now_ns):
-        """``accept`` each of *frames*; returns the frames for the master."""
+        """``accept`` each of *frames*; returns the frames for the master, those of one worker in their order."""
         cdef list accepted = []
         cdef bytes frame, logged
         for frame in frames:
@@ -72,6 +72,8 @@ cdef class InputLogger:
             if logged is not None:
                 accepted.append(logged)
         self.counters["inputs"] += len(frames)
+        if self._partition is not None:
+            accepted.sort(key=_worker_of)    # those of one worker can go together
         return accepted
 
     def tick(self, now_ns):
@@ -157,3 +159,8 @@ cdef class InputLogger:
         start = self._index_after(worker, n)
         frames = [at_epoch(frame, self.epoch) for frame in log[start:start + limit]]
         return frames, start + len(frames) >= len(log)
+
+
+def _worker_of(bytes logged not None):
+    """The worker in an INPUT frame of our own making."""
+    return (<const InputHead *> PyBytes_AS_STRING(logged)).worker

@@ -17,37 +17,43 @@ _PROBABILITIES = ("loss", "duplicate", "reorder")
 
 
 class Faults:
-    """Called with a frame, in the place of *send*. Raises ValueError for *settings* that can't be."""
+    """``send`` and ``send_all`` in the place of a link's, whose *send_all* sends what is left. Raises ValueError for *settings* that can't be."""
 
-    def __init__(self, send, loop, settings):
+    def __init__(self, send_all, loop, settings):
         _check(settings)
         self.counters = {"faults_lost": 0, "faults_duplicated": 0, "faults_reordered": 0}
-        self._send, self._loop = send, loop
+        self._send_all, self._loop = send_all, loop
         self._random = random.Random(settings["seed"])
         self._loss, self._duplicate, self._reorder = (settings.get(name, 0) for name in _PROBABILITIES)
         self._sent = 0              # frames that took their turn
         self._held = []             # heap of (turn after which it goes, number, frame)
         self._timer = None
 
-    def __call__(self, frame):
-        """Send *frame*, or what has become of it."""
+    def send(self, frame):
+        """``send_all`` of one."""
+        self.send_all([frame])
+
+    def send_all(self, frames):
+        """Send *frames*, or what has become of them."""
+        leaving = []
+        for frame in frames:
+            self._pass(frame, leaving)
+        if leaving:
+            self._send_all(leaving)
+
+    def _pass(self, frame, leaving):
         draw = self._random.random()
         if draw < self._loss:
             self.counters["faults_lost"] += 1
         elif draw < self._loss + self._reorder and self._hold(frame):
             self.counters["faults_reordered"] += 1
         else:
-            self._send(frame)
+            leaving.append(frame)
             if self._random.random() < self._duplicate and self._hold(frame):
                 self.counters["faults_duplicated"] += 1
         self._sent += 1
         while self._held and self._held[0][0] <= self._sent:
-            self._send(heapq.heappop(self._held)[2])
-
-    def all(self, frames):
-        """Each of *frames* in turn."""
-        for frame in frames:
-            self(frame)
+            leaving.append(heapq.heappop(self._held)[2])
 
     def _hold(self, frame):
         """Keep *frame* for a while; False if too many are kept already."""
@@ -62,8 +68,11 @@ class Faults:
     def _flush(self):
         """Nothing is held for long, even if nothing follows."""
         self._timer = None
+        leaving = []
         while self._held:
-            self._send(heapq.heappop(self._held)[2])
+            leaving.append(heapq.heappop(self._held)[2])
+        if leaving:
+            self._send_all(leaving)
 
 
 def _check(settings):

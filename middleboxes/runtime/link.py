@@ -20,7 +20,10 @@ PACKET_FANOUT_CBPF, PACKET_FANOUT_FLAG_UNIQUEID = 6, 0x2000
 SO_ATTACH_FILTER = 26
 SO_RCVBUFFORCE, SO_SNDBUFFORCE = 33, 32
 SIOCGIFHWADDR = 0x8927
+SIOCGIFMTU = 0x8921
 
+#: what a link counts, besides what its queue lost
+_COUNTS = ("sent", "received", "send_failed", "oversize", "messages_sent", "messages_received", "malformed")
 #: one read; a frame that fills it was cut off (offloads left on): dropped and counted
 FRAME_BYTES_MAX = 9216
 PACKET_STATISTICS = 6
@@ -78,10 +81,11 @@ def _worker_filter(group_id, hop, worker):
 class Link:
     """One raw socket on *interface*: ``receive`` up to BATCH frames that are there now, ``send`` a frame, ``send_all`` a list of them.
 
-    What the interface can't take is a network loss, counted.
+    What the interface can't take is a network loss, counted. *aggregates*: between roles, where a batch goes in as few messages as
+    the interface's MTU allows.
     """
 
-    def __init__(self, interface, protocol, program=None):
+    def __init__(self, interface, protocol, program=None, aggregates=False):
         self.interface = interface
         self._overrun = 0
         try:
@@ -99,7 +103,9 @@ class Link:
             sock.close()
             raise LinkError(f"interface {interface} can't be opened: {error}") from error
         sock.setblocking(False)
-        self._batches = Batches(sock.fileno(), BATCH, FRAME_BYTES_MAX)
+        # a longer one would be cut by who receives it
+        aggregate_bytes_max = min(_ETHERNET_BYTES + self.mtu_bytes, FRAME_BYTES_MAX - 1) if aggregates else 0
+        self._batches = Batches(sock.fileno(), BATCH, FRAME_BYTES_MAX, aggregate_bytes_max)
         # called for each batch: without a step in between
         self.receive, self.send_all = self._batches.take, self._batches.give
         self.fileno = sock.fileno
@@ -127,16 +133,25 @@ class Link:
     @property
     def mac(self):
         """The interface's MAC, 6 bytes."""
-        request = struct.pack("256s", self.interface.encode()[:15])
-        return fcntl.ioctl(self._socket.fileno(), SIOCGIFHWADDR, request)[18:24]
+        return self._ask(SIOCGIFHWADDR)[18:24]
+
+    @property
+    def mtu_bytes(self):
+        """The interface's MTU: a frame without its Ethernet header."""
+        return struct.unpack_from("i", self._ask(SIOCGIFMTU), 16)[0]
+
+    def _ask(self, request):
+        return fcntl.ioctl(self._socket.fileno(), request, struct.pack("256s", self.interface.encode()[:15]))
 
     def counts(self):
-        """Frames so far: "sent", "received", and lost here: "send_failed", "oversize" (of those received), "overrun" (the queue)."""
+        """Frames so far: "sent", "received", and lost here: "send_failed", "oversize" (of those received).
+
+        Messages, which are frames or aggregates: "messages_sent", "messages_received", and lost here: "malformed" (of those received),
+        "overrun" (the queue).
+        """
         _, overrun = struct.unpack("II", self._socket.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8))
         self._overrun += overrun        # the kernel counts anew after each reading
-        batches = self._batches
-        return {"sent": batches.sent, "received": batches.received, "send_failed": batches.send_failed, "oversize": batches.oversize,
-                "overrun": self._overrun}
+        return {**{name: getattr(self._batches, name) for name in _COUNTS}, "overrun": self._overrun}
 
     def send(self, frame):
         """``send_all`` of one."""
@@ -150,7 +165,7 @@ class Link:
 def data_links(interface, input_hop):
     """(inputs, others): two sockets on the data interface, so that a master can stop reading inputs and still
     read acknowledgements. Both see NSH frames to the interface's own address only."""
-    inputs, others = links = [Link(interface, ETH_P_NSH, _NOTHING) for _ in range(2)]
+    inputs, others = links = [Link(interface, ETH_P_NSH, _NOTHING, aggregates=True) for _ in range(2)]
     # two sockets that each look at all frames would cost a sender a copy of each frame, and another look at it
     inputs.share()
     others.share(inputs)
@@ -167,7 +182,12 @@ def exclude(links, input_hop, ack_hop, groups):
 
 def worker_link(interface, group_id, hop, worker):
     """The frames of one *hop* (INPUT or ACK) for one worker of a group."""
-    return Link(interface, ETH_P_NSH, _worker_filter(group_id, hop, worker))
+    return Link(interface, ETH_P_NSH, _worker_filter(group_id, hop, worker), aggregates=True)
+
+
+def data_sender(interface):
+    """A way to send by the data interface: nothing is queued that nobody reads."""
+    return Link(interface, 0, aggregates=True)
 
 
 def port_link(interface, receives=True):

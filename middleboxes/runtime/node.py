@@ -14,7 +14,7 @@ from .bundles import Bundles
 from .connection import Connection, Listener
 from .faults import Faults
 from .input_logger import InputLoggerRole
-from .link import data_links, exclude, port_link
+from .link import data_links, data_sender, exclude
 from .loop import Loop
 from .master import MasterRole
 from .output_logger import OutputLoggerRole
@@ -28,7 +28,8 @@ EARLY_GROUPS_MAX = 16
 #: batches read at most before a fence: as much as a socket's queue can hold
 DRAIN_BATCHES_MAX = 4096
 #: what a link counts, besides what it receives
-DATA_COUNTERS = {"data_sent": "sent", "data_send_failed": "send_failed", "data_oversize": "oversize", "data_overrun": "overrun"}
+DATA_COUNTERS = {"data_sent": "sent", "data_send_failed": "send_failed", "data_oversize": "oversize", "data_overrun": "overrun",
+                 "data_messages_sent": "messages_sent", "data_messages_received": "messages_received", "data_malformed": "malformed"}
 #: which role serves a message of a client
 SERVED_BY = {"checkpoint": "store", "subscribe": "store", "inputs": "input-logger", "follow_inputs": "input-logger",
              "unfollow_inputs": "input-logger", "determinants": "output-logger", "follow_determinants": "output-logger",
@@ -57,12 +58,12 @@ class Node:
         self._inputs, self._others = data_links(self.data_interface, HOP_INPUT)
         self._left_to_workers = set()       # ids of groups whose inputs and acknowledgements threads read
         # a socket that the loop watches would be looked at for each frame that it has sent
-        self._outgoing = port_link(self.data_interface, receives=False)
+        self._outgoing = data_sender(self.data_interface)
         self.mac = self._outgoing.mac
         self.send, self.send_all, self.fault_counters = self._outgoing.send, self._outgoing.send_all, {}
         if "faults" in settings:
-            self.send = Faults(self.send, self.loop, settings["faults"])
-            self.send_all, self.fault_counters = self.send.all, self.send.counters
+            faults = Faults(self.send_all, self.loop, settings["faults"])
+            self.send, self.send_all, self.fault_counters = faults.send, faults.send_all, faults.counters
         self._dispatch = Dispatch((self._inputs, self._others), self._takers, self._by_id, self._keep, self.fail)
         self.loop.watch(self._inputs.fileno(), self._dispatch.inputs)
         self._reading = True

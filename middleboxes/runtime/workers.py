@@ -21,7 +21,7 @@ from collections import deque
 from contextlib import contextmanager
 
 from ..core.frames import HOP_ACK, HOP_INPUT, FrameError, decode_input
-from .link import BATCH, WORKER_AT, counts, port_link, worker_link
+from .link import BATCH, WORKER_AT, counts, data_sender, worker_link
 
 #: How long a thread may keep the interpreter to itself while others wait, where there is a global lock. Python's own 5 ms
 #: would let a packet wait for several of them.
@@ -63,7 +63,7 @@ class _WorkerThread:
         self.bad_frames = 0
         self._inputs = self._open(interface, HOP_INPUT)
         self._acknowledgements = self._open(interface, HOP_ACK)
-        self._outgoing = port_link(interface, receives=False)
+        self._outgoing = data_sender(interface)
         self.links.append(self._outgoing)
         self._send_all = sender(self._outgoing)
         self._thread = threading.Thread(target=self._run, name=f"worker {number}", daemon=True)

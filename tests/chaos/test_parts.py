@@ -13,6 +13,7 @@ from ftmb import config
 from ftmb.chaos import configuration, kills, payload, queues
 from ftmb.demo.programs import Program
 from ftmb.errors import UsageError
+from middleboxes.core.aggregates import FRAMES_MAX
 
 INSIDE, SOURCE = (0x0A000001, 5000), (0xC00002FE, 1234)
 
@@ -160,6 +161,7 @@ def test_overrun_queues_are_read_from_ss():
             "p_raw 0      0      [0]:*       * skmem:(r0,rb212992,t0,tb212992,f0,w0,o0,bl0,d3)\n"
             "p_raw 0      0        *:fts1-11 * skmem:(r0,rb212992,t0,tb212992,f0,w0,o176,bl0,d2)\n")
     assert queues.parse(text) == {"fts1-9": 0, "fts1-11": 19} and queues.parse("") == {}
+    assert queues.frames_at_most({"fts1-9": 2, "fts1-11": 3}, {"fts1-11"}) == 2 + 3 * FRAMES_MAX
     assert all(dropped >= 0 for dropped in queues.overruns().values()), "ss runs here, whatever it lists"
 
 

@@ -2,6 +2,7 @@
 
 import copy
 
+from middleboxes.core.aggregates import FRAMES_MAX, aggregated, taken_apart
 from middleboxes.core.determinants import _FIRST, _RUN, _STEP, DeterminantError, DeterminantLog, decode
 from middleboxes.core.frames import (HOP_ACK, HOP_INPUT, HOP_OUTPUT, HOP_TRIM, FrameError, Input, InputEncoder, OutputEncoder, decode_ack,
                                      decode_input, decode_output, decode_trim, encode_ack, encode_trim, hop_of)
@@ -89,6 +90,21 @@ def test_a_decoder_is_not_misled_by_another_hops_frame(campaign):
                 decoder(data)
             except FrameError:
                 continue
+
+
+def test_an_aggregate_gives_whole_frames_of_its_own_path_or_is_refused(campaign):
+    for rng in campaign:
+        frames = [frame(rng)[1] for _ in range(rng.choice((1, 2, 5, 40)))]
+        if rng.randrange(2):
+            frames = [good(rng, HOP_INPUT)] * len(frames)
+        messages = aggregated(frames, rng.choice((100, 1514, 9014)))
+        assert [one for message in messages for one in taken_apart(message)] == frames
+        damaged = generate.damaged(rng, messages[0])
+        try:
+            taken = taken_apart(damaged)
+        except FrameError:
+            continue
+        assert taken == [damaged] or len(taken) <= FRAMES_MAX and all(hop_of(one) in (None, hop_of(damaged)) for one in taken)
 
 
 def test_determinants_are_decoded_or_refused(campaign):

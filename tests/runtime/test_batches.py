@@ -5,9 +5,13 @@ import socket
 
 import pytest
 
+from middleboxes.core.aggregates import FRAMES_MAX, aggregated
+from middleboxes.core.frames import PACKET, Input, InputEncoder
 from middleboxes.runtime.batches import Batches
 
 COUNT, BYTES_MAX = 64, 256
+#: for aggregates: frames of a batch, and bytes of a message
+BATCH, MESSAGE_BYTES = 32, 2000
 
 
 @pytest.fixture
@@ -125,3 +129,88 @@ def test_what_is_no_loss_is_raised(ends):
     for call in (ends[2].take, lambda: ends[2].give([b"frame"])):
         with pytest.raises(OSError, match="Bad file descriptor"):
             call()
+
+
+# -- between roles, in aggregates
+
+@pytest.fixture
+def roles(ends):
+    a, b = ends[:2]
+    return a, *(Batches(end.fileno(), BATCH, MESSAGE_BYTES + 1, MESSAGE_BYTES) for end in (a, b))
+
+
+def inputs(count, size=20):
+    encoder = InputEncoder(1, bytes(6))
+    return [encoder.encode(1, 0, Input(n, 0, 0, PACKET, bytes(size))) for n in range(1, count + 1)]
+
+
+def test_a_batch_is_a_few_messages_and_comes_out_as_it_went_in(roles):
+    _, giving, taking = roles
+    giving.give(inputs(BATCH))
+    assert taking.take() == inputs(BATCH)
+    assert (giving.messages_sent, giving.sent, giving.calls) == (BATCH // FRAMES_MAX, BATCH, 1)
+    assert (taking.messages_received, taking.received, taking.calls) == (BATCH // FRAMES_MAX, BATCH, 1)
+
+
+def test_what_can_not_go_together_goes_alone_in_the_same_call(roles):
+    _, giving, taking = roles
+    frames = [b"x" * 60, *inputs(3), b"y", *inputs(2, 1900)]
+    giving.give(frames)
+    assert taking.take() == frames
+    assert (giving.messages_sent, giving.calls) == (5, 1)
+
+
+def test_no_more_is_asked_for_than_makes_a_batch(roles):
+    """After the first call it is known how many frames a message has; messages that wait stay in the queue."""
+    _, giving, taking = roles
+    for _ in range(3):
+        giving.give(inputs(BATCH))
+    assert len(taking.take()) == 3 * BATCH          # nothing was known
+    for _ in range(4):
+        giving.give(inputs(BATCH))
+    taken = []
+    while some := taking.take():
+        assert len(some) <= BATCH + FRAMES_MAX
+        taken.append(len(some))
+    assert sum(taken) == 4 * BATCH
+    for _ in range(2):
+        giving.give(inputs(1))
+    assert [len(taking.take()) for _ in range(1)] == [2]
+    for _ in range(9):
+        giving.give(inputs(1))
+    assert len(taking.take()) == 9                  # and known again
+
+
+def test_a_broken_aggregate_is_counted_and_its_neighbours_are_whole(roles):
+    a, giving, taking = roles
+    (whole,) = aggregated(inputs(3), MESSAGE_BYTES)
+    for message in (inputs(1)[0], whole[:-1], whole):
+        a.send(message)
+    assert taking.take() == inputs(1) + inputs(3)
+    assert (taking.malformed, taking.messages_received, taking.received) == (1, 3, 4)
+
+
+def test_an_aggregate_that_was_cut_is_left_out_and_counted(roles):
+    a, _, taking = roles
+    (whole,) = aggregated(inputs(3), MESSAGE_BYTES)
+    a.send(whole + bytes(MESSAGE_BYTES))
+    a.send(b"next")
+    assert taking.take() == [b"next"]
+    assert (taking.oversize, taking.malformed) == (1, 0)
+
+
+def test_frames_of_a_message_that_could_not_be_sent_are_each_counted(roles):
+    a, giving, taking = roles
+    a.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)        # as little as the kernel allows
+    frames = inputs(8 * BATCH, 300)
+    giving.give(frames)
+    assert 0 < giving.sent and giving.send_failed and giving.sent + giving.send_failed == len(frames)
+    assert received(taking, giving.sent) == frames[:giving.sent]
+
+
+def test_a_port_takes_nothing_apart(ends):
+    """A host may send what it likes, aggregates too: to a port it is a packet."""
+    a, _, _, taking = ends
+    (message,) = aggregated(inputs(3), MESSAGE_BYTES)
+    a.send(message)
+    assert len(message) < BYTES_MAX and taking.take() == [message]

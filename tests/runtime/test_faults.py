@@ -24,9 +24,9 @@ class Timers:
 def run(frames=20_000, **settings):
     """(what came out, Faults) of that many numbered frames."""
     out, timers = [], Timers()
-    faults = Faults(out.append, timers, {"seed": 1, **settings})
+    faults = Faults(out.extend, timers, {"seed": 1, **settings})
     for number in range(frames):
-        faults(number)
+        faults.send(number)
     timers.ring()
     return out, faults
 
@@ -60,8 +60,8 @@ def test_reordered_frames_are_overtaken_by_a_few_and_nothing_is_lost():
 
 def test_what_is_held_goes_out_when_nothing_follows():
     out, timers = [], Timers()
-    faults = Faults(out.append, timers, {"seed": 1, "reorder": 0.99})
-    faults("only")
+    faults = Faults(out.extend, timers, {"seed": 1, "reorder": 0.99})
+    faults.send("only")
     assert out == [] and len(timers.functions) == 1
     timers.ring()
     assert out == ["only"] and not timers.functions
@@ -70,9 +70,9 @@ def test_what_is_held_goes_out_when_nothing_follows():
 def test_what_is_held_is_bounded(monkeypatch):
     monkeypatch.setattr("middleboxes.runtime.faults.OVERTAKEN_BY_MAX", 10_000)
     out, timers = [], Timers()
-    faults = Faults(out.append, timers, {"seed": 1, "reorder": 0.99})
+    faults = Faults(out.extend, timers, {"seed": 1, "reorder": 0.99})
     for number in range(1000):
-        faults(number)
+        faults.send(number)
     assert 1000 - len(out) <= HELD_MAX and len(timers.functions) == 1
 
 

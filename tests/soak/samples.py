@@ -2,18 +2,20 @@
 
 from copy import deepcopy
 
-DATA = {"data_inputs": 0, "data_others": 0, "data_sent": 0, "data_send_failed": 0, "data_oversize": 0, "data_overrun": 0}
+DATA = {"data_inputs": 0, "data_others": 0, "data_sent": 0, "data_send_failed": 0, "data_oversize": 0, "data_overrun": 0,
+        "data_messages_sent": 0, "data_messages_received": 0, "data_malformed": 0}
 
 
 def counters():
     """1,000 packets from the edge, 10 ticks, 90 drops at a full log, nothing lost on the way."""
     input_logger = {**DATA, "inputs": 995, "ticks": 10, "repeated": 7, "dropped_log_full": 90, "received": 998, "overrun": 2,
-                    "filtered": 3, "oversize": 0, "log_bytes": 5000, "data_sent": 922, "data_others": 40}
+                    "filtered": 3, "oversize": 0, "log_bytes": 5000, "data_sent": 922, "data_others": 40,
+                    "data_messages_sent": 150, "data_messages_received": 40}
     master = {**DATA, "steps": 915, "late_inputs": 7, "refused_inputs": 0, "bad_frames": 0, "outputs": 890, "data_inputs": 922,
-              "data_others": 60, "data_sent": 990, "unacknowledged": 12, "undurable": 300}
+              "data_others": 60, "data_sent": 990, "data_messages_sent": 190, "data_messages_received": 210, "unacknowledged": 12, "undurable": 300}
     output_logger = {**DATA, "released": 890, "waiting": 0, "duplicates": 0, "covered": 0, "old_epoch": 0, "later_epoch": 0, "bad_frames": 0,
                      "dropped_pending_full": 0, "dropped_at_fence": 0, "sent": 890, "send_failed": 0, "handed_over": 0,
-                     "data_others": 950, "data_sent": 60, "determinants": 1, "remembered": 250}
+                     "data_others": 950, "data_sent": 60, "data_messages_sent": 60, "data_messages_received": 150, "determinants": 1, "remembered": 250}
     return {"input_logger": input_logger, "master": master, "output_logger": output_logger, "store": {"checkpoint_bytes": 500}}
 
 
