@@ -9,6 +9,7 @@ from pathlib import Path
 from ftmb import config, plan
 from ftmb.chaos.queues import overruns
 from ftmb.emulator import client
+from middleboxes.core.aggregates import taken_apart
 from middleboxes.core.frames import HOP_INPUT, decode_input, hop_of
 from middleboxes.sdk.packet import ICMP_ECHO_REPLY
 
@@ -164,10 +165,11 @@ class Replay:
         later = {end: [] for end in self._ends.values()}        # outputs since the last that ends a part there
         for interface, frame in capture.frames():
             if interface == self._logger:
-                hop = hop_of(frame)
-                if hop is not None and hop[1] == HOP_INPUT:
-                    epoch, _, item = decode_input(frame)
-                    found[hop[0] - 1].inputs.append((epoch, item))
+                for each in taken_apart(frame):
+                    hop = hop_of(each)
+                    if hop is not None and hop[1] == HOP_INPUT:
+                        epoch, _, item = decode_input(each)
+                        found[hop[0] - 1].inputs.append((epoch, item))
             else:
                 number, side = self._ends[interface]
                 if frame[6:12] == self._subjects[number].sides[side].port_mac:
