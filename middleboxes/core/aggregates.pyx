@@ -61,7 +61,7 @@ cdef Py_ssize_t gather(list frames, Py_ssize_t start, char *into, Py_ssize_t byt
     cdef const AggregateHead *other
     cdef Py_ssize_t count = 1, most = min(len(frames) - start, _FRAMES_MAX), at = _HEAD + _length(frames[start])
     bytes_max = min(bytes_max, 0xFFFF)      # so that no length has more than 16 bits
-    if PyBytes_GET_SIZE(frames[start]) < _HEAD or first.head.ethertype != htobe16(_NSH):
+    if PyBytes_GET_SIZE(frames[start]) < _HEAD or first.head.ethertype != htobe16(_NSH) or first.head.md_type != 2:
         return 1
     while count < most:
         frame = frames[start + count]

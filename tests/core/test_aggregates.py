@@ -63,6 +63,8 @@ def test_frames_of_another_group_hop_worker_destination_or_kind_go_apart():
     for other in others:
         assert aggregated([first, other, first], MTU) == [first, other, first]
     assert len(aggregated([first, tick, first], MTU)) == 1
+    strange = first[:16] + b"\1" + first[17:]        # another MD type: nobody would know the aggregate for one
+    assert aggregated([strange, strange], MTU) == [strange, strange]
     for small in ([encode_ack(GROUP, MAC, 3, 0, n, False) for n in range(3)], encode_trim("input-logger", GROUP, MAC, 3, [(1, 1)], 7) * 2):
         assert apart(aggregated(small, MTU)) == small and len(aggregated(small, MTU)) == 1
 
