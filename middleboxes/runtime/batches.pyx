@@ -101,12 +101,15 @@ cdef class Batches:
         self.oversize += len(frames) - len(whole)
         return whole
 
-    def give(self, list frames not None):
-        """``send`` all of *frames*, with as few system calls as possible; what the interface can't take is a network loss."""
+    def give(self, list frames not None, bint together=True):
+        """``send`` all of *frames*, with as few system calls as possible; what the interface can't take is a network loss.
+
+        *together*: in aggregates, if they are sent at all; else each alone.
+        """
         cdef Py_ssize_t done = 0, taken
         while done < len(frames):
             try:
-                taken = self.send(frames, done)
+                taken = self.send(frames, done, together)
                 self.sent += taken
                 done += taken
             except OSError as error:    # it is the first message that could not be sent
@@ -143,7 +146,7 @@ cdef class Batches:
             self._frames_a_message = max(1, (len(frames) + count - 1) // count)
         return frames
 
-    cpdef Py_ssize_t send(self, list frames, Py_ssize_t start=0) except -1:
+    cpdef Py_ssize_t send(self, list frames, Py_ssize_t start=0, bint together=True) except -1:
         """Send *frames* (bytes) from *start* on, at most *count*; the number that was taken. Raises OSError if it is none."""
         cdef unsigned int messages
         cdef ssize_t taken
@@ -155,7 +158,7 @@ cdef class Batches:
         for frame in held:
             if type(frame) is not bytes:
                 raise TypeError(f"a frame is bytes, not {type(frame).__name__}")
-        messages = self._lay_out(held)
+        messages = self._lay_out(held, self._aggregate_bytes_max if together else 0)
         self._frames_of_first = self._frames_in[0]
         self.calls += 1
         with nogil:
@@ -171,18 +174,18 @@ cdef class Batches:
             sent += self._frames_in[messages]
         return sent
 
-    cdef unsigned int _lay_out(self, list frames) noexcept:
-        """Have *frames* in messages, alone where they are, or several in one; the number of messages."""
+    cdef unsigned int _lay_out(self, list frames, size_t bytes_max) noexcept:
+        """Have *frames* in messages, alone where they are, or several in one of *bytes_max* bytes; the number of messages."""
         cdef unsigned int messages = 0
         cdef Py_ssize_t done = 0, count = 1, size = 0
         cdef iovec *vector = self._vectors + self._count
         cdef char *room = self._aggregates
         while done < len(frames):
-            if self._aggregate_bytes_max:
-                count = gather(frames, done, room, self._aggregate_bytes_max, &size)
+            if bytes_max:
+                count = gather(frames, done, room, bytes_max, &size)
             if count > 1:
                 vector.iov_base, vector.iov_len = room, size
-                room += self._aggregate_bytes_max
+                room += bytes_max
             else:
                 vector.iov_base, vector.iov_len = PyBytes_AS_STRING(frames[done]), PyBytes_GET_SIZE(frames[done])
             self._frames_in[messages] = count

@@ -60,10 +60,11 @@ class Node:
         # a socket that the loop watches would be looked at for each frame that it has sent
         self._outgoing = data_sender(self.data_interface)
         self.mac = self._outgoing.mac
-        self.send, self.send_all, self.fault_counters = self._outgoing.send, self._outgoing.send_all, {}
+        self.send, self.send_all, self.send_apart = self._outgoing.send, self._outgoing.send_all, self._outgoing.send_apart
+        self.fault_counters = {}
         if "faults" in settings:
             faults = Faults(self.send_all, self.loop, settings["faults"])
-            self.send, self.send_all, self.fault_counters = faults.send, faults.send_all, faults.counters
+            self.send, self.send_all, self.send_apart, self.fault_counters = faults.send, faults.send_all, faults.send_all, faults.counters
         self._dispatch = Dispatch((self._inputs, self._others), self._takers, self._by_id, self._keep, self.fail)
         self.loop.watch(self._inputs.fileno(), self._dispatch.inputs)
         self._reading = True

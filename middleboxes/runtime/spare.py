@@ -339,7 +339,8 @@ class SpareRole(Role):
             before = recovery.replayed + recovery.processed
             frames = recovery.step(STEPS_PER_SLICE)
             if frames:
-                self.node.send_all(frames)
+                # in aggregates they would come to the output logger faster than a switch takes from it what leaves, and be lost there
+                self.node.send_apart(frames)
             if recovery.finished and recovery.joined and (self._store_told or not self._resumed):
                 self._go_live()
                 return False

@@ -85,7 +85,7 @@ class Node:
     """A node with nothing but a loop and connections."""
 
     name, mac = "m2", MAC
-    send = send_all = staticmethod(lambda frames: None)
+    send = send_apart = staticmethod(lambda frames: None)
 
     def __init__(self):
         self.loop, self.connections, self.failed, self.lines = Loop(), [], [], []

@@ -160,6 +160,13 @@ def test_what_can_not_go_together_goes_alone_in_the_same_call(roles):
     assert (giving.messages_sent, giving.calls) == (5, 1)
 
 
+def test_what_is_to_go_apart_goes_alone_and_in_one_call(roles):
+    _, giving, taking = roles
+    giving.give(inputs(5), False)
+    assert taking.take() == inputs(5)
+    assert (giving.messages_sent, giving.calls) == (5, 1)
+
+
 def test_no_more_is_asked_for_than_makes_a_batch(roles):
     """After the first call it is known how many frames a message has; messages that wait stay in the queue."""
     _, giving, taking = roles

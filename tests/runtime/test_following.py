@@ -136,7 +136,7 @@ def test_it_does_not_go_ahead_in_another_epoch_than_its_stream_ended_for_or_with
 
 def test_kept_outputs_go_on_slice_after_slice_though_nothing_else_comes():
     scene, sent = Scene().follow(), []
-    scene.node.send_all = sent.extend
+    scene.node.send_apart = sent.extend
     for _ in range(3):
         scene.packets(STEPS_PER_SLICE)
     assert not sent
@@ -147,7 +147,7 @@ def test_kept_outputs_go_on_slice_after_slice_though_nothing_else_comes():
 
 def test_a_turn_has_several_slices_so_that_what_is_waited_for_is_not_behind_all_that_comes():
     scene, sent = Scene().follow(), []
-    scene.node.send_all = sent.extend
+    scene.node.send_apart = sent.extend
     for _ in range(SLICES_PER_TURN + 1):
         scene.packets(STEPS_PER_SLICE)
     loop = scene.node.loop
