@@ -62,6 +62,8 @@ class BareNode(Node):
         for frame in frames:
             self.send(frame)
 
+    send_apart = send_all
+
     def log(self, text):
         assert len(text) < 2000
 
