@@ -162,11 +162,6 @@ class Recovery:
         self._dropped_at_request = self.buffer.dropped
         self._inputs_missing = len(self.master.workers)
 
-    @property
-    def inputs_on_hand(self):
-        """Logged inputs that are not processed yet."""
-        return sum(map(len, self._replay.inputs))
-
     # -- what arrives
 
     def determinants(self, worker, data, end):

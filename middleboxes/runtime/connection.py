@@ -38,7 +38,7 @@ class Connection:
         self._connecting = False
         self._out = bytearray()
         self._pumps = []
-        self._writing = self._held = False
+        self._writing = False
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         # a host that is gone sends no FIN: ask an idle one each second, and wait for no answer longer than SILENCE_MS
@@ -83,12 +83,6 @@ class Connection:
         self._pumps.append(iter(messages))
         self._flush()
 
-    def hold(self, held):
-        """Leave what comes where it is, so that the peer waits, or read on. Not for longer than SILENCE_MS: the peer would give up."""
-        if held != self._held and not self.closed:
-            self._held = held
-            self._watch(self._writing)
-
     def fileno(self):
         """The descriptor of its socket."""
         return self._socket.fileno()
@@ -116,7 +110,7 @@ class Connection:
 
     def _watch(self, writing):
         self._writing = writing
-        self.loop.watch(self._socket.fileno(), None if self._held else self._readable, self._writable if writing else None)
+        self.loop.watch(self._socket.fileno(), self._readable, self._writable if writing else None)
 
     def _writable(self):
         if self._connecting:

@@ -25,9 +25,6 @@ REDIAL_NS = 5_000_000
 STEPS_PER_SLICE = 32
 #: slices between two looks at what came: a look takes in up to 64 kB, hundreds of inputs, while it is the first steps that are waited for
 SLICES_PER_TURN = 4
-#: While steps go on and so many logged inputs are on hand, the input logger waits: after a hang it has thousands more, and the first steps would wait for all
-#: of them to be taken in. Where steps can't go on (of several workers one may wait for inputs of the next) all is read.
-INPUTS_ON_HAND = 512
 PEERS = ("store", "input_logger", "output_logger")
 
 
@@ -347,7 +344,6 @@ class SpareRole(Role):
             done = bool(frames) or recovery.replayed + recovery.processed > before
             if not done:
                 break
-        self._peers["input_logger"].hold(done and recovery.inputs_on_hand > INPUTS_ON_HAND)
         again = recovery.again()
         if again is not None:
             self.send("input_logger", {"t": "inputs", "group": self.group, "after": again})

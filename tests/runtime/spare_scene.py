@@ -53,7 +53,7 @@ class Connection:
     """A connection of the spare's: what it sent, and a way to answer."""
 
     def __init__(self, address, on_open, on_message, on_close):
-        self.address, self.sent, self.closed, self.held = address, [], False, False
+        self.address, self.sent, self.closed = address, [], False
         self._on_open, self._on_message, self.on_close = on_open, on_message, on_close
         self.channel = type("Channel", (), {"established": False})()
 
@@ -63,9 +63,6 @@ class Connection:
 
     def send(self, message):
         self.sent.append(message)
-
-    def hold(self, held):
-        self.held = held
 
     def answer(self, **message):
         if not self.closed:

@@ -237,34 +237,3 @@ def test_positions_that_are_none_are_refused(value):
     from middleboxes.runtime.role import ServiceError, check_positions
     with pytest.raises(ServiceError):
         check_positions(value, 1)
-
-
-def test_what_is_held_waits_at_the_peer_and_comes_whole_and_in_order_afterwards():
-    pair = Pair()
-    pair.client.hold(True)
-    made = []
-
-    def messages():
-        for number in range(2000):
-            made.append(number)
-            yield {"t": "beat", "roles": [number, "x" * 4000]}
-    pair.server.pump(messages())
-    for _ in range(300):
-        timer = pair.loop.after(0, lambda: None)
-        pair.loop._turn()
-        pair.loop.cancel(timer)
-    assert not pair.messages and 0 < len(made) < 2000, "the peer makes no more than its socket takes"
-    pair.client.hold(False)
-    pair.until(lambda: len(pair.messages) == 2000)
-    assert [message["roles"][0] for message in pair.messages] == list(range(2000))
-
-
-def test_one_that_is_held_still_sends_and_can_be_closed():
-    heard = []
-    pair = Pair(lambda connection, message: heard.append(message))
-    pair.client.hold(True)
-    pair.client.send(beat())
-    pair.until(lambda: heard)
-    pair.client.close()
-    pair.client.hold(False)
-    pair.until(lambda: pair.reasons)
