@@ -33,10 +33,8 @@ def _logged(s, workers):
 
 
 def _to_master(s, _workers):
-    il, ol, master, network = s["input_logger"], s["output_logger"], s["master"], s["network"]
-    return (il["data_messages_sent"] + ol["data_messages_sent"],
-            master["data_messages_received"] + master["data_overrun"]
-            + network["input_logger_lost"] + network["output_logger_lost"] + network["master_refused"])
+    return (s["input_logger"]["data_messages_sent"] + s["output_logger"]["data_messages_sent"],
+            s["master"]["data_messages_received"] + _lost_to_master(s))
 
 
 def _frames_to_master(s, _workers):
@@ -54,9 +52,8 @@ def _processed(s, _workers):
 
 
 def _from_master(s, _workers):
-    il, ol, master, network = s["input_logger"], s["output_logger"], s["master"], s["network"]
-    return (master["data_messages_sent"], il["data_messages_received"] + il["data_overrun"] + ol["data_messages_received"] + ol["data_overrun"]
-            + network["master_lost"] + network["input_logger_refused"] + network["output_logger_refused"])
+    return (s["master"]["data_messages_sent"],
+            s["input_logger"]["data_messages_received"] + s["output_logger"]["data_messages_received"] + _lost_from_master(s))
 
 
 def _frames_from_master(s, _workers):
