@@ -4,9 +4,10 @@
  *   wire traffic CLIENT-NS IF SERVER-NS IF ASKING-IF GATEWAY-MAC OUTSIDE-MAC BYTES FLOWS window|rate N SECONDS
  *
  * traffic has the middlebox learn the server's MAC by ASKING-IF, then sends UDP frames of BYTES in FLOWS flows at the
- * client and counts what arrives at the server: with at most N of them under way (window), or N a second (rate). It prints
- * one line of JSON. Counted is what arrives in the last three quarters of SECONDS; times are CLOCK_MONOTONIC, latencies
- * those of the sender's stamp in the payload, CPU time is its own for each frame received.
+ * client and counts what arrives at the server: with at most N of them under way (window), or N a second (rate), what has
+ * become due in a burst each 100 us. It prints one line of JSON. Counted is what arrives in the last three quarters of
+ * SECONDS; times are CLOCK_MONOTONIC, latencies those of the sender's stamp in the payload, CPU time is its own for each
+ * frame received.
  */
 #include "packets.h"
 
@@ -16,6 +17,7 @@
 #define SERVER_PORT 40000
 #define FLOWS_PER_ADDRESS 50000
 #define SETTLE_NS 200000000ull
+#define BURST_NS 100000ull      /* waking for each frame would cost more than a hop of what is measured */
 #define STALL_MS 100            /* what has not arrived by then is lost */
 #define BUCKETS (64 * 64)
 
@@ -109,7 +111,7 @@ static int traffic(char **a) {
     uint64_t start = now_ns(), from = start + length / 4, end = start + length, now;
     uint64_t sent = 0, lost = 0, under_way = 0;
     while ((now = now_ns()) < end) {
-        uint64_t due = by_rate ? (now - start) * (__uint128_t)amount / 1000000000 - sent : amount - under_way;
+        uint64_t due = by_rate ? (now - start) / BURST_NS * BURST_NS * (__uint128_t)amount / 1000000000 - sent : amount - under_way;
         int n = due > BATCH ? BATCH : due;
         for (int i = 0; i < n; i++) {
             uint64_t flow = (sent + i) % flows;         /* from 10.0.1.0 and on */
@@ -126,7 +128,8 @@ static int traffic(char **a) {
         struct pollfd poll_in = {in, POLLIN, 0};
         struct timespec wait = {0, STALL_MS * 1000000l};
         if (by_rate) {
-            uint64_t next = start + (sent + 1) * (__uint128_t)1000000000 / amount, then = now_ns();
+            uint64_t after = ((sent + 1) * (__uint128_t)1000000000 + amount - 1) / amount, then = now_ns();
+            uint64_t next = start + (after + BURST_NS - 1) / BURST_NS * BURST_NS;
             wait.tv_nsec = next > then ? next - then > 100000000 ? 100000000 : next - then : 0;
         }
         if (!ppoll(&poll_in, 1, &wait, NULL) && !by_rate) {
