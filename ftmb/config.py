@@ -13,6 +13,7 @@ from typing import Optional
 import yaml
 
 from middleboxes.core.frames import WORKERS_MAX
+from middleboxes.runtime.awake import WHEN
 
 from . import consistency, document
 from .errors import UsageError
@@ -114,6 +115,7 @@ class Configuration:
     controller: Controller
     management: ipaddress.IPv4Network = ipaddress.IPv4Network("10.254.0.0/24")
     bundles: Optional[Bundles] = None
+    stay_awake: str = WHEN[0]
 
 
 _CONTROLLER_RANGES = {
@@ -157,7 +159,7 @@ def load(name_or_file):
 def read(text, source):
     """The Configuration in *text*; *source* names the file in errors. Raises document.ConfigurationError."""
     root = document.compose(text, source)
-    top = document.fields(root, "the configuration", ("network", "groups"), ("controller", "bundles"))
+    top = document.fields(root, "the configuration", ("network", "groups"), ("controller", "bundles", "stay_awake"))
     configuration = _network(top["network"], source)
     configuration.groups = {name: _group(name, node)
                             for name, node in document.mapping(top["groups"], "groups").items()}
@@ -167,6 +169,8 @@ def read(text, source):
         configuration.controller = _controller(top["controller"])
     if "bundles" in top:
         configuration.bundles = _bundles(top["bundles"])
+    if "stay_awake" in top:
+        configuration.stay_awake = document.choice(top["stay_awake"], "stay_awake", WHEN)
     consistency.check(configuration, root)
     return configuration
 

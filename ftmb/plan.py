@@ -215,7 +215,7 @@ class _Planner:
                 "controller": [str(self.configuration.management[1]), controller.control_port],
                 "service": [links.address, SERVICE_PORT], "data_interface": links.data,
                 "directory": str(self.directory / "nodes" / name / "files"),
-                "heartbeat_interval_ms": controller.heartbeat_interval_ms,
+                "heartbeat_interval_ms": controller.heartbeat_interval_ms, "stay_awake": self.configuration.stay_awake,
             }
             if links.ports:
                 files[name]["ports"] = links.ports

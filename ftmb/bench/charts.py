@@ -3,7 +3,7 @@
 import math
 
 _WIDTH, _HEIGHT, _LEFT, _TOP, _BOTTOM = 640, 300, 60, 40, 40
-_COLOURS = {"limit": "#9aa5b1", "plain": "#7bb0a6", "protected": "#2f6690", "linux": "#d9a05b",
+_COLOURS = {"limit": "#9aa5b1", "limit-awake": "#c9d1d9", "plain": "#7bb0a6", "protected": "#2f6690", "linux": "#d9a05b",
             "hot": "#2f6690", "warm": "#7bb0a6", "cold": "#9aa5b1"}
 _MORE_COLOURS = ("#2f6690", "#7bb0a6", "#d9a05b", "#9aa5b1", "#a05b7b", "#555")
 _STEPS = 4

@@ -86,6 +86,8 @@ def ratios(rounds, frame_bytes):
         "cpu_of_limit": median(lambda one: total_cpu_us(one, "limit") / total_cpu_us(one, "protected")),
         "master_cpu_to_plain": median(lambda one: of(one, "protected")["cpu_us"]["master"] / of(one, "plain")["cpu_us"]["master"]),
         "latency_p50_to_limit": median(lambda one: of(one, "protected")["latency"]["p50_us"] / of(one, "limit")["latency"]["p50_us"]),
+        "latency_p50_to_awake_limit": median(lambda one: of(one, "protected")["latency"]["p50_us"] / of(one, "limit-awake")["latency"]["p50_us"])
+        if "limit-awake" in rounds[0] else None,
         "latency_p999_to_limit": median(lambda one: of(one, "protected")["latency"]["p999_us"] / of(one, "limit")["latency"]["p999_us"]),
     }
 

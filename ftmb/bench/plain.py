@@ -9,6 +9,7 @@ import time
 
 from middleboxes.core.master import StepContext
 from middleboxes.functions import load
+from middleboxes.runtime.awake import Awake, Request
 from middleboxes.runtime.link import port_link
 from middleboxes.runtime.loop import Loop
 from middleboxes.sdk import Port
@@ -32,6 +33,10 @@ class Plain:
         for number, link in enumerate(self._links):
             self._loop.watch(link.fileno(), lambda number=number: self._receive(number))
         self._loop.after(_TICK_NS, self._tick)
+        try:
+            Awake(self._loop, lambda: self._loop.turns, Request())
+        except OSError as error:        # a node would say so, too, and go on
+            print(f"plain: processors sleep between packets: {error}", file=sys.stderr)
 
     def run(self):
         """Serve until the process ends."""

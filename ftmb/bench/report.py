@@ -6,6 +6,7 @@ _TARGETS = {
     "cpu_of_limit": ({}, True, "CPU time of the whole path, limit / protected"),
     "master_cpu_to_plain": ({64: 1.10, 512: 1.10, 1500: 1.10}, False, "master's CPU per packet, protected / plain"),
     "latency_p50_to_limit": ({64: 1.5, 512: 1.5, 1500: 1.5}, False, "latency p50, protected / limit"),
+    "latency_p50_to_awake_limit": ({}, False, "the same, the limit's processors awake, too"),
     "latency_p999_to_limit": ({}, False, "latency p99.9, protected / limit"),
 }
 
@@ -43,8 +44,9 @@ def _systems(measured):
 def _ratios(found):
     text = []
     for name, (bounds, more, what) in _TARGETS.items():
-        cells = [_cell(found[size][name], bounds.get(size), more, size) for size in found]
-        text.append(f"{what:46} {'   '.join(cells)}")
+        cells = [_cell(found[size][name], bounds.get(size), more, size) for size in found if found[size][name] is not None]
+        if cells:
+            text.append(f"{what:46} {'   '.join(cells)}")
     return text
 
 

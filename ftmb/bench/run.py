@@ -56,10 +56,9 @@ def main(args, stream=None):
 
 def _price(args, progress):
     """What protection costs, beside its limits."""
-    names = [name for name in systems.ALL if name != "linux" or systems.linux_nat_is_there()]
-    result = {"machine": args.machine, "quick": args.quick, "paths": {}, "notes": []}
-    if "linux" not in names:
-        result["notes"].append("Linux's own NAT was left out: nft is not installed (apt-get install nftables)")
+    missing = systems.missing()
+    names = [name for name in systems.ALL if name not in missing]
+    result = {"machine": args.machine, "quick": args.quick, "paths": {}, "notes": list(missing.values())}
     with compiled() as wire:
         _on_paths(args, wire, names, progress, result)
     progress.line("checkpoints, replay, memory and determinants, without a network")

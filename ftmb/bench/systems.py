@@ -1,11 +1,14 @@
 """What the bench compares. Each is a context manager that gives a Running: where traffic goes, and whose CPU time counts."""
 
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
 from contextlib import contextmanager
 from typing import NamedTuple
+
+from middleboxes.runtime.awake import DEVICE, Request
 
 from .network import SERVER_MAC, enter, role_mac, run
 from .nodes import NAT, Nodes
@@ -53,6 +56,18 @@ def limit(wire):
 
 
 @contextmanager
+def limit_awake(wire):
+    """``limit`` while processors stay awake as the runtime has them (middleboxes.runtime.awake)."""
+    request = Request()
+    try:
+        request.make()
+        with limit(wire) as running:
+            yield running
+    finally:
+        request.close()
+
+
+@contextmanager
 def plain(_wire):
     """The function in one process of the runtime, unprotected."""
     process = start("box", [sys.executable, "-m", "ftmb.bench.plain", "p-inside", "p-outside"], stdout=subprocess.PIPE)
@@ -75,9 +90,14 @@ def protected(_wire, checkpoint_interval_ms=CHECKPOINT_INTERVAL_MS, workers=1):
             nodes.close()
 
 
-def linux_nat_is_there():
-    """Whether this machine has the tool that sets Linux's own NAT up."""
-    return shutil.which("nft") is not None
+def missing():
+    """{system: why it can't be measured on this machine}."""
+    found = {}
+    if shutil.which("nft") is None:
+        found["linux"] = "Linux's own NAT was left out: nft is not installed (apt-get install nftables)"
+    if not os.access(DEVICE, os.W_OK):
+        found["limit-awake"] = f"the limit with processors that stay awake was left out, and those of protected and plain sleep: {DEVICE} can't be written"
+    return found
 
 
 @contextmanager
@@ -93,4 +113,4 @@ def linux(_wire):
         run([*enter("box"), "sh", "-c", _NO_ROUTER])
 
 
-ALL = {"limit": limit, "plain": plain, "protected": protected, "linux": linux}
+ALL = {"limit": limit, "limit-awake": limit_awake, "plain": plain, "protected": protected, "linux": linux}

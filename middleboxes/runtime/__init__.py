@@ -5,6 +5,7 @@ each worker of a master with several.
     node           Node: the data link, the services, which role gets which frame and message
     keeper         a task that holds the node's memory beyond its death, until the failover is over (compiled)
     memory         memory that a node has before it needs it
+    awake          processors that stay awake while a node is busy
     agent          the control connection: hello, beats, requests, events
     input_logger   InputLoggerRole     ports -> log -> master
     master         MasterRole          inputs -> middlebox -> outputs; checkpoints to the store

@@ -4,6 +4,7 @@ import json
 import os
 import sys
 
+from .awake import WHEN
 from .keeper import keep
 from .link import LinkError
 from .memory import make_ready
@@ -24,6 +25,8 @@ def read_settings(path):
     functions = settings.get("functions", [])
     if not isinstance(functions, list) or any(type(function) is not str for function in functions):
         raise ValueError(f"{path}: 'functions' must be a list of names")
+    if settings.get("stay_awake", WHEN[0]) not in WHEN:
+        raise ValueError(f"{path}: 'stay_awake' must be one of {', '.join(WHEN)}")
     _check_bundles(path, settings.get("bundles"))
     with open(settings["key_file"], encoding="ascii") as file:
         try:
@@ -56,7 +59,8 @@ def main():
     except (OSError, ValueError, LinkError) as error:
         print(f"ftmb node: {error}", file=sys.stderr)
         return 2
-    for prepare, without in ((make_ready, "its pages come one by one, a failover to it takes longer"), (keep, "its death will be noticed later")):
+    for prepare, without in ((make_ready, "its pages come one by one, a failover to it takes longer"), (keep, "its death will be noticed later"),
+                             (node.stay_awake, "processors sleep between packets, which take longer")):
         try:
             prepare()
         except OSError as error:

@@ -7,7 +7,7 @@ from collections import deque
 
 from cpython.exc cimport PyErr_CheckSignals
 from libc.errno cimport EINTR, errno
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from posix.time cimport CLOCK_MONOTONIC
 
 from .clocks cimport clock_ns
@@ -31,8 +31,12 @@ cdef int64_t _WAIT_MS_MAX = 1_000_000
 
 
 cdef class Loop:
-    """``watch`` descriptors, call ``at`` a time, do ``work`` in slices. Times are CLOCK_MONOTONIC, ns; waiting is by whole ms."""
+    """``watch`` descriptors, call ``at`` a time, do ``work`` in slices. Times are CLOCK_MONOTONIC, ns; waiting is by whole ms.
 
+    *turns*: how often it has found descriptors ready.
+    """
+
+    cdef readonly uint64_t turns
     cdef object _poll, _posted
     cdef dict _handlers
     cdef list _timers, _work, _easy
@@ -135,6 +139,7 @@ cdef class Loop:
             if errno != EINTR:
                 raise OSError(errno, os.strerror(errno))
             PyErr_CheckSignals()
+        self.turns += count > 0
         for number in range(count):
             self._serve(events[number].data.fd, events[number].events)
         if self._timers:

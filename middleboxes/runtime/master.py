@@ -100,6 +100,10 @@ class MasterRole(Role):
         # threads read for themselves
         return self._threads is not None or self.core.ready
 
+    @property
+    def turns(self):
+        return self._threads.turns if self._threads is not None else 0
+
     def frame(self, hop, frame):
         if hop != HOP_ACK or self._threads is not None:
             return

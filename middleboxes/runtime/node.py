@@ -10,6 +10,7 @@ from ..core.recovery import LiveBuffer
 from ..functions import load
 from ..sdk import ConfigurationError
 from .agent import Agent
+from .awake import WHEN, Awake, Request
 from .bundles import Bundles
 from .connection import Connection, Listener
 from .faults import Faults
@@ -48,6 +49,7 @@ class Node:
         self.loop = Loop()
         self._key = key
         self._service = settings["service"]
+        self._stays_awake = settings.get("stay_awake", WHEN[0])
         self._ports = settings.get("ports", {})
         self._boot = int.from_bytes(os.urandom(7), "big")
         self._roles = {}            # (group, role) -> Role
@@ -82,6 +84,11 @@ class Node:
             load(function)
         except ConfigurationError as error:         # whoever gives this node a role of that function is told so
             self.log(str(error))
+
+    def stay_awake(self):
+        """Keep the processors awake while there is much to do, unless the settings say never. Raises OSError: the kernel can't be asked."""
+        if self._stays_awake == WHEN[0]:
+            Awake(self.loop, lambda: self.loop.turns + sum(role.turns for role in self._roles.values()), Request())
 
     def run(self):
         """Serve until ``restart``, or until the process is told to stop."""

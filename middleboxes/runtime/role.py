@@ -54,6 +54,8 @@ class Role:
     ready = True
     #: takes a batch of OUTPUT frames of this group; None: they are not for this role
     outputs = None
+    #: what Loop.turns is of threads of its own
+    turns = 0
 
     def __init__(self, node, group, epoch, group_id):
         self.node, self.loop = node, node.loop

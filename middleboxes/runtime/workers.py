@@ -60,7 +60,7 @@ class _WorkerThread:
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_write, False)
         self.stopping = False
-        self.bad_frames = 0
+        self.turns = self.bad_frames = 0
         self._inputs = self._open(interface, HOP_INPUT)
         self._acknowledgements = self._open(interface, HOP_ACK)
         self._outgoing = data_sender(interface)
@@ -120,6 +120,7 @@ class _WorkerThread:
                     # at a bound inputs stay in the socket's queue until acknowledgements or a durable checkpoint come
                     poll.modify(inputs, select.EPOLLIN if reading else 0)
                 ready = {fd for fd, _ in poll.poll()}
+                self.turns += 1
                 if self._wake_read in ready:
                     os.read(self._wake_read, 4096)
                 with self.gate:
@@ -186,6 +187,11 @@ class WorkerThreads:
     def bad_frames(self):
         """Frames that could not be decoded."""
         return sum(thread.bad_frames for thread in self._threads)
+
+    @property
+    def turns(self):
+        """How often a thread has found something to do (see Loop.turns)."""
+        return sum(thread.turns for thread in self._threads)
 
     def counts(self):
         """Counts (``Link.counts``) of the sockets for inputs, and of the others."""

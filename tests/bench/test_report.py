@@ -45,6 +45,15 @@ def test_a_ratio_is_the_median_of_the_rounds_own_ratios():
     assert found["cpu_of_limit"] == pytest.approx(12 / 20.5)
 
 
+def test_a_limit_with_awake_processors_is_compared_where_it_was_measured():
+    assert measure.ratios(ROUNDS, 64)["latency_p50_to_awake_limit"] is None
+    rounds = [{**one, "limit-awake": {64: measured(100_000, {"il": 3.0, "m": 3.0, "ol": 2.0}, 40.0)}} for one in ROUNDS]
+    found = measure.ratios(rounds, 64)
+    assert found["latency_p50_to_awake_limit"] == pytest.approx(2.25)
+    text = "\n".join(report.lines({**result(), "paths": {"direct": {"systems": measure.medians(rounds), "ratios": {64: found}}}}))
+    assert "awake, too    64: 2.25" in text and "awake, too" not in "\n".join(report.lines(result()))
+
+
 def test_the_table_says_what_held_and_what_missed():
     text = "\n".join(report.lines(result()))
     assert "3.0 in the roles and 9.5 in the traffic at the latency's rate" in text

@@ -109,6 +109,8 @@ def test_single_has_the_hosts_that_users_know():
     ("rest_port: 8081", "rest_port: 16653", 20, "rest_port 16653 is already openflow_port"),
     ("rest_port: 8081", "suspect_after_ms: 99", 20, "at least twice heartbeat_interval_ms"),
     ("  links:", "  management: 10.254.0.0/29\n  links:", 3, "10.254.0.0/29 has too few addresses"),
+    # when processors stay awake
+    ("controller:\n", "stay_awake: always\ncontroller:\n", 19, "stay_awake must be one of busy, never, not 'always'"),
     # where bundles are left
     ("controller:\n", "bundles: {}\ncontroller:\n", 19, "bundles: 'directory' is missing"),
     ("controller:\n", "bundles: {directory: 7}\ncontroller:\n", 19, "bundles: directory must be text"),

@@ -138,6 +138,11 @@ def test_every_node_knows_where_bundles_are_left_wherever_it_runs():
     assert told == [{"directory": str(Path("here").absolute()), "count_max": 3, "bytes_max": 1 << 20}] * len(configuration.nodes)
 
 
+def test_every_node_knows_when_processors_stay_awake():
+    assert {content["stay_awake"] for content in made().node_files.values()} == {"busy"}
+    assert {content["stay_awake"] for content in made(GOOD.replace("controller:", "stay_awake: never\ncontroller:")).node_files.values()} == {"never"}
+
+
 def test_ipv6_of_hosts_and_ports_and_addresses_that_functions_add():
     text = GOOD.replace("gateway: 10.0.0.254}", "gateway: 10.0.0.254, address6: 2001:db8:1::1/64, gateway6: 2001:db8:1::fe}")
     text = text.replace("address: 10.0.0.254/24,", "address: 10.0.0.254/24, address6: [2001:DB8:1::fe/64, 2001:db8:3::fe/64],")

@@ -33,7 +33,7 @@ def run(script, namespace=None):
 class Harness:
     """Nodes by name; *loggers* have the port interfaces of group ``g``: {name: [port, ...]}.
 
-    ``bundles``: the directory where nodes that are started from then on leave bundles, None at first.
+    ``bundles``: the directory where nodes that are started from then on leave bundles, None at first. ``settings``: what their files have besides.
 
     A second group, ``next``, may have its port ``inside`` there, at an interface where nothing comes in.
     """
@@ -44,7 +44,7 @@ class Harness:
         self._directory, self._ids, self._namespaces, self._data_links = directory, 0, [], []
         self._key_file = directory / "key"
         self._key_file.write_text(self.key.hex())
-        self.nodes, self.loggers, self.bundles = nodes, loggers, None
+        self.nodes, self.loggers, self.bundles, self.settings = nodes, loggers, None, {}
         try:
             self._build()
         except RuntimeError:
@@ -98,7 +98,7 @@ class Harness:
         ports = {port: f"p-{port}" for port in self.loggers.get(name, ())}
         bundles = {"bundles": {"directory": str(self.bundles), "count_max": 8, "bytes_max": 1 << 28}} if self.bundles else {}
         path.write_text(json.dumps({
-            **bundles, "node": name, "key_file": str(self._key_file), "controller": [ROOT_ADDRESS, 9777],
+            **bundles, **self.settings, "node": name, "key_file": str(self._key_file), "controller": [ROOT_ADDRESS, 9777],
             "service": [f"10.253.7.{10 + number}", 9778], "data_interface": "d", "heartbeat_interval_ms": 50,
             "ports": {"g": ports, "next": {"inside": "lo"}} if ports else {}}))
         self.hellos.pop(name, None)

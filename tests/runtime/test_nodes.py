@@ -8,6 +8,7 @@ import time
 import pytest
 
 from middleboxes.replay import Bundle
+from middleboxes.runtime.awake import DEVICE, WAKE_US_MAX
 
 from .harness import PREFIX, Harness, run
 
@@ -226,3 +227,31 @@ def test_an_idle_group_makes_few_checkpoints_and_one_with_traffic_makes_them_in_
     received(harness, ping(2000, 0.001))
     ticks, checkpoints = (now - first for now, first in zip(done(), before))
     assert checkpoints >= ticks / 3
+
+
+def test_processors_stay_awake_while_packets_come(harness):
+    """What is in force is the kernel's to tell, of all who ask on this machine."""
+    if not os.path.exists(DEVICE):
+        pytest.skip(f"this kernel has no {DEVICE}")
+    group = Group(harness)
+    harness.settings = {"stay_awake": "never"}
+    harness.kill("m3")
+    harness.until(lambda: "m3" not in harness.connections)
+    harness.start("m3")
+
+    def asks(name):
+        """Whether that node may ask."""
+        files = f"/proc/{harness.processes[name].pid}/fd"
+        return DEVICE in {os.readlink(f"{files}/{number}") for number in os.listdir(files)}
+
+    def wake_us():
+        with open(DEVICE, "rb") as file:
+            return int.from_bytes(file.read(4), "little")
+    assert asks("il") and not asks("m3")
+    if wake_us() <= WAKE_US_MAX:
+        pytest.skip("another program keeps the processors awake")
+    process = ping(1000, 0.001)
+    harness.until(lambda: wake_us() <= WAKE_US_MAX)
+    assert process.poll() is None, "while it sends"
+    assert received(harness, process) == 1000 and group.epoch == 1
+    harness.until(lambda: wake_us() > WAKE_US_MAX)
