@@ -2,6 +2,7 @@
 
 import gc
 import math
+import statistics
 import time
 from contextlib import contextmanager
 from itertools import islice
@@ -26,6 +27,8 @@ CHANGED_MAX = 10_000
 CHANGES, CHANGES_FLOWS = (100, 1000), 100_000
 #: cuts of a master before those that count: two seconds of its life
 WARM_UP_CUTS = 20
+#: cuts that percentiles are of; *rounds* is a multiple of it
+SPELL_CUTS = 100
 #: more than a processor's own caches hold
 CACHES_BYTES = 8 << 20
 _MAC = bytes.fromhex("020000000001")
@@ -107,7 +110,7 @@ def pauses(flows, rounds, changed=CHANGED_MAX):
     master, memory, others = nat_master(), bytearray(CACHES_BYTES), bytearray(b"1") * CACHES_BYTES
     fill(master, flows)
     keys, changed = list(islice(master.function.outbound, changed)), min(flows, changed)
-    cuts_ns, slices_ns, ends_ns = [], [], []
+    cuts_ns, slices_ns, ends_ns, spells = [], [], [], rounds // SPELL_CUTS
     with no_collector():
         for number in range(WARM_UP_CUTS + rounds):
             if number == WARM_UP_CUTS:
@@ -130,12 +133,15 @@ def pauses(flows, rounds, changed=CHANGED_MAX):
             del cut, chunks             # its memory is given back, as when it is durable
             ends_ns.append(time.perf_counter_ns() - began_ns)
     return {"flows": flows, "changed": changed, "live_per_second": live(master, flows, 20_000),
-            "pause_p50_us": _part(cuts_ns, 0.5), "pause_p99_us": _part(cuts_ns, 0.99), "slice_p99_us": _part(slices_ns, 0.99), "end_p99_us": _part(ends_ns, 0.99)}
+            "pause_p50_us": _part(cuts_ns, 0.5, spells), "pause_p99_us": _part(cuts_ns, 0.99, spells), "slice_p99_us": _part(slices_ns, 0.99, spells),
+            "end_p99_us": _part(ends_ns, 0.99, spells)}
 
 
-def _part(values_ns, part):
-    """That part of the values is at most the result (the nearest rank), in us."""
-    return sorted(values_ns)[math.ceil(len(values_ns) * part) - 1] / 1000
+def _part(values_ns, part, spells):
+    """That part of the values is at most the result (the nearest rank), in us: the median of *spells*, since other load on a machine comes in such."""
+    spell = len(values_ns) // spells
+    each = [sorted(values_ns[first:first + spell]) for first in range(0, spell * spells, spell)]
+    return statistics.median(values[math.ceil(spell * part) - 1] for values in each) / 1000
 
 
 def replay(count, flows=100):

@@ -12,8 +12,8 @@ DEVICE = "/dev/cpu_dma_latency"
 DRIVER = "/sys/devices/system/cpu/cpuidle/current_driver"
 #: when they stay awake, by default the first
 WHEN = ("busy", "never")
-#: a node that has taken so many turns in an interval expects the next packet soon
-BUSY_TURNS, INTERVAL_NS = 50, 100_000_000
+#: A node that has taken so many turns in an interval expects the next packet soon. Looking costs an idle node more than it seems, as all that is cold.
+BUSY_TURNS, INTERVAL_NS = 250, 500_000_000
 #: how long waking may take: light sleep is allowed
 WAKE_US_MAX = 10
 #: Its two states are to run on and to leave the processor to the host, of which it says that it takes 1 us: only 0 rules that out.

@@ -250,8 +250,8 @@ def test_processors_stay_awake_while_packets_come(harness):
     assert asks("il") and not asks("m3")
     if wake_us() <= WAKE_US_MAX:
         pytest.skip("another program keeps the processors awake")
-    process = ping(1000, 0.001)
+    process = ping(3000, 0.001)
     harness.until(lambda: wake_us() <= WAKE_US_MAX)
     assert process.poll() is None, "while it sends"
-    assert received(harness, process) == 1000 and group.epoch == 1
+    assert received(harness, process) == 3000 and group.epoch == 1
     harness.until(lambda: wake_us() > WAKE_US_MAX)
