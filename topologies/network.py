@@ -27,6 +27,7 @@ A host with ``root`` stands for the root namespace. ``commands`` are shell lines
 
 import contextlib
 import ctypes
+import functools
 import os
 import shlex
 import signal
@@ -45,10 +46,17 @@ class NetworkError(Exception):
     """The kernel or Open vSwitch refused a part of the network; the text says which and why."""
 
 
-def die_with_parent():
-    """Have the kernel kill the calling process when its parent dies: a ``preexec_fn``. Raises OSError."""
+def die_with_parent(parent):
+    """Have the kernel kill the calling process when its *parent* (a pid) dies; end now if it is dead already. Raises OSError."""
     if _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0):
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
+    if os.getppid() != parent:      # it died before the kernel knew that it matters
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def dying_with_us():
+    """A ``preexec_fn``: the new process does not outlive this one."""
+    return functools.partial(die_with_parent, os.getpid())
 
 
 def datapath():
@@ -60,14 +68,14 @@ class _BoundHost(Host):
     """A host whose shell does not outlive this process."""
 
     def _popen(self, cmd, **params):
-        return super()._popen(cmd, preexec_fn=die_with_parent, **params)
+        return super()._popen(cmd, preexec_fn=dying_with_us(), **params)
 
 
 class _BoundSwitch(OVSSwitch):
     """A switch whose shell does not outlive this process."""
 
     def _popen(self, cmd, **params):
-        return super()._popen(cmd, preexec_fn=die_with_parent, **params)
+        return super()._popen(cmd, preexec_fn=dying_with_us(), **params)
 
 
 class _PlannedLink(Link):
@@ -206,7 +214,7 @@ def _interfaces_script(ends):
 
 def _start(command, script=""):
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                               text=True, preexec_fn=die_with_parent)
+                               text=True, preexec_fn=dying_with_us())
     # one that ends before it has read everything failed: ``_finish`` tells of what
     with contextlib.suppress(BrokenPipeError):
         process.stdin.write(script)

@@ -8,7 +8,7 @@ import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
-from topologies.network import die_with_parent
+from topologies.network import dying_with_us
 
 from ..errors import UsageError
 from .network import INSIDE_MAC, OUTSIDE_MAC, PREFIX, enter
@@ -34,7 +34,7 @@ def compiled(source="wire.c"):
 
 def start(space, command, **options):
     """A program in *space*."""
-    return subprocess.Popen([*enter(space), *command], preexec_fn=die_with_parent, stdin=subprocess.DEVNULL, **options)
+    return subprocess.Popen([*enter(space), *command], preexec_fn=dying_with_us(), stdin=subprocess.DEVNULL, **options)
 
 
 def stop(processes):

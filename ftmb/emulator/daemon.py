@@ -80,9 +80,7 @@ def _supervise(worker):
 def _work(supervisor, rundir, configuration, arguments):
     """Bring up and serve, for ever; the exit code if that fails."""
     try:
-        die_with_parent()
-        if os.getppid() != supervisor:
-            return 2        # it died before the kernel knew that it matters
+        die_with_parent(supervisor)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         log = os.open(rundir.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         os.dup2(log, 2)

@@ -1,6 +1,7 @@
 """The processes of an emulation: the controller and one process per node. None outlives the daemon."""
 
 import contextlib
+import functools
 import os
 import shutil
 import signal
@@ -35,13 +36,13 @@ class Process:
         """Start it; the pid. Call from the main thread: the kernel ends it together with its parent thread."""
         with open(self.log, "ab") as log:
             self._popen = subprocess.Popen(self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                           env=self._environment, preexec_fn=self._begin)
+                                           env=self._environment, preexec_fn=functools.partial(self._begin, os.getpid()))
         self.stopped = False
         return self._popen.pid
 
-    def _begin(self):
+    def _begin(self, parent):
         """In the new process, before the program."""
-        die_with_parent()
+        die_with_parent(parent)
         with contextlib.suppress(PermissionError):      # a container without CAP_SYS_NICE: failovers take longer under load
             os.setpriority(os.PRIO_PROCESS, 0, self._nice)
 

@@ -1,5 +1,8 @@
 """The processes of an emulation: what a kill says about when they did nothing any more."""
 
+import os
+import select
+import subprocess
 import sys
 import time
 
@@ -65,3 +68,27 @@ def test_a_stopped_process_does_nothing_until_it_is_resumed(busy):
     while _last_ns(directory) <= stopped_ns:
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+#: starts a program that tells its pid and then waits until its input ends, before it has asked to die with its parent
+_STARTER = """
+import os, subprocess, sys
+from topologies.network import dying_with_us
+die = dying_with_us()
+def begin():
+    print(os.getpid(), flush=True)
+    sys.stdin.read()
+    die()
+subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], preexec_fn=begin)
+"""
+
+
+def test_a_program_does_not_outlive_a_parent_that_dies_before_the_kernel_knows_that_it_matters():
+    with subprocess.Popen([sys.executable, "-c", _STARTER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as starter:
+        child = os.pidfd_open(int(starter.stdout.readline()))
+        starter.kill()
+        starter.wait()
+        starter.stdin.close()
+        ended, _, _ = select.select([child], [], [], 30)
+        os.close(child)
+    assert ended
