@@ -4,7 +4,7 @@
 - ``network``    namespaces and links, direct or through Open vSwitch
 - ``programs``   compiling and running ``wire``, CPU time of processes
 - ``nodes``      node processes, led by a controller that only gives roles
-- ``systems``    what is compared: limit, plain, protected, Linux's NAT
+- ``systems``    what is compared: limit (also with processors awake), plain, protected, Linux's NAT
 - ``plain``      the process of ``plain``: the function in the runtime, unprotected
 - ``inside``     what needs no network: checkpoints, replay, bytes of determinants
 - ``flows``      what the number of flows costs a packet: caches, and tables that grow
